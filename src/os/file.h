@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files: whole reads with a ceiling, read-only maps. */
+#ifndef TWINAX_OS_FILE_H
+#define TWINAX_OS_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+/* Appends the whole file to buf (its ceiling bounds the size). The message names path and cause. */
+TW_MUST_CHECK int tw_file_read(const char *path, tw_buf *buf, tw_err *err);
+TW_MUST_CHECK int tw_file_write(const char *path, const void *p, size_t n, tw_err *err);
+bool tw_file_exists(const char *path);
+bool tw_file_is_dir(const char *path);
+
+/* Read-only private map of a regular file. A file that shrinks later is the caller's SIGBUS. */
+typedef struct tw_map {
+    const uint8_t *p; /* NULL when size is 0 or not open */
+    size_t size_bytes;
+} tw_map;
+
+TW_MUST_CHECK int tw_map_open(const char *path, tw_map *ret, tw_err *err);
+/* Lets go of the pages that lie wholly inside [off, off + n): they leave our RSS. */
+void tw_map_drop(const tw_map *m, size_t off, size_t n);
+void tw_map_close(tw_map *m);
+
+/* Zeroed anonymous memory, page-aligned, huge pages asked for when >= 2 MiB. */
+void *tw_pages_new(size_t bytes);
+void tw_pages_free(void *p, size_t bytes);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Thread team: n threads pinned to cores that run one function together. The caller is thread 0.
+ * Between jobs the others spin shortly, then sleep on a futex; an idle team costs nothing.
+ * Every thread runs with FTZ and DAZ off. */
+#ifndef TWINAX_OS_TEAM_H
+#define TWINAX_OS_TEAM_H
+
+#include "twinax/err.h"
+
+typedef struct tw_team tw_team;
+typedef void tw_team_fn(void *ctx, unsigned i_thread, unsigned n_threads);
+
+/* cpus: n_threads cpu numbers to pin to, or NULL for no pinning. 1 <= n_threads <= 1024. */
+TW_MUST_CHECK int tw_team_new(unsigned n_threads, const int *cpus, tw_team **ret, tw_err *err);
+unsigned tw_team_size(const tw_team *t);
+/* Runs fn on all threads and returns when all are done. No allocation, no system call while the
+ * others still spin. */
+void tw_team_run(tw_team *t, tw_team_fn *fn, void *ctx);
+/* Waits for the other threads inside fn (user-space barrier). */
+void tw_team_barrier(tw_team *t);
+void tw_team_free(tw_team *t);
+
+#endif
