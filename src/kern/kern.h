@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Arithmetic. One table of functions; src/kern/ref is scalar C and the specification, every other
+ * table is memcmp-equal to it for every shape. No allocation, no log, no lock, no thread: callers
+ * hand out ranges of outputs and scratch memory. All results are independent of the range they
+ * were asked in, of M, and of the machine. Order of every sum: DESIGN 5.
+ *
+ * Letters: M rows of activations, K summed dimension, N outputs, H query heads, Q head dim. */
+#ifndef TWINAX_KERN_KERN_H
+#define TWINAX_KERN_KERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TW_SEGMENTS = 8, TW_LANES = 16, TW_PANEL = 64, TW_KV_BLOCK = 64, TW_KV_SPAN = 1024 };
+
+enum tw_dtype { TW_F32, TW_F16, TW_BF16 };
+
+size_t tw_dtype_bytes(enum tw_dtype t);
+
+/* A weight matrix W [N][K], packed for streaming: panels of 64 outputs, [N/64 rounded up][K][64],
+ * outputs past N are zero. Inside a row of a BF16 panel every 16 columns are interleaved: position
+ * 2j holds column j, 2j+1 column 8+j, so that a 32-byte load widens to columns 0-7 by a shift and
+ * 8-15 by a mask. F16 and F32 rows are in plain order. 64-byte aligned. */
+typedef struct tw_packed {
+    enum tw_dtype type;
+    size_t n, k;
+    const void *data;
+} tw_packed;
+
+size_t tw_packed_bytes(enum tw_dtype type, size_t n, size_t k); /* 0 when it overflows */
+/* Packs rows [0, n_rows) of src (row stride ld elements, columns [0, k)) as outputs
+ * [i_n0, i_n0 + n_rows) of dst. Unaligned src is fine. Panel tails are zeroed by the caller (fresh
+ * pages are zero). */
+void tw_pack_rows(enum tw_dtype type, void *dst, size_t n, size_t k, size_t i_n0, const void *src,
+                  size_t n_rows, size_t ld);
+
+/* Y [M][N] (row stride ldy) = X [M][K] (row stride ldx) * W^T.
+ * Order: for each output and each segment s, k in [seg[s], seg[s+1]): acc = fmaf(w, x, acc) from
+ * +0, ascending k; the n_seg sums are added as a balanced binary tree over n_seg = 1, 2, 4 or 8
+ * leaves that skips empty segments. All empty: +0.
+ * add (may be NULL): [N] added after the tree (bias): y = tree + add[n]. */
+typedef struct tw_matmul {
+    const tw_packed *w;
+    const float *x; /* [M][K] */
+    size_t m, ldx;
+    float *y; /* [M][N] */
+    size_t ldy;
+    const uint32_t *seg; /* [n_seg + 1], seg[0] = 0, seg[n_seg] = K */
+    unsigned n_seg;
+    const float *add; /* [N] or NULL */
+} tw_matmul;
+
+/* Attention of n_rows query positions x n_group query heads that share one KV head, over the keys
+ * of one sequence. Keys live in pages of TW_KV_BLOCK positions: page p holds positions
+ * [64p, 64p + 64), as K [64][Q] and V [64][Q] of kv_type (BF16 or F32).
+ * Query row t stands at absolute position pos0 + t and sees keys max(0, pos - window + 1) .. pos
+ * (window 0: all). Order, per (row, head): score = tree(lanes(q*k)) * scale, where lane i mod 16 is
+ * acc = fmaf(q, k, acc) ascending and the tree halves (l += l + 8, + 4, + 2, + 1). Keys go in
+ * 64-key blocks by absolute position; per block m' = max(m, scores), c = exp(m - m') (0 for the
+ * first block), p = exp(s - m'); block sum of p: 16 lanes by key mod 16, same tree, added only over
+ * visible keys; l = fmaf(l, c, sum); o = o * c, then o = fmaf(p, v, o) ascending. Blocks of one
+ * 1,024-key span make a partial (m, l, o); partials merge in ascending order: m' = max, ca, cb =
+ * exp(m - m'), l = l_a * ca + l_b * cb and o likewise, as fmaf(b, cb, a * ca). Result o / l. */
+typedef struct tw_attn {
+    const float *q; /* [n_rows][n_group][Q], strides ld_row, ld_head */
+    size_t ld_row, ld_head;
+    float *out; /* as q, strides ld_out_row, ld_head */
+    size_t ld_out_row;
+    const void *const *k_pages; /* [pages] -> [64][Q] of kv_type */
+    const void *const *v_pages;
+    enum tw_dtype kv_type;
+    size_t q_dim; /* Q, any multiple of 2 up to 512 */
+    unsigned n_group;
+    uint32_t pos0, window;
+    float scale;
+} tw_attn;
+
+typedef struct tw_kern {
+    const char *name; /* "ref", "avx2" */
+    /* Panels [i_panel0, i_panel1) of the output. scratch: tw_kern_matmul_scratch_bytes(k), 64-byte
+     * aligned, one per thread. */
+    void (*matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *scratch);
+    /* Rows [i_row0, i_row1) of the query positions, all heads of the group. scratch:
+     * tw_kern_attn_scratch_bytes(Q), 64-byte aligned. */
+    void (*attn)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch);
+    /* y [n] = x * w / sqrt(mean(x^2) + eps), one row. Sum of squares: 16 lanes by fmaf, halving
+     * tree; r = 1 / sqrtf(sum / (float)n + eps); y = (x * r) * w. y may be x. */
+    void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps);
+    /* Rotates n_heads rows of x [n_heads][ld] in place, halves form: with c, s [n_rot/2]:
+     * x1' = x1*c - x2*s, x2' = x2*c + x1*s (each product and sum rounded); i and i + n_rot/2 pair. */
+    void (*rope)(float *x, size_t n_heads, size_t ld, size_t n_rot, const float *c, const float *s);
+    /* y = silu(g) * u, silu(g) = g / (1 + exp(-g)); y may be g. */
+    void (*silu_mul)(float *y, const float *g, const float *u, size_t n);
+    void (*add)(float *y, const float *a, const float *b, size_t n); /* y = a + b; may alias */
+    void (*to_f32)(float *y, const void *x, enum tw_dtype type, size_t n); /* exact widening */
+    void (*from_f32)(void *y, const float *x, enum tw_dtype type, size_t n); /* nearest even */
+    /* y = exp(x); the same fixed sequence that attention and silu use. y may be x. */
+    void (*exp)(float *y, const float *x, size_t n);
+    /* Largest value, ties to the smallest index; n >= 1, no NaN. */
+    size_t (*argmax)(const float *x, size_t n);
+    bool (*all_finite)(const float *x, size_t n);
+} tw_kern;
+
+size_t tw_kern_matmul_scratch_bytes(size_t k);
+size_t tw_kern_attn_scratch_bytes(size_t q_dim);
+
+const tw_kern *tw_kern_ref(void);
+const tw_kern *tw_kern_avx2(void); /* NULL where the machine or the build lacks it */
+
+/* The best table for this machine, or the one TW_CPU names (ref, avx2); NULL for an unknown or
+ * unavailable name. */
+const tw_kern *tw_kern_get(const char *tw_cpu);
+const char *tw_kern_names(void); /* "ref avx2", those that run here */
+
+/* Our own f32 exp (the specification of tw_kern.exp): monotone, < 1.5 ulp, exp(-inf) = 0, large ->
+ * inf, exp(0) = 1, subnormal results exact in the same sense. */
+float tw_expf(float x);
+/* sin and cos of an f32 angle (any finite), computed in f64 by our own sequence, rounded to f32. */
+void tw_sincosf(float x, float *ret_sin, float *ret_cos);
+/* x^y and ln x for rope's frequencies, f64, our own sequence; x > 0. */
+double tw_pow(double x, double y);
+double tw_log(double x);
+
+/* Segment borders of DESIGN 5.2: ret_seg[i] = min(k, floor(i * G / 8) * granule), G = granules in
+ * k, rounded up; ret_seg has 9 entries. */
+void tw_segments(size_t k, size_t granule, uint32_t ret_seg[TW_SEGMENTS + 1]);
+
+#endif
