@@ -120,7 +120,7 @@ float tw_expf(float x);
 void tw_sincosf(float x, float *ret_sin, float *ret_cos);
 /* x^y and ln x for rope's frequencies, f64, our own sequence; x > 0. */
 double tw_pow(double x, double y);
-double tw_log(double x);
+double tw_ln(double x);
 
 /* Segment borders of DESIGN 5.2: ret_seg[i] = min(k, floor(i * G / 8) * granule), G = granules in
  * k, rounded up; ret_seg has 9 entries. */
