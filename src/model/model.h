@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model on disk: a folder in Hugging Face layout, opened and checked; its weights loaded as one
+ * rank's shard. Errors name file, tensor, expected and found. */
+#ifndef TWINAX_MODEL_MODEL_H
+#define TWINAX_MODEL_MODEL_H
+
+#include "model/config.h"
+#include "model/shard.h"
+#include "model/tokenizer.h"
+#include "os/team.h"
+
+typedef struct tw_model tw_model;
+
+/* Parses config, generation_config, safetensors headers (single file or index), checks that every
+ * tensor that the family names is there with the right shape and a known dtype. The tokenizer is
+ * opened by the first tw_model_tokenizer. Maps the files; touches no weight. */
+TW_MUST_CHECK int tw_model_open(const char *path, tw_model **ret, tw_err *err);
+void tw_model_close(tw_model *m);
+
+const tw_model_config *tw_model_get_config(const tw_model *m);
+const tw_gen_config *tw_model_get_gen(const tw_model *m);
+const char *tw_model_name(const tw_model *m); /* last part of the path */
+/* SHA-256, hex, over config.json, tokenizer.json, tensor headers (name, dtype, shape) and file
+ * sizes: the identity of DESIGN 6. */
+const char *tw_model_id(const tw_model *m);
+/* Jinja source from chat_template.jinja or tokenizer_config.json, or NULL; with it the bos and eos
+ * token texts ("" when none). */
+const char *tw_model_chat_template(const tw_model *m);
+const char *tw_model_bos_text(const tw_model *m);
+const char *tw_model_eos_text(const tw_model *m);
+/* Opened once, owned by the model. -ENOENT when the folder has none. Thread: call first from one. */
+TW_MUST_CHECK int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err);
+
+/* Embedding row of token id, as it lies in the file ([D] of *ret_type). The map stays valid while
+ * the model is open. */
+const void *tw_model_embed_row(const tw_model *m, uint32_t id, enum tw_dtype *ret_type);
+
+/* One layer of a shard. Norm weights and biases are widened to f32. Absent: NULL / data NULL. */
+typedef struct tw_layer {
+    const float *attn_norm;      /* [D] */
+    tw_packed q, k, v;           /* [n_heads*Q][D], [n_kv*Q][D], [n_kv*Q][D] */
+    const float *q_bias, *k_bias, *v_bias, *o_bias; /* [n_heads*Q], [n_kv*Q] x 2, [D] */
+    const float *q_norm, *k_norm; /* [Q] */
+    tw_packed o;                 /* [D][n_heads*Q] */
+    const float *ffn_norm;       /* [D] */
+    tw_packed gate, up;          /* [n_ffn][D] */
+    tw_packed down;              /* [D][n_ffn] */
+    const float *gate_bias, *up_bias, *down_bias; /* [n_ffn] x 2, [D] */
+} tw_layer;
+
+typedef struct tw_weights {
+    tw_layer *layers;            /* [L] */
+    const float *final_norm;     /* [D] */
+    tw_packed lm_head;           /* [n_vocab][D] */
+    size_t bytes;                /* of packed data */
+    void *impl;                  /* owner of the memory */
+} tw_weights;
+
+/* done of total bytes packed; called from the loading thread. */
+typedef void tw_progress_fn(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
+
+/* Packs the shard's part with the team. Source pages are let go as it goes, so that the peak RSS
+ * stays at the packed bytes plus a few MiB. Reads only the shard's own bytes. Non-finite weights
+ * are an error that names the tensor. */
+TW_MUST_CHECK int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team,
+                                  tw_progress_fn *progress, void *ctx, tw_weights *ret,
+                                  tw_err *err);
+void tw_weights_done(tw_weights *w);
+
+#endif
