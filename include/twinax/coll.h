@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A group of 1, 2, 4 or 8 ranks that add, gather and broadcast in canonical order: every rank gets
+ * the same bits, whatever the transport and the algorithm. Bounded waits: after an error the group
+ * is closed and every later call returns it; stale data is never summed.
+ *
+ * A collective is start (one at a time), then poll until it is not -EAGAIN; the blocking calls loop
+ * on poll and wait on the links. Every rank calls the same collectives in the same order; sequence
+ * numbers on the wire prove it. Thread: one at a time; heartbeats run in a thread of their own. */
+#ifndef TWINAX_COLL_H
+#define TWINAX_COLL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "twinax/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { TW_RANKS_MAX = 8, TW_TOKEN_BYTES = 32 };
+
+enum tw_transport { TW_TRANSPORT_AUTO, TW_TRANSPORT_TCP, TW_TRANSPORT_SHM, TW_TRANSPORT_RDMA };
+
+/* A named value that all ranks must share: "model id", "context". A difference refuses the group
+ * with a message that names it and both values, unless only_report. */
+typedef struct tw_coll_fact {
+    const char *name, *value;
+    bool only_report;
+} tw_coll_fact;
+
+typedef struct tw_coll_opts {
+    unsigned rank, n_ranks;
+    enum tw_transport transport;
+    const uint8_t *token;        /* [TW_TOKEN_BYTES] one-time secret, shared by all ranks */
+    /* Rank 0: address to listen on (loopback or the cluster address; never a wildcard), or an
+     * already listening socket in listen_fd (>= 0). Others: rank 0's address and port. */
+    const char *address;
+    uint16_t port;               /* rank 0 without listen_fd: 0 lets the kernel choose */
+    int listen_fd;               /* -1: none */
+    const char *bind_address;    /* this rank's own address for data sockets; NULL: as routed */
+    const tw_coll_fact *facts;   /* [n_facts] */
+    size_t n_facts;
+    uint64_t rendezvous_ns;      /* how long to wait for all ranks; 0: 30 s */
+    uint64_t step_ns;            /* deadline of one collective; 0: 5 s */
+    bool verify;                 /* checksum on every data message */
+} tw_coll_opts;
+
+typedef struct tw_coll tw_coll;
+
+/* Rendezvous: hello with token and facts, then links between all pairs. Rank 0 alone listens before
+ * this call returns; nothing listens afterwards. Errors name the rank that is missing or differs. */
+TW_API TW_MUST_CHECK int tw_coll_open(const tw_coll_opts *opts, tw_coll **ret, tw_err *err);
+TW_API void tw_coll_close(tw_coll *c);
+
+TW_API unsigned tw_coll_rank(const tw_coll *c);
+TW_API unsigned tw_coll_n_ranks(const tw_coll *c);
+
+/* Registered memory, 64-byte aligned, zeroed, freed by tw_coll_close. Collectives' buffers come
+ * from here (others work, by a copy). */
+TW_API void *tw_coll_alloc(tw_coll *c, size_t bytes);
+
+/* x [n] += the others' x, in place, finished by the canonical tree over ranks:
+ * R=2: x0+x1; R=4: (x0+x1)+(x2+x3); R=8 likewise. */
+TW_API TW_MUST_CHECK int tw_coll_all_reduce_start(tw_coll *c, float *x, size_t n, tw_err *err);
+/* out [R][bytes] = every rank's in, rank order; in may be its own place in out. */
+TW_API TW_MUST_CHECK int tw_coll_all_gather_start(tw_coll *c, const void *in, size_t bytes,
+                                                  void *out, tw_err *err);
+/* p [bytes] of root to all. */
+TW_API TW_MUST_CHECK int tw_coll_broadcast_start(tw_coll *c, unsigned root, void *p, size_t bytes,
+                                                 tw_err *err);
+/* 0: the started collective is done. -EAGAIN: not yet. Else the group's error (peer named). */
+TW_API TW_MUST_CHECK int tw_coll_poll(tw_coll *c, uint64_t now_ns, tw_err *err);
+/* Spins shortly, then sleeps on the links until done, step_ns at most (extra_ns more: a peer may be
+ * at long work, say loading). */
+TW_API TW_MUST_CHECK int tw_coll_wait(tw_coll *c, uint64_t extra_ns, tw_err *err);
+
+/* start + wait. */
+TW_API TW_MUST_CHECK int tw_coll_all_reduce(tw_coll *c, float *x, size_t n, tw_err *err);
+TW_API TW_MUST_CHECK int tw_coll_all_gather(tw_coll *c, const void *in, size_t bytes, void *out,
+                                            tw_err *err);
+TW_API TW_MUST_CHECK int tw_coll_broadcast(tw_coll *c, unsigned root, void *p, size_t bytes,
+                                           tw_err *err);
+
+/* Messages outside collectives, rank 0 to all others: step plans. The receivers may sleep for
+ * hours (only heartbeats bound the wait): P8. bytes <= max of the receiver or -EMSGSIZE. */
+TW_API TW_MUST_CHECK int tw_coll_plan_send(tw_coll *c, const void *p, size_t bytes, tw_err *err);
+TW_API TW_MUST_CHECK int tw_coll_plan_recv(tw_coll *c, void *p, size_t max_bytes, size_t *ret_bytes,
+                                           tw_err *err);
+
+/* Rank 0, from any thread: has a peer died while nothing is under way? 0 or the error. */
+TW_API TW_MUST_CHECK int tw_coll_health(tw_coll *c, tw_err *err);
+
+/* What carried the bytes (P3). */
+typedef struct tw_coll_peer_stats {
+    char transport[8];           /* "tcp", "shm" */
+    char device[32];             /* interface, e.g. "veth0", or "memfd" */
+    char local[64], peer[64];    /* addresses with ports */
+    uint32_t mtu;                /* of the interface; 0: does not apply */
+    uint64_t tx_bytes, rx_bytes; /* on this link, payload and our frame headers */
+    uint64_t tx_msgs, rx_msgs;
+} tw_coll_peer_stats;
+
+typedef struct tw_coll_stats {
+    uint64_t n_collectives, n_plans;
+    uint64_t wait_ns;            /* time inside tw_coll_wait */
+    tw_coll_peer_stats peer[TW_RANKS_MAX]; /* own entry empty */
+} tw_coll_stats;
+
+TW_API void tw_coll_get_stats(const tw_coll *c, tw_coll_stats *ret);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

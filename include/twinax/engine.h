@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The native engine: one model, one group of ranks, many requests. Rank 0 takes requests; the
+ * other ranks run tw_engine_serve_rank. The engine thread alone owns sessions and KV; requests are
+ * jobs that are posted to it, events come back on it. */
+#ifndef TWINAX_ENGINE_H
+#define TWINAX_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "twinax/coll.h"
+#include "twinax/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tw_engine tw_engine;
+
+enum tw_kv_type { TW_KV_AUTO, TW_KV_BF16, TW_KV_F32 };
+
+/* A model on disk, opened and checked: before the group exists, because the hello compares it. */
+typedef struct tw_model tw_model;
+TW_API TW_MUST_CHECK int tw_model_open(const char *path, tw_model **ret, tw_err *err);
+TW_API void tw_model_close(tw_model *m);
+TW_API const char *tw_model_name(const tw_model *m);
+TW_API const char *tw_model_id(const tw_model *m); /* SHA-256, hex */
+
+typedef struct tw_engine_opts {
+    unsigned n_threads;      /* 0: all cores this process may use, shared by n_local_ranks */
+    unsigned i_local, n_local; /* this rank among the ranks on this machine: shares out cores */
+    uint32_t ctx;            /* positions per sequence; 0: the model's, capped at 8,192 */
+    uint32_t max_seqs;       /* sequences at once; 0: 4 */
+    uint32_t chunk;          /* prompt tokens per step; 0: 256 */
+    enum tw_kv_type kv;      /* AUTO: BF16, F32 for F32 models */
+    const char *cpu;         /* TW_CPU: "ref", "avx2"; NULL: the best */
+    void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* loading; may be NULL */
+    void *progress_ctx;
+} tw_engine_opts;
+
+/* Facts that the hello must compare: protocol, arithmetic, model id, TP plan, context, dtypes,
+ * sequences, chunk. Call before tw_coll_open; *ret is freed by tw_engine_facts_free. */
+TW_API TW_MUST_CHECK int tw_engine_facts(tw_model *m, const tw_engine_opts *o, unsigned n_ranks,
+                                         tw_coll_fact **ret, size_t *ret_n, tw_err *err);
+TW_API void tw_engine_facts_free(tw_coll_fact *f, size_t n);
+
+/* Loads this rank's shard and waits for every rank's "loaded". group: NULL for one rank. Borrows
+ * model and group until tw_engine_close. Rank 0: starts the engine thread. */
+TW_API TW_MUST_CHECK int tw_engine_open(tw_model *m, tw_coll *group, const tw_engine_opts *o,
+                                        tw_engine **ret, tw_err *err);
+/* Other ranks: works until rank 0 ends (0) or something fails. */
+TW_API TW_MUST_CHECK int tw_engine_serve_rank(tw_engine *e, tw_err *err);
+/* Rank 0: cancels what runs (each gets its TW_EVENT_DONE), tells the other ranks to end. */
+TW_API void tw_engine_close(tw_engine *e);
+
+/* Sampling. temperature 0: greedy. Order: penalties, bias, temperature, top-k, top-p, min-p. */
+typedef struct tw_sampling {
+    float temperature, top_p, min_p; /* 1, 1, 0: no effect */
+    uint32_t top_k;                  /* 0: off */
+    uint64_t seed;
+    float presence_penalty, frequency_penalty, repetition_penalty; /* 0, 0, 1: no effect */
+} tw_sampling;
+
+TW_API void tw_sampling_defaults(const tw_model *m, tw_sampling *ret); /* the model's own wishes */
+
+enum tw_event_kind { TW_EVENT_TOKEN, TW_EVENT_DONE };
+enum tw_finish { TW_FINISH_STOP, TW_FINISH_LENGTH, TW_FINISH_CANCELLED, TW_FINISH_ERROR };
+
+typedef struct tw_event {
+    enum tw_event_kind kind;
+    uint32_t id;             /* TOKEN: the token */
+    const char *text;        /* TOKEN: text that became certain (may be empty); valid in the call */
+    size_t text_len;
+    enum tw_finish finish;   /* DONE */
+    const tw_err *err;       /* DONE with TW_FINISH_ERROR */
+    uint32_t n_prompt, n_generated; /* DONE */
+    uint64_t queue_ns, prefill_ns, decode_ns; /* DONE: where the time went */
+} tw_event;
+
+/* Called on the engine thread; must not block. After DONE the request is gone. */
+typedef void tw_event_fn(void *ctx, const tw_event *ev);
+
+typedef struct tw_request {
+    const uint32_t *prompt;  /* [n_prompt], copied */
+    size_t n_prompt;
+    uint32_t max_tokens;     /* 0: to the end of the context */
+    tw_sampling sampling;
+    bool ignore_eos;
+    bool emit_special;       /* text of special tokens too */
+    const char *const *stops; /* [n_stops] stop strings, copied; their text is never emitted */
+    size_t n_stops;
+    float *ret_logits;       /* [V] of the last prompt position, or NULL; written before TOKEN 1 */
+    tw_event_fn *on_event;
+    void *ctx;
+} tw_request;
+
+/* Any thread. -E2BIG: the prompt does not fit the context (message names both); -EINVAL. */
+TW_API TW_MUST_CHECK int tw_engine_submit(tw_engine *e, const tw_request *r, uint64_t *ret_id,
+                                          tw_err *err);
+/* Any thread; unknown ids are ignored. A DONE event follows. */
+TW_API void tw_engine_cancel(tw_engine *e, uint64_t id);
+/* 0 while the engine can serve; else the error that ended it (a rank lost, ...). */
+TW_API TW_MUST_CHECK int tw_engine_health(tw_engine *e, tw_err *err);
+
+/* Text. Memory of tw_tokens and of returned strings is freed by tw_text_free. Any thread. */
+TW_API TW_MUST_CHECK int tw_model_tokenize(tw_model *m, const char *text, size_t n,
+                                           bool add_special, uint32_t **ret_ids, size_t *ret_n,
+                                           tw_err *err);
+TW_API TW_MUST_CHECK int tw_model_detokenize(tw_model *m, const uint32_t *ids, size_t n,
+                                             bool skip_special, char **ret_text, tw_err *err);
+/* messages_json: OpenAI's "messages" array as JSON text. tools_json may be NULL. -EINVAL when the
+ * template refuses them (its own message). */
+TW_API TW_MUST_CHECK int tw_model_render_chat(tw_model *m, const char *messages_json,
+                                              const char *tools_json, bool add_generation_prompt,
+                                              char **ret_text, tw_err *err);
+TW_API void tw_text_free(void *p);
+
+typedef struct tw_engine_info {
+    unsigned n_ranks, n_threads;
+    uint32_t ctx, max_seqs, vocab;
+    uint64_t weight_bytes, kv_bytes; /* of this rank */
+    uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
+    unsigned n_running, n_waiting;
+    const char *cpu;                 /* kernel table in use */
+} tw_engine_info;
+
+TW_API void tw_engine_get_info(const tw_engine *e, tw_engine_info *ret);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
