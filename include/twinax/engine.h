@@ -20,7 +20,8 @@ typedef struct tw_engine tw_engine;
 
 enum tw_kv_type { TW_KV_AUTO, TW_KV_BF16, TW_KV_F32 };
 
-/* A model on disk, opened and checked: before the group exists, because the hello compares it. */
+/* A model on disk, opened and checked: before the group exists, because the hello compares it.
+ * (src/model defines these; its own header says more.) */
 typedef struct tw_model tw_model;
 TW_API TW_MUST_CHECK int tw_model_open(const char *path, tw_model **ret, tw_err *err);
 TW_API void tw_model_close(tw_model *m);

@@ -8,18 +8,21 @@
 #include "model/shard.h"
 #include "model/tokenizer.h"
 #include "os/team.h"
-#include "twinax/engine.h" /* opens, closes and names a tw_model */
+
+typedef struct tw_model tw_model;
 
 /* Parses config, generation_config, safetensors headers (single file or index), checks that every
  * tensor that the family names is there with the right shape and a known dtype. The tokenizer is
  * opened by the first tw_model_tokenizer. Maps the files; touches no weight. */
-/* int tw_model_open(path, ret, err), void tw_model_close(m): twinax/engine.h */
+TW_API TW_MUST_CHECK int tw_model_open(const char *path, tw_model **ret, tw_err *err);
+TW_API void tw_model_close(tw_model *m);
 
 const tw_model_config *tw_model_get_config(const tw_model *m);
 const tw_gen_config *tw_model_get_gen(const tw_model *m);
-/* const char *tw_model_name(m): last part of the path.
- * const char *tw_model_id(m): SHA-256, hex, over config.json, tokenizer.json, tensor headers (name, dtype, shape) and file
- * sizes: the identity of DESIGN 6. Both in twinax/engine.h. */
+TW_API const char *tw_model_name(const tw_model *m); /* last part of the path */
+/* SHA-256, hex, over config.json, tokenizer.json, tensor headers (name, dtype, shape) and file
+ * sizes: the identity of DESIGN 6. */
+TW_API const char *tw_model_id(const tw_model *m);
 /* Jinja source from chat_template.jinja or tokenizer_config.json, or NULL; with it the bos and eos
  * token texts ("" when none). */
 const char *tw_model_chat_template(const tw_model *m);
