@@ -7,8 +7,8 @@
 
 #define TW_NS_PER_US UINT64_C(1000)
 #define TW_NS_PER_MS UINT64_C(1000000)
-#define TW_NS_PER_S UINT64_C(1000000000)
-#define TW_NEVER_NS UINT64_MAX /* a deadline that never comes */
+#define TW_NS_PER_S  UINT64_C(1000000000)
+#define TW_NEVER_NS  UINT64_MAX /* a deadline that never comes */
 
 uint64_t tw_clock_now_ns(void); /* CLOCK_MONOTONIC */
 uint64_t tw_clock_unix_s(void); /* wall clock, for "created" fields only */

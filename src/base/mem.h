@@ -4,6 +4,7 @@
 #ifndef TWINAX_BASE_MEM_H
 #define TWINAX_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,12 @@ void tw_mem_guard_end(void);
 void tw_mem_fail_at(uint64_t n);
 uint64_t tw_mem_count(void);
 
-/* Arena: bump allocation, freed as a whole. Grows by blocks up to max_bytes (0: no limit).
+/* For memory that comes from elsewhere (mmap): counts as one allocation, minds the guard; false
+ * when it has to fail. */
+bool tw_mem_take(void);
+
+/* Arena: bump allocation, freed as a whole. Grows by blocks; used_bytes (what was handed out, each
+ * rounded up to 16) stays <= max_bytes (0: no limit). done leaves it empty and usable again.
  * Thread: one at a time. */
 typedef struct tw_arena {
     struct tw_arena_block *head;
@@ -34,7 +40,7 @@ typedef struct tw_arena {
 } tw_arena;
 
 void tw_arena_init(tw_arena *a, size_t max_bytes);
-void *tw_arena_alloc(tw_arena *a, size_t bytes);  /* 16-aligned, zeroed; NULL when out of memory */
+void *tw_arena_alloc(tw_arena *a, size_t bytes); /* 16-aligned, zeroed; NULL when out of memory */
 void *tw_arena_array(tw_arena *a, size_t n, size_t size_bytes); /* overflow-checked; zeroed */
 char *tw_arena_strndup(tw_arena *a, const char *s, size_t n);
 void tw_arena_done(tw_arena *a);

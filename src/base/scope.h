@@ -6,12 +6,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define TW_CLEANUP(fn) __attribute__((cleanup(fn)))
-#define TW_LIKELY(x) __builtin_expect(!!(x), 1)
-#define TW_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define TW_CLEANUP(fn)  __attribute__((cleanup(fn)))
+#define TW_LIKELY(x)    __builtin_expect(!!(x), 1)
+#define TW_UNLIKELY(x)  __builtin_expect(!!(x), 0)
 #define TW_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define TW_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define TW_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define TW_MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define TW_MAX(a, b)    ((a) > (b) ? (a) : (b))
 #define TW_DIV_UP(a, b) (((a) + (b)-1) / (b))
 
 /* *ret = a * b (a + b); false, and *ret untouched, when it does not fit. */

@@ -11,6 +11,7 @@
 
 /* Appends the whole file to buf (its ceiling bounds the size). The message names path and cause. */
 TW_MUST_CHECK int tw_file_read(const char *path, tw_buf *buf, tw_err *err);
+/* Creates or overwrites, in place (not atomic, no fsync). */
 TW_MUST_CHECK int tw_file_write(const char *path, const void *p, size_t n, tw_err *err);
 bool tw_file_exists(const char *path);
 bool tw_file_is_dir(const char *path);

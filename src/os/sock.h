@@ -13,7 +13,8 @@ TW_MUST_CHECK int tw_sock_listen(const char *ip, uint16_t port, int *ret_fd, uin
                                  tw_err *err);
 /* -EAGAIN: nobody yet. The accepted fd is nonblocking with TCP_NODELAY. */
 TW_MUST_CHECK int tw_sock_accept(int fd, int *ret_fd);
-/* Connects until deadline_ns (refused is retried, the peer may be late). bind_ip may be NULL. */
+/* Connects until deadline_ns (refused is retried, the peer may be late). bind_ip may be NULL. The
+ * code at the deadline is the last cause (-ECONNREFUSED, -EHOSTUNREACH), -ETIMEDOUT without one. */
 TW_MUST_CHECK int tw_sock_connect(const char *ip, uint16_t port, const char *bind_ip,
                                   uint64_t deadline_ns, int *ret_fd, tw_err *err);
 /* All n bytes or an error, -ETIMEDOUT at the deadline, -ECONNRESET when the peer closed. */
@@ -22,7 +23,7 @@ TW_MUST_CHECK int tw_sock_recv_all(int fd, void *p, size_t n, uint64_t deadline_
 /* "ip:port" of our or the peer's end; IPv6 in brackets. */
 void tw_sock_name(int fd, char *out, size_t out_bytes);
 void tw_sock_peer_name(int fd, char *out, size_t out_bytes);
-/* SCM_RIGHTS over a unix socket. */
+/* SCM_RIGHTS over a unix socket; send waits 5 s at most. -EPROTO: a message without an fd. */
 TW_MUST_CHECK int tw_sock_send_fd(int fd, int pass_fd);
 TW_MUST_CHECK int tw_sock_recv_fd(int fd, int *ret_fd, uint64_t deadline_ns);
 

@@ -10,13 +10,14 @@
 typedef struct tw_team tw_team;
 typedef void tw_team_fn(void *ctx, unsigned i_thread, unsigned n_threads);
 
-/* cpus: n_threads cpu numbers to pin to, or NULL for no pinning. 1 <= n_threads <= 1024. */
+/* cpus: n_threads cpu numbers to pin to, or NULL for no pinning. 1 <= n_threads <= 1024. The caller
+ * is pinned too until tw_team_free; threads and children that it starts meanwhile inherit that. */
 TW_MUST_CHECK int tw_team_new(unsigned n_threads, const int *cpus, tw_team **ret, tw_err *err);
 unsigned tw_team_size(const tw_team *t);
-/* Runs fn on all threads and returns when all are done. No allocation, no system call while the
+/* Thread: one caller at a time, not from inside fn. Runs fn on all threads and returns when all are done. No allocation, no system call while the
  * others still spin. */
 void tw_team_run(tw_team *t, tw_team_fn *fn, void *ctx);
-/* Waits for the other threads inside fn (user-space barrier). */
+/* Waits for the other threads inside fn (user-space barrier); all of them must call it. */
 void tw_team_barrier(tw_team *t);
 void tw_team_free(tw_team *t);
 

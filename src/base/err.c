@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "twinax/err.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+
+/* One line for a terminal: what came from a file or a peer must not steer it. */
+static void flatten_line(char *s)
+{
+    for (; *s != '\0'; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = ' ';
+}
+
+int tw_err_set(tw_err *err, int code, const char *fmt, ...)
+{
+    assert(code < 0);
+    if (code >= 0)
+        code = code > 0 ? -code : -EIO; /* never let a mistake of ours look like success */
+    if (err == NULL)
+        return code;
+
+    /* Formatted aside, since an argument may be err->msg itself. */
+    char line[sizeof(err->msg)];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        snprintf(line, sizeof(line), "error %d (its message could not be formatted)", -code);
+    else if ((size_t)n >= sizeof(line))
+        line[tw_utf8_complete(line, sizeof(line) - 1)] = '\0';
+    flatten_line(line);
+
+    err->code = code;
+    memcpy(err->msg, line, sizeof(line));
+    err->msg[strlen(line)] = '\0';
+    return code;
+}
