@@ -60,6 +60,7 @@ typedef struct tw_sampling {
     float temperature, top_p, min_p; /* 1, 1, 0: no effect */
     uint32_t top_k;                  /* 0: off */
     uint64_t seed;
+    uint32_t choice;         /* index among the choices of one request: part of the noise's key */
     float presence_penalty, frequency_penalty, repetition_penalty; /* 0, 0, 1: no effect */
 } tw_sampling;
 

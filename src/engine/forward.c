@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/forward.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "os/file.h"
+
+/* ---- work memory ---- */
+
+static size_t round64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
+/* Hands out parts of f->work; with work NULL it only counts. */
+static void *carve(tw_forward *f, size_t n, size_t size_bytes)
+{
+    size_t bytes = round64(n * size_bytes), at = f->work_bytes;
+    f->work_bytes += bytes;
+    return f->work != NULL ? (uint8_t *)f->work + at : NULL;
+}
+
+static void carve_all(tw_forward *f)
+{
+    const tw_model_config *c = f->cfg;
+    const tw_shard *s = &f->shard;
+    const size_t m = f->max_rows, q_len = (size_t)s->n_heads * c->head_dim;
+    f->work_bytes = 0;
+    f->x = carve(f, m * c->d_model, 4);
+    f->h = carve(f, m * c->d_model, 4);
+    f->q = carve(f, m * q_len, 4);
+    f->k = carve(f, m * s->n_kv * c->head_dim, 4);
+    f->v = carve(f, m * s->n_kv * c->head_dim, 4);
+    f->attn = carve(f, m * q_len, 4);
+    f->gate = carve(f, m * s->n_ffn, 4);
+    f->up = carve(f, m * s->n_ffn, 4);
+    f->cos = carve(f, m * c->head_dim / 2, 4);
+    f->sin = carve(f, m * c->head_dim / 2, 4);
+    f->logits = carve(f, (size_t)f->max_logits * s->n_vocab, 4);
+    f->freqs = carve(f, c->head_dim / 2, 4);
+    f->groups = carve(f, s->n_kv, sizeof(*f->groups));
+    if (f->coll == NULL)
+        f->partial = carve(f, m * c->d_model, 4);
+    f->scratch = carve(f, tw_team_size(f->team), f->scratch_bytes);
+}
+
+/* Per thread: the larger of matmul's and attention's scratch, then a page table for one KV head. */
+static size_t scratch_size(const tw_forward *f)
+{
+    const tw_model_config *c = f->cfg;
+    size_t k_max = TW_MAX(TW_MAX((size_t)c->d_model, (size_t)f->shard.n_ffn),
+                          (size_t)f->shard.n_heads * c->head_dim);
+    size_t bytes = TW_MAX(tw_kern_matmul_scratch_bytes(k_max),
+                          tw_kern_attn_scratch_bytes(c->head_dim));
+    return round64(bytes) + round64((size_t)f->max_pages * 2 * sizeof(void *));
+}
+
+/* Neighbouring local query heads that read the same KV head. */
+static void find_groups(tw_forward *f)
+{
+    const uint32_t per_kv = f->cfg->n_heads / f->cfg->n_kv_heads;
+    f->n_groups = 0;
+    for (uint32_t h = 0; h < f->shard.n_heads; h++) {
+        uint32_t i_kv = (f->shard.head0 + h) / per_kv - f->shard.kv0;
+        if (f->n_groups > 0 && f->groups[f->n_groups - 1].i_kv == i_kv)
+            f->groups[f->n_groups - 1].n_heads++;
+        else
+            f->groups[f->n_groups++] = (tw_group){.i_kv = i_kv, .head0 = h, .n_heads = 1};
+    }
+}
+
+int tw_forward_init(tw_forward *f, tw_err *err)
+{
+    f->scratch_bytes = scratch_size(f);
+    f->work = NULL;
+    carve_all(f);
+    const size_t partial_bytes = (size_t)f->max_rows * f->cfg->d_model * 4;
+    f->work = tw_pages_new(f->work_bytes);
+    f->partial = f->coll != NULL ? tw_coll_alloc(f->coll, partial_bytes) : NULL;
+    if (f->work == NULL || (f->coll != NULL && f->partial == NULL)) {
+        tw_forward_done(f);
+        return tw_err_set(err, -ENOMEM, "no memory for a step of %u rows (%zu MiB)", f->max_rows,
+                          f->work_bytes >> 20);
+    }
+    carve_all(f);
+    tw_rope_freqs(f->cfg, f->freqs, &f->rope_scale);
+    find_groups(f);
+    return 0;
+}
+
+void tw_forward_done(tw_forward *f)
+{
+    if (f->work != NULL)
+        tw_pages_free(f->work, f->work_bytes);
+    f->work = NULL;
+}
+
+/* ---- parallel parts ---- */
+
+struct job {
+    tw_forward *f;
+    const tw_batch *b;
+    const tw_layer *l;
+    uint32_t i_layer;
+    const tw_matmul *ops; /* [n_ops] */
+    unsigned n_ops;
+    const float *norm;    /* after an exchange: the next norm's weight, or NULL */
+    const float *bias;    /* after an exchange: [D] or NULL */
+};
+
+/* Share of n things for thread i of n_threads. */
+static void share(size_t n, unsigned i, unsigned n_threads, size_t *ret_from, size_t *ret_to)
+{
+    *ret_from = n * i / n_threads;
+    *ret_to = n * (i + 1) / n_threads;
+}
+
+static uint8_t *scratch_of(const tw_forward *f, unsigned i_thread)
+{
+    return f->scratch + (size_t)i_thread * f->scratch_bytes;
+}
+
+/* All panels of all products, dealt as one line: each thread streams neighbouring weights. */
+static void matmul_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    size_t total = 0, from, to, at = 0;
+    for (unsigned o = 0; o < j->n_ops; o++)
+        total += TW_DIV_UP(j->ops[o].w->n, (size_t)TW_PANEL);
+    share(total, i, n, &from, &to);
+    for (unsigned o = 0; o < j->n_ops && at < to; o++) {
+        size_t n_panels = TW_DIV_UP(j->ops[o].w->n, (size_t)TW_PANEL);
+        size_t a = TW_MAX(from, at), z = TW_MIN(to, at + n_panels);
+        if (a < z)
+            j->f->kern->matmul(&j->ops[o], a - at, z - at, scratch_of(j->f, i));
+        at += n_panels;
+    }
+}
+
+static void embed_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    const tw_forward *f = j->f;
+    const uint32_t d = f->cfg->d_model, half = f->cfg->head_dim / 2;
+    size_t from, to;
+    share(j->b->n_rows, i, n, &from, &to);
+    for (size_t r = from; r < to; r++) {
+        enum tw_dtype type;
+        const void *row = tw_model_embed_row(f->model, j->b->tokens[r], &type);
+        f->kern->to_f32(f->x + r * d, row, type, d);
+        f->kern->rmsnorm(f->h + r * d, f->x + r * d, j->norm, d, f->cfg->norm_eps);
+        for (uint32_t p = 0; p < half; p++) {
+            float s, c;
+            tw_sincosf((float)j->b->positions[r] * f->freqs[p], &s, &c);
+            f->cos[r * half + p] = c * f->rope_scale;
+            f->sin[r * half + p] = s * f->rope_scale;
+        }
+    }
+}
+
+/* x += partial + bias (the tree is complete), then the next norm. */
+static void residual_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    const tw_forward *f = j->f;
+    const uint32_t d = f->cfg->d_model;
+    size_t from, to;
+    share(j->b->n_rows, i, n, &from, &to);
+    for (size_t r = from; r < to; r++) {
+        float *x = f->x + r * d, *p = f->partial + r * d;
+        if (j->bias != NULL)
+            f->kern->add(p, p, j->bias, d);
+        f->kern->add(x, x, p, d);
+        if (j->norm != NULL)
+            f->kern->rmsnorm(f->h + r * d, x, j->norm, d, f->cfg->norm_eps);
+    }
+}
+
+static void norm_heads(const tw_forward *f, float *x, uint32_t n_heads, const float *w)
+{
+    const uint32_t q = f->cfg->head_dim;
+    for (uint32_t h = 0; w != NULL && h < n_heads; h++)
+        f->kern->rmsnorm(x + (size_t)h * q, x + (size_t)h * q, w, q, f->cfg->norm_eps);
+}
+
+static const tw_span *span_of_row(const tw_batch *b, size_t row)
+{
+    const tw_span *s = b->spans;
+    while (row >= s->row0 + s->n_rows)
+        s++;
+    return s;
+}
+
+/* q/k norm, rope, and this row's K and V into their pages. */
+static void rope_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    const tw_forward *f = j->f;
+    const tw_shard *s = &f->shard;
+    const uint32_t q_dim = f->cfg->head_dim;
+    const size_t kv_len = (size_t)s->n_kv * q_dim, slot_bytes = f->kv->head_bytes / TW_KV_BLOCK;
+    size_t from, to;
+    share(j->b->n_rows, i, n, &from, &to);
+    for (size_t r = from; r < to; r++) {
+        float *q = f->q + r * s->n_heads * q_dim, *k = f->k + r * kv_len, *v = f->v + r * kv_len;
+        const float *c = f->cos + r * q_dim / 2, *sn = f->sin + r * q_dim / 2;
+        norm_heads(f, q, s->n_heads, j->l->q_norm);
+        norm_heads(f, k, s->n_kv, j->l->k_norm);
+        f->kern->rope(q, s->n_heads, q_dim, q_dim, c, sn);
+        f->kern->rope(k, s->n_kv, q_dim, q_dim, c, sn);
+        const uint32_t pos = j->b->positions[r];
+        const uint32_t page = span_of_row(j->b, r)->pages[pos / TW_KV_BLOCK];
+        for (uint32_t g = 0; g < s->n_kv; g++) {
+            const size_t off = pos % TW_KV_BLOCK * slot_bytes, e = (size_t)g * q_dim;
+            f->kern->from_f32(tw_kv_block(f->kv, j->i_layer, page, 0, g) + off, k + e,
+                              f->kv->type, q_dim);
+            f->kern->from_f32(tw_kv_block(f->kv, j->i_layer, page, 1, g) + off, v + e,
+                              f->kv->type, q_dim);
+        }
+    }
+}
+
+enum { ATTN_ROWS = 16 }; /* query positions of one task: large enough to reuse a page from cache */
+
+static void attend(const struct job *j, const tw_span *s, const tw_group *g, uint32_t row0,
+                   uint8_t *scratch)
+{
+    const tw_forward *f = j->f;
+    const uint32_t q_dim = f->cfg->head_dim;
+    const size_t ld = (size_t)f->shard.n_heads * q_dim;
+    const uint32_t n_rows = TW_MIN((uint32_t)ATTN_ROWS, s->n_rows - row0);
+    const uint32_t n_pages = (s->pos0 + row0 + n_rows - 1) / TW_KV_BLOCK + 1;
+    const void **tables = (const void **)(void *)(scratch + f->scratch_bytes -
+                                                  round64((size_t)f->max_pages * 2 * sizeof(void *)));
+    const void **k_pages = tables, **v_pages = tables + f->max_pages;
+    for (uint32_t p = 0; p < n_pages; p++) {
+        k_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 0, g->i_kv);
+        v_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 1, g->i_kv);
+    }
+    const size_t at = (s->row0 + row0) * ld + (size_t)g->head0 * q_dim;
+    const tw_attn op = {
+        .q = f->q + at, .ld_row = ld, .ld_head = q_dim, .out = f->attn + at, .ld_out_row = ld,
+        .k_pages = k_pages, .v_pages = v_pages, .kv_type = f->kv->type, .q_dim = q_dim,
+        .n_group = g->n_heads, .pos0 = s->pos0 + row0, .window = f->cfg->window[j->i_layer],
+        .scale = 1.0f / sqrtf((float)q_dim),
+    };
+    f->kern->attn(&op, 0, n_rows, scratch);
+}
+
+/* Tasks (span, rows, KV head), dealt by their number of keys would be fairer; round robin over row
+ * blocks is close, because neighbours cost about the same. */
+static void attn_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    const tw_forward *f = j->f;
+    unsigned i_task = 0;
+    for (uint32_t s = 0; s < j->b->n_spans; s++)
+        for (uint32_t row0 = 0; row0 < j->b->spans[s].n_rows; row0 += ATTN_ROWS)
+            for (uint32_t g = 0; g < f->n_groups; g++)
+                if (i_task++ % n == i)
+                    attend(j, &j->b->spans[s], &f->groups[g], row0, scratch_of(f, i));
+}
+
+static void act_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    const tw_forward *f = j->f;
+    size_t from, to;
+    share((size_t)j->b->n_rows * f->shard.n_ffn, i, n, &from, &to);
+    f->kern->silu_mul(f->gate + from, f->gate + from, f->up + from, to - from);
+}
+
+/* The rows whose logits are wanted, normalised into the front of h. */
+static void final_norm_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    const tw_forward *f = j->f;
+    const uint32_t d = f->cfg->d_model;
+    size_t from, to;
+    share(j->b->n_logits, i, n, &from, &to);
+    for (size_t r = from; r < to; r++)
+        f->kern->rmsnorm(f->h + r * d, f->x + (size_t)j->b->logit_rows[r] * d, j->norm, d,
+                         f->cfg->norm_eps);
+}
+
+/* ---- one layer ---- */
+
+static tw_matmul column_op(const tw_forward *f, uint32_t m, const tw_packed *w, float *y,
+                           const float *bias)
+{
+    return (tw_matmul){.w = w, .x = f->h, .m = m, .ldx = f->cfg->d_model, .y = y, .ldy = w->n,
+                       .seg = f->shard.seg_d, .n_seg = TW_SEGMENTS, .add = bias};
+}
+
+static tw_matmul row_op(const tw_forward *f, uint32_t m, const tw_packed *w, const float *x,
+                        const uint32_t *seg)
+{
+    return (tw_matmul){.w = w, .x = x, .m = m, .ldx = w->k, .y = f->partial,
+                       .ldy = f->cfg->d_model, .seg = seg, .n_seg = f->shard.n_seg};
+}
+
+static void run_ops(struct job *j, const tw_matmul *ops, unsigned n_ops)
+{
+    j->ops = ops;
+    j->n_ops = n_ops;
+    tw_team_run(j->f->team, matmul_job, j);
+}
+
+/* Finishes the tree over the ranks, then residual and norm. */
+static int exchange(struct job *j, const float *bias, const float *norm, tw_err *err)
+{
+    tw_forward *f = j->f;
+    if (f->coll != NULL) {
+        uint64_t t0 = tw_clock_now_ns();
+        int rc = tw_coll_all_reduce(f->coll, f->partial, (size_t)j->b->n_rows * f->cfg->d_model,
+                                    err);
+        f->exchange_ns += tw_clock_now_ns() - t0;
+        if (rc != 0)
+            return rc;
+    }
+    j->bias = bias;
+    j->norm = norm;
+    tw_team_run(f->team, residual_job, j);
+    return 0;
+}
+
+static int run_layer(struct job *j, const float *next_norm, tw_err *err)
+{
+    tw_forward *f = j->f;
+    const tw_layer *l = j->l;
+    const uint32_t m = j->b->n_rows;
+    const tw_matmul qkv[] = {column_op(f, m, &l->q, f->q, l->q_bias),
+                             column_op(f, m, &l->k, f->k, l->k_bias),
+                             column_op(f, m, &l->v, f->v, l->v_bias)};
+    run_ops(j, qkv, 3);
+    tw_team_run(f->team, rope_job, j);
+    tw_team_run(f->team, attn_job, j);
+    const tw_matmul o = row_op(f, m, &l->o, f->attn, f->shard.seg_o);
+    run_ops(j, &o, 1);
+    int rc = exchange(j, l->o_bias, l->ffn_norm, err);
+    if (rc != 0)
+        return rc;
+    const tw_matmul gate_up[] = {column_op(f, m, &l->gate, f->gate, l->gate_bias),
+                                 column_op(f, m, &l->up, f->up, l->up_bias)};
+    run_ops(j, gate_up, 2);
+    tw_team_run(f->team, act_job, j);
+    const tw_matmul down = row_op(f, m, &l->down, f->gate, f->shard.seg_f);
+    run_ops(j, &down, 1);
+    return exchange(j, l->down_bias, next_norm, err);
+}
+
+int tw_forward_run(tw_forward *f, const tw_batch *b, tw_err *err)
+{
+    struct job j = {.f = f, .b = b, .norm = f->weights->layers[0].attn_norm};
+    const uint32_t n_layers = f->cfg->n_layers;
+    uint64_t t0 = tw_clock_now_ns(), exchange0 = f->exchange_ns;
+    tw_team_run(f->team, embed_job, &j);
+    for (uint32_t i = 0; i < n_layers; i++) {
+        j.l = &f->weights->layers[i];
+        j.i_layer = i;
+        const float *next = i + 1 < n_layers ? f->weights->layers[i + 1].attn_norm : NULL;
+        int rc = run_layer(&j, next, err);
+        if (rc != 0)
+            return rc;
+    }
+    if (b->n_logits > 0) {
+        j.norm = f->weights->final_norm;
+        tw_team_run(f->team, final_norm_job, &j);
+        const tw_matmul head = column_op(f, b->n_logits, &f->weights->lm_head, f->logits, NULL);
+        run_ops(&j, &head, 1);
+    }
+    f->arith_ns += tw_clock_now_ns() - t0 - (f->exchange_ns - exchange0);
+    return 0;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The transformer, written once for all families: rows of tokens in, logits of this rank's part of
+ * the vocabulary out. Owns the work memory of a step; allocates nothing after init.
+ * Letters: M rows of a step, D, Q, H and K local heads, F local ffn, V local vocabulary. */
+#ifndef TWINAX_ENGINE_FORWARD_H
+#define TWINAX_ENGINE_FORWARD_H
+
+#include "engine/kv.h"
+#include "model/model.h"
+#include "twinax/coll.h"
+
+/* One sequence's part of a step: rows [row0, row0 + n_rows) are its positions pos0 ... */
+typedef struct tw_span {
+    uint32_t row0, n_rows, pos0;
+    const uint32_t *pages;
+} tw_span;
+
+typedef struct tw_batch {
+    uint32_t n_rows;        /* M */
+    uint32_t *tokens;       /* [M] */
+    uint32_t *positions;    /* [M] */
+    tw_span *spans;         /* [n_spans] */
+    uint32_t n_spans;
+    uint32_t *logit_rows;   /* [n_logits] rows whose logits are wanted */
+    uint32_t n_logits;
+} tw_batch;
+
+/* KV heads of a rank with the query heads that read them. */
+typedef struct tw_group {
+    uint32_t i_kv, head0, n_heads; /* local */
+} tw_group;
+
+typedef struct tw_forward {
+    const tw_model *model;
+    const tw_model_config *cfg;
+    tw_shard shard;
+    const tw_weights *weights;
+    const tw_kern *kern;
+    tw_team *team;
+    tw_coll *coll;          /* NULL: one rank */
+    tw_kv *kv;
+    uint32_t max_rows, max_logits, max_pages; /* max_pages: of one sequence */
+    float *freqs;           /* [Q/2] */
+    float rope_scale;
+    tw_group *groups;       /* [n_groups] */
+    uint32_t n_groups;
+    void *work;             /* one mapping that holds all below */
+    size_t work_bytes;
+    float *x;               /* [M][D] residual stream */
+    float *h;               /* [M][D] normalised */
+    float *q, *k, *v;       /* [M][H*Q], [M][K*Q] x 2 */
+    float *attn;            /* [M][H*Q] */
+    float *gate, *up;       /* [M][F] */
+    float *cos, *sin;       /* [M][Q/2] */
+    float *logits;          /* [max_logits][V] */
+    float *partial;         /* [M][D], from tw_coll_alloc when there is a group */
+    uint8_t *scratch;       /* [n_threads][scratch_bytes] */
+    size_t scratch_bytes;
+    uint64_t arith_ns, exchange_ns; /* since init */
+} tw_forward;
+
+/* The caller fills model ... kv and max_* first. */
+TW_MUST_CHECK int tw_forward_init(tw_forward *f, tw_err *err);
+void tw_forward_done(tw_forward *f);
+/* Logits land in f->logits [n_logits][V]. */
+TW_MUST_CHECK int tw_forward_run(tw_forward *f, const tw_batch *b, tw_err *err);
+
+#endif
