@@ -71,7 +71,7 @@ enum tw_finish { TW_FINISH_STOP, TW_FINISH_LENGTH, TW_FINISH_CANCELLED, TW_FINIS
 
 typedef struct tw_event {
     enum tw_event_kind kind;
-    uint32_t id;             /* TOKEN: the token */
+    uint32_t id;             /* TOKEN: the token; UINT32_MAX: only text that was held back */
     const char *text;        /* TOKEN: text that became certain (may be empty); valid in the call */
     size_t text_len;
     enum tw_finish finish;   /* DONE */

@@ -27,6 +27,11 @@ static bool wants_norm(const tw_seq *s)
     return s->params.top_k == 0 && s->params.top_p < 1.0f;
 }
 
+size_t tw_row_wire_bytes(const tw_seq *s)
+{
+    return is_greedy(s) || !is_cut(s) ? offsetof(tw_row_best, best[1]) : sizeof(tw_row_best);
+}
+
 /* The order of DESIGN 5.8. */
 static bool comes_before(tw_candidate a, tw_candidate b)
 {
@@ -177,7 +182,7 @@ static void segment_sums(const tw_kern *k, const float *z, uint32_t vocab0, uint
 void tw_sample_best(const tw_kern *k, const tw_seq *s, const float *z, uint32_t vocab0,
                     uint32_t n_vocab, const uint32_t *seg_v, tw_row_best *ret)
 {
-    memset(ret, 0, sizeof(*ret));
+    memset(ret, 0, tw_row_wire_bytes(s));
     ret->not_finite = !k->all_finite(z, n_vocab);
     if (ret->not_finite)
         return;
@@ -320,6 +325,7 @@ uint32_t tw_sample_pick_full(const tw_kern *k, const tw_seq *s, const float *z, 
     if (!is_cut(s))
         return best_noisy(s, z, 0, vocab).id;
     tw_row_best row = {.n = 0};
+
     float norm = 0.0f;
     if (wants_norm(s)) {
         segment_sums(k, z, 0, vocab, seg_v, &row);

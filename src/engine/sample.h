@@ -27,16 +27,21 @@ typedef struct tw_candidate {
     uint32_t id;
 } tw_candidate;
 
-/* One row of one rank, as it travels. Greedy and uncut rows fill one candidate, no segments. */
+/* One row of one rank, as it travels. Greedy and uncut rows need one candidate and no segments:
+ * only their first tw_row_wire_bytes travel. */
 typedef struct tw_row_best {
     uint32_t n;          /* candidates, best first */
     uint16_t more;       /* this rank has ids that did not fit */
     uint16_t not_finite; /* some logit is NaN or infinite: the step must fail */
+    tw_candidate best[TW_CANDIDATES];
     struct {
         float m, l;
     } seg[TW_SEGMENTS]; /* this rank's segments at their global index */
-    tw_candidate best[TW_CANDIDATES];
 } tw_row_best;
+
+_Static_assert(sizeof(tw_row_best) == 8 + 8 * TW_CANDIDATES + 8 * TW_SEGMENTS, "wire form");
+
+size_t tw_row_wire_bytes(const tw_seq *s);
 
 /* Applies penalties and temperature to logits [n_vocab] (ids vocab0 ...) in place. */
 void tw_sample_shape(const tw_seq *s, float *logits, uint32_t vocab0, uint32_t n_vocab);

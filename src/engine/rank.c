@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/rank.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+enum { IN_PROMPT = 0x8000, COUNT_MAX = 0x7fff };
+
+bool tw_rank_is_idle(const tw_rank *r)
+{
+    for (uint32_t i = 0; i < r->max_seqs; i++)
+        if (r->seqs[i].state != TW_SEQ_FREE)
+            return false;
+    return true;
+}
+
+/* ---- plan -> sequences -> batch ---- */
+
+static void release(tw_rank *r, tw_seq *s)
+{
+    tw_kv_give(&r->kv, s->pages, s->n_pages);
+    s->n_pages = 0;
+    s->state = TW_SEQ_FREE;
+}
+
+static bool has_penalty(const tw_seq_params *p)
+{
+    return p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f ||
+           p->repetition_penalty != 1.0f;
+}
+
+static int admit(tw_rank *r, const tw_plan_admit *a, tw_err *err)
+{
+    tw_seq *s = &r->seqs[a->slot];
+    if (s->state != TW_SEQ_FREE || a->params.n_prompt == 0 || a->params.n_prompt >= r->ctx)
+        return tw_err_set(err, -EPROTO, "step plan admits %u tokens into slot %u, which %s",
+                          a->params.n_prompt, a->slot,
+                          s->state != TW_SEQ_FREE ? "is taken" : "is free but too short");
+    s->state = TW_SEQ_PREFILL;
+    s->params = a->params;
+    s->len = s->n_generated = s->last = 0;
+    s->has_counts = has_penalty(&a->params);
+    if (s->has_counts)
+        memset(s->counts, 0, (size_t)r->cfg->vocab * sizeof(*s->counts));
+    return 0;
+}
+
+static int add_rows(tw_rank *r, tw_seq *s, const uint32_t *tokens, uint32_t n, tw_err *err)
+{
+    tw_batch *b = &r->batch;
+    const uint32_t n_want = TW_DIV_UP(s->len + n, (uint32_t)TW_KV_BLOCK);
+    if (s->len + n > r->ctx || tw_kv_take(&r->kv, s->pages, s->n_pages, n_want) != 0)
+        return tw_err_set(err, -EPROTO, "step plan passes the context of %u positions", r->ctx);
+    s->n_pages = TW_MAX(n_want, s->n_pages);
+    b->spans[b->n_spans++] =
+        (tw_span){.row0 = b->n_rows, .n_rows = n, .pos0 = s->len, .pages = s->pages};
+    for (uint32_t i = 0; i < n; i++) {
+        if (tokens[i] >= r->cfg->vocab)
+            return tw_err_set(err, -EPROTO, "token %u is outside the vocabulary of %u", tokens[i],
+                              r->cfg->vocab);
+        b->tokens[b->n_rows] = tokens[i];
+        b->positions[b->n_rows++] = s->len + i;
+        if (s->has_counts && s->state == TW_SEQ_PREFILL)
+            s->counts[tokens[i]] |= IN_PROMPT;
+    }
+    s->len += n;
+    return 0;
+}
+
+static void want_logits(tw_rank *r, uint32_t slot)
+{
+    r->logit_slots[r->batch.n_logits] = slot;
+    r->batch.logit_rows[r->batch.n_logits++] = r->batch.n_rows - 1;
+}
+
+static int feed(tw_rank *r, const tw_plan_feed *f, tw_err *err)
+{
+    tw_seq *s = &r->seqs[f->slot];
+    if (s->state != TW_SEQ_PREFILL || s->len + f->n_tokens > s->params.n_prompt)
+        return tw_err_set(err, -EPROTO, "step plan feeds %u tokens to slot %u, which wants %u",
+                          f->n_tokens, f->slot,
+                          s->state == TW_SEQ_PREFILL ? s->params.n_prompt - s->len : 0);
+    int rc = add_rows(r, s, f->tokens, f->n_tokens, err);
+    if (rc == 0 && s->len == s->params.n_prompt)
+        want_logits(r, f->slot);
+    return rc;
+}
+
+int tw_rank_apply(tw_rank *r, bool has_plan, tw_err *err)
+{
+    const tw_plan *p = &r->plan;
+    tw_batch *b = &r->batch;
+    b->n_rows = b->n_spans = b->n_logits = 0;
+    if (has_plan && p->head.step != r->step)
+        return tw_err_set(err, -EPROTO, "step plan is for step %llu, wanted %llu",
+                          (unsigned long long)p->head.step, (unsigned long long)r->step);
+    for (uint32_t i = 0; has_plan && i < p->head.n_drop; i++)
+        if (r->seqs[p->drops[i]].state != TW_SEQ_FREE)
+            release(r, &r->seqs[p->drops[i]]);
+    for (uint32_t i = 0; has_plan && i < p->head.n_admit; i++) {
+        int rc = admit(r, &p->admits[i], err);
+        if (rc != 0)
+            return rc;
+    }
+    for (uint32_t i = 0; i < r->max_seqs; i++) {
+        tw_seq *s = &r->seqs[i];
+        if (s->state != TW_SEQ_DECODE)
+            continue;
+        int rc = add_rows(r, s, &s->last, 1, err);
+        if (rc != 0)
+            return rc;
+        want_logits(r, i);
+    }
+    for (uint32_t i = 0; has_plan && i < p->head.n_feed; i++) {
+        int rc = feed(r, &p->feeds[i], err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- logits -> tokens ---- */
+
+/* Every rank's part of a row into r->full [V]. */
+static int gather_row(tw_rank *r, const float *mine, tw_err *err)
+{
+    if (r->coll == NULL) {
+        memcpy(r->full, mine, (size_t)r->cfg->vocab * sizeof(float));
+        return 0;
+    }
+    float *own = r->parts + (size_t)r->rank * r->part_max;
+    memcpy(own, mine, (size_t)r->part_n[r->rank] * sizeof(float));
+    int rc = tw_coll_all_gather(r->coll, own, (size_t)r->part_max * sizeof(float), r->parts, err);
+    for (unsigned i = 0; rc == 0 && i < r->n_ranks; i++)
+        memcpy(r->full + r->part0[i], r->parts + (size_t)i * r->part_max,
+               (size_t)r->part_n[i] * sizeof(float));
+    return rc;
+}
+
+/* Own rows of the candidate message; returns its bytes. */
+static int vote(tw_rank *r, bool plan_follows, size_t *ret_bytes, tw_err *err)
+{
+    const tw_shard *sh = &r->fwd.shard;
+    const tw_vote_head head = {.step = r->step,
+                               .flags = plan_follows ? TW_VOTE_PLAN_FOLLOWS : 0,
+                               .n_rows = r->batch.n_logits};
+    uint8_t *msg = r->votes + r->rank * r->vote_max_bytes;
+    memcpy(msg, &head, sizeof(head));
+    size_t at = sizeof(head);
+    for (uint32_t i = 0; i < r->batch.n_logits; i++) {
+        tw_seq *s = &r->seqs[r->logit_slots[i]];
+        float *z = r->fwd.logits + (size_t)i * sh->n_vocab;
+        if ((s->params.flags & TW_SEQ_WANT_LOGITS) != 0 && s->n_generated == 0) {
+            int rc = gather_row(r, z, err);
+            if (rc != 0)
+                return rc;
+            float *sink = r->logits_sink ? r->logits_sink(r->sink_ctx, r->logit_slots[i]) : NULL;
+            if (sink != NULL)
+                memcpy(sink, r->full, (size_t)r->cfg->vocab * sizeof(float));
+        }
+        tw_sample_shape(s, z, sh->vocab0, sh->n_vocab);
+        tw_row_best best;
+        tw_sample_best(r->kern, s, z, sh->vocab0, sh->n_vocab, sh->seg_v, &best);
+        memcpy(msg + at, &best, tw_row_wire_bytes(s));
+        at += tw_row_wire_bytes(s);
+    }
+    *ret_bytes = at;
+    return 0;
+}
+
+/* All ranks' votes, packed as [R][bytes]. */
+static int exchange_votes(tw_rank *r, size_t bytes, tw_err *err)
+{
+    if (r->coll == NULL)
+        return 0;
+    uint8_t *own = r->votes + r->rank * bytes;
+    memmove(own, r->votes + r->rank * r->vote_max_bytes, bytes);
+    int rc = tw_coll_all_gather(r->coll, own, bytes, r->votes, err);
+    for (unsigned i = 0; rc == 0 && i < r->n_ranks; i++) {
+        tw_vote_head h;
+        memcpy(&h, r->votes + i * bytes, sizeof(h));
+        if (h.step != r->step || h.n_rows != r->batch.n_logits)
+            return tw_err_set(err, -EPROTO,
+                              "rank %u voted on %u rows of step %llu, wanted %u of %llu", i,
+                              h.n_rows, (unsigned long long)h.step, r->batch.n_logits,
+                              (unsigned long long)r->step);
+    }
+    return rc;
+}
+
+/* The row's token from all ranks' candidates, or from all logits. */
+static int choose(tw_rank *r, uint32_t i_row, size_t at, size_t bytes, uint32_t *ret_id,
+                  tw_err *err)
+{
+    tw_seq *s = &r->seqs[r->logit_slots[i_row]];
+    const tw_row_best *rows[TW_RANKS_MAX];
+    for (unsigned i = 0; i < r->n_ranks; i++) {
+        rows[i] = (const tw_row_best *)(const void *)(r->votes + i * bytes + at);
+        if (rows[i]->not_finite)
+            return tw_err_set(err, -EDOM,
+                              "rank %u: logits of position %u are not finite: the weights or the "
+                              "arithmetic are damaged",
+                              i, s->len - 1);
+    }
+    int rc = tw_sample_pick(s, rows, r->n_ranks, ret_id);
+    if (rc != -EAGAIN)
+        return rc;
+    rc = gather_row(r, r->fwd.logits + (size_t)i_row * r->fwd.shard.n_vocab, err);
+    if (rc == 0)
+        *ret_id = tw_sample_pick_full(r->kern, s, r->full, r->cfg->vocab, r->fwd.shard.seg_v,
+                                      r->order);
+    return rc;
+}
+
+static bool is_eos(const tw_model_config *c, uint32_t id)
+{
+    for (unsigned i = 0; i < c->n_eos; i++)
+        if (c->eos[i] == id)
+            return true;
+    return false;
+}
+
+/* What every rank derives by itself: end of text, limits. */
+static tw_choice advance(tw_rank *r, uint32_t slot, uint32_t id)
+{
+    tw_seq *s = &r->seqs[slot];
+    tw_choice c = {.slot = slot, .id = id, .ended = true, .why = TW_FINISH_LENGTH};
+    s->state = TW_SEQ_DECODE;
+    s->last = id;
+    s->n_generated++;
+    if (s->has_counts && (s->counts[id] & COUNT_MAX) < COUNT_MAX)
+        s->counts[id]++;
+    if (is_eos(r->cfg, id) && (s->params.flags & TW_SEQ_IGNORE_EOS) == 0)
+        c.why = TW_FINISH_STOP;
+    else
+        c.ended = s->n_generated >= s->params.max_tokens || s->len >= r->ctx;
+    if (c.ended)
+        release(r, s);
+    return c;
+}
+
+static int choose_all(tw_rank *r, size_t bytes, tw_err *err)
+{
+    size_t at = sizeof(tw_vote_head);
+    for (uint32_t i = 0; i < r->batch.n_logits; i++) {
+        uint32_t slot = r->logit_slots[i], id;
+        int rc = choose(r, i, at, bytes, &id, err);
+        if (rc != 0)
+            return rc;
+        at += tw_row_wire_bytes(&r->seqs[slot]);
+        r->choices[r->n_choices++] = advance(r, slot, id);
+    }
+    return 0;
+}
+
+static int run_step(tw_rank *r, bool plan_follows, tw_err *err)
+{
+    size_t bytes;
+    int rc = tw_forward_run(&r->fwd, &r->batch, err);
+    if (rc != 0 || r->batch.n_logits == 0)
+        return rc;
+    rc = vote(r, plan_follows, &bytes, err);
+    if (rc == 0)
+        rc = exchange_votes(r, bytes, err);
+    if (rc != 0)
+        return rc;
+    tw_vote_head head;
+    memcpy(&head, r->votes, sizeof(head));
+    r->plan_follows = (head.flags & TW_VOTE_PLAN_FOLLOWS) != 0;
+    return choose_all(r, bytes, err);
+}
+
+int tw_rank_step(tw_rank *r, bool plan_follows, tw_err *err)
+{
+    r->n_choices = 0;
+    r->plan_follows = true; /* a step without logits carries no flag */
+    if (r->batch.n_rows > 0) {
+        tw_mem_guard_begin();
+        int rc = run_step(r, plan_follows, err);
+        tw_mem_guard_end();
+        if (rc != 0)
+            return rc;
+    }
+    r->plan_follows = r->plan_follows || tw_rank_is_idle(r);
+    r->step++;
+    return 0;
+}
+
+static int receive_plan(tw_rank *r, tw_err *err)
+{
+    size_t n;
+    int rc = tw_coll_plan_recv(r->coll, r->plan_bytes, r->plan_max_bytes, &n, err);
+    return rc != 0 ? rc : tw_plan_decode(&r->plan, r->plan_bytes, n, r->max_seqs, r->chunk, err);
+}
+
+int tw_rank_serve(tw_rank *r, tw_err *err)
+{
+    r->plan_follows = true;
+    for (;;) {
+        const bool has_plan = r->plan_follows;
+        int rc = has_plan ? receive_plan(r, err) : 0;
+        if (rc != 0)
+            return rc;
+        if (has_plan && (r->plan.head.flags & TW_PLAN_END) != 0)
+            return 0;
+        rc = tw_rank_apply(r, has_plan, err);
+        if (rc == 0)
+            rc = tw_rank_step(r, false, err);
+        if (rc != 0)
+            return rc;
+    }
+}

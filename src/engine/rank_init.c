@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "engine/rank.h"
+#include "os/file.h"
+#include "os/sys.h"
+
+enum { CTX_CAP = 8192, SEQS_DEFAULT = 4, CHUNK_DEFAULT = 256 };
+
+static const uint64_t load_limit_ns = 3600 * TW_NS_PER_S; /* heartbeats find the dead much earlier */
+
+void tw_engine_resolve(const tw_model_config *c, tw_engine_opts *o)
+{
+    if (o->ctx == 0)
+        o->ctx = TW_MIN(c->max_ctx, (uint32_t)CTX_CAP);
+    if (o->max_seqs == 0)
+        o->max_seqs = SEQS_DEFAULT;
+    if (o->chunk == 0)
+        o->chunk = CHUNK_DEFAULT;
+    o->chunk = TW_MIN(o->chunk, o->ctx);
+    if (o->kv == TW_KV_AUTO)
+        o->kv = c->dtype == TW_F32 ? TW_KV_F32 : TW_KV_BF16;
+    if (o->n_local == 0)
+        o->n_local = 1;
+}
+
+/* This rank's cores: a slice of those that the process may use; no pinning when ranks or threads
+ * outnumber cores. */
+static int make_team(tw_rank *r, const tw_engine_opts *o, tw_err *err)
+{
+    int cpus[TW_CPU_MAX];
+    unsigned n_cpus = tw_sys_cpus(cpus, TW_CPU_MAX);
+    unsigned n = o->n_threads != 0 ? o->n_threads : TW_MAX(n_cpus / o->n_local, 1u);
+    const bool pin = (uint64_t)n * o->n_local <= n_cpus;
+    r->n_threads = n;
+    return tw_team_new(n, pin ? cpus + (size_t)o->i_local * n : NULL, &r->team, err);
+}
+
+static int take_arrays(tw_rank *r, tw_err *err)
+{
+    const uint32_t n = r->max_seqs, rows = r->chunk + n, pages = TW_DIV_UP(r->ctx, (uint32_t)64);
+    const size_t v = r->cfg->vocab;
+    r->seqs = tw_mem_calloc(n, sizeof(*r->seqs));
+    r->page_tables = tw_mem_calloc((size_t)n * pages, sizeof(*r->page_tables));
+    r->counts = tw_pages_new(n * v * sizeof(*r->counts));
+    r->batch.tokens = tw_mem_calloc(rows, sizeof(uint32_t));
+    r->batch.positions = tw_mem_calloc(rows, sizeof(uint32_t));
+    r->batch.spans = tw_mem_calloc((size_t)n * 2, sizeof(tw_span));
+    r->batch.logit_rows = tw_mem_calloc(n, sizeof(uint32_t));
+    r->logit_slots = tw_mem_calloc(n, sizeof(uint32_t));
+    r->choices = tw_mem_calloc(n, sizeof(*r->choices));
+    r->part0 = tw_mem_calloc(r->n_ranks, sizeof(uint32_t));
+    r->part_n = tw_mem_calloc(r->n_ranks, sizeof(uint32_t));
+    r->full = tw_pages_new(v * sizeof(float));
+    r->order = tw_pages_new(v * sizeof(*r->order));
+    r->plan_max_bytes = tw_plan_max_bytes(n, r->chunk);
+    r->plan_bytes = tw_mem_calloc(1, r->plan_max_bytes);
+    if (!r->seqs || !r->page_tables || !r->counts || !r->batch.tokens || !r->batch.positions ||
+        !r->batch.spans || !r->batch.logit_rows || !r->logit_slots || !r->choices || !r->part0 ||
+        !r->part_n || !r->full || !r->order || !r->plan_bytes)
+        return tw_err_set(err, -ENOMEM, "no memory for %u sequences of %u positions", n, r->ctx);
+    for (uint32_t i = 0; i < n; i++) {
+        r->seqs[i].pages = r->page_tables + (size_t)i * pages;
+        r->seqs[i].counts = r->counts + i * v;
+    }
+    return tw_plan_init(&r->plan, n, err);
+}
+
+/* Buffers that collectives read and write. */
+static int take_exchange(tw_rank *r, tw_err *err)
+{
+    for (unsigned i = 0; i < r->n_ranks; i++) {
+        tw_shard s;
+        int rc = tw_shard_init(r->cfg, r->n_ranks, i, &s, err);
+        if (rc != 0)
+            return rc;
+        r->part0[i] = s.vocab0;
+        r->part_n[i] = s.n_vocab;
+        r->part_max = TW_MAX(r->part_max, s.n_vocab);
+    }
+    r->vote_max_bytes = sizeof(tw_vote_head) + r->max_seqs * sizeof(tw_row_best);
+    size_t votes = r->vote_max_bytes * r->n_ranks;
+    size_t parts = (size_t)r->part_max * r->n_ranks * sizeof(float);
+    if (r->coll == NULL) {
+        r->votes = tw_mem_calloc(1, votes);
+        return r->votes != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory for candidates");
+    }
+    r->votes = tw_coll_alloc(r->coll, votes);
+    r->parts = tw_coll_alloc(r->coll, parts);
+    if (r->votes == NULL || r->parts == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for exchanged logits (%zu KiB)", parts >> 10);
+    return 0;
+}
+
+static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
+{
+    const uint32_t pages = r->max_seqs * TW_DIV_UP(r->ctx, (uint32_t)TW_KV_BLOCK);
+    r->kern = tw_kern_get(o->cpu);
+    if (r->kern == NULL)
+        return tw_err_set(err, -EINVAL, "TW_CPU=%s: not on this machine; there are: %s", o->cpu,
+                          tw_kern_names());
+    tw_forward *f = &r->fwd;
+    int rc = tw_shard_init(r->cfg, r->n_ranks, r->rank, &f->shard, err);
+    if (rc == 0)
+        rc = make_team(r, o, err);
+    if (rc == 0)
+        rc = take_arrays(r, err);
+    if (rc == 0)
+        rc = take_exchange(r, err);
+    if (rc == 0)
+        rc = tw_weights_load(r->model, &f->shard, r->team, o->progress, o->progress_ctx,
+                             &r->weights, err);
+    if (rc == 0)
+        rc = tw_kv_init(&r->kv, r->cfg->n_layers, f->shard.n_kv, r->cfg->head_dim,
+                        o->kv == TW_KV_F32 ? TW_F32 : TW_BF16, pages, err);
+    if (rc != 0)
+        return rc;
+    f->model = r->model;
+    f->cfg = r->cfg;
+    f->weights = &r->weights;
+    f->kern = r->kern;
+    f->team = r->team;
+    f->coll = r->coll;
+    f->kv = &r->kv;
+    f->max_rows = r->chunk + r->max_seqs;
+    f->max_logits = r->max_seqs;
+    f->max_pages = TW_DIV_UP(r->ctx, (uint32_t)TW_KV_BLOCK);
+    return tw_forward_init(f, err);
+}
+
+/* Every rank says whether it has loaded; the first that has not gives the error of all. */
+static int agree_loaded(tw_rank *r, int rc, tw_err *err)
+{
+    if (r->coll == NULL)
+        return rc;
+    struct {
+        int32_t code;
+        char msg[240];
+    } *all = tw_coll_alloc(r->coll, sizeof(*all) * r->n_ranks);
+    if (all == NULL)
+        return rc != 0 ? rc : tw_err_set(err, -ENOMEM, "no memory to agree on the load");
+    all[r->rank].code = rc;
+    if (rc != 0)
+        memcpy(all[r->rank].msg, err->msg, sizeof(all->msg));
+    tw_err lost = {0};
+    int rc2 = tw_coll_all_gather_start(r->coll, &all[r->rank], sizeof(*all), all, &lost);
+    if (rc2 == 0)
+        rc2 = tw_coll_wait(r->coll, load_limit_ns, &lost);
+    if (rc != 0)
+        return rc; /* our own cause says more */
+    if (rc2 != 0) {
+        *err = lost;
+        return rc2;
+    }
+    for (unsigned i = 0; i < r->n_ranks; i++)
+        if (all[i].code != 0)
+            return tw_err_set(err, all[i].code, "rank %u: %.220s", i, all[i].msg);
+    return 0;
+}
+
+int tw_rank_init(tw_rank *r, tw_model *m, tw_coll *coll, const tw_engine_opts *opts, tw_err *err)
+{
+    tw_engine_opts o = *opts;
+    memset(r, 0, sizeof(*r));
+    r->model = m;
+    r->cfg = tw_model_get_config(m);
+    tw_engine_resolve(r->cfg, &o);
+    r->coll = coll;
+    r->rank = coll != NULL ? tw_coll_rank(coll) : 0;
+    r->n_ranks = coll != NULL ? tw_coll_n_ranks(coll) : 1;
+    r->ctx = o.ctx;
+    r->max_seqs = o.max_seqs;
+    r->chunk = o.chunk;
+    r->plan_follows = true;
+    int rc = agree_loaded(r, load(r, &o, err), err);
+    if (rc != 0)
+        tw_rank_done(r);
+    return rc;
+}
+
+void tw_rank_done(tw_rank *r)
+{
+    tw_forward_done(&r->fwd);
+    tw_kv_done(&r->kv);
+    tw_weights_done(&r->weights);
+    tw_team_free(r->team);
+    tw_plan_done(&r->plan);
+    tw_mem_free(r->seqs);
+    tw_mem_free(r->page_tables);
+    tw_mem_free(r->batch.tokens);
+    tw_mem_free(r->batch.positions);
+    tw_mem_free(r->batch.spans);
+    tw_mem_free(r->batch.logit_rows);
+    tw_mem_free(r->logit_slots);
+    tw_mem_free(r->choices);
+    tw_mem_free(r->part0);
+    tw_mem_free(r->part_n);
+    tw_mem_free(r->plan_bytes);
+    if (r->coll == NULL)
+        tw_mem_free(r->votes);
+    const size_t v = r->cfg != NULL ? r->cfg->vocab : 0;
+    tw_pages_free(r->counts, r->max_seqs * v * sizeof(*r->counts));
+    tw_pages_free(r->full, v * sizeof(float));
+    tw_pages_free(r->order, v * sizeof(*r->order));
+    memset(r, 0, sizeof(*r));
+}
