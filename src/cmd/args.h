@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line, parsed once for all commands that run a model. */
+#ifndef TWINAX_CMD_ARGS_H
+#define TWINAX_CMD_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "twinax/engine.h"
+
+enum { TW_EXIT_OK = 0, TW_EXIT_FAILED = 1, TW_EXIT_USAGE = 2 };
+
+typedef struct tw_args {
+    const char *model;
+    const char *prompt;      /* -p, NULL: none */
+    const char *prompt_ids;  /* "1,2,3", NULL: none */
+    const char *logits_path; /* --logits */
+    const char *stop;        /* --stop */
+    uint32_t n_prompt;       /* bench -p N */
+    uint32_t max_tokens;     /* -n */
+    bool has_max_tokens;
+    unsigned tp;             /* ranks */
+    bool local, netns, ids, ignore_eos, json, verify, no_auth;
+    int verbose;
+    enum tw_transport transport;
+    tw_engine_opts engine;
+    bool has_temp, has_top_k, has_top_p, has_min_p, has_seed;
+    tw_sampling sampling;
+    const char *host;        /* serve */
+    uint16_t port;
+    const char *api_key;
+    const char *fault;       /* tests: what to break, see group.c */
+} tw_args;
+
+/* Fills *ret from argv[1..] of a command. A usage error is in *err: exit 2. */
+TW_MUST_CHECK int tw_args_parse(int argc, char **argv, tw_args *ret, tw_err *err);
+/* Sampling: the model's wishes, overridden by what the command line says. */
+void tw_args_sampling(const tw_args *a, const tw_model *m, tw_sampling *ret);
+const char *tw_transport_name(enum tw_transport t);
+TW_MUST_CHECK int tw_transport_parse(const char *name, enum tw_transport *ret, tw_err *err);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/group.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "cmd/commands.h"
+#include "cmd/node.h"
+#include "os/sock.h"
+#include "os/sys.h"
+
+static const uint64_t stop_grace_ns = 1500 * TW_NS_PER_MS;
+
+/* ---- rank 0's side ---- */
+
+/* A /30 of the link-local range, taken from our pid: no two live runs share it, and nothing else on
+ * a machine routes there. */
+static void veth_names(pid_t pid, char name0[16], char name1[16], char ip0[64], char ip1[64])
+{
+    const unsigned net = (unsigned)pid % 16256u; /* 169.254.1.0 .. 169.254.254.255 in steps of 4 */
+    const unsigned third = 1 + net / 64, fourth = net % 64 * 4;
+    snprintf(name0, 16, "twx%ua", (unsigned)pid % 10000000u);
+    snprintf(name1, 16, "twx%ub", (unsigned)pid % 10000000u);
+    snprintf(ip0, 64, "169.254.%u.%u", third, fourth + 1);
+    snprintf(ip1, 64, "169.254.%u.%u", third, fourth + 2);
+}
+
+/* Joins our network namespace and the child's by a veth pair; it goes with the child. */
+static int make_veth(tw_group_local *g, char name1[16], char ip1[64], tw_err *err)
+{
+    char name0[16], pid[16], cidr[80];
+    veth_names(getpid(), name0, name1, g->address, ip1);
+    snprintf(pid, sizeof(pid), "%d", (int)g->children[1].pid);
+    snprintf(cidr, sizeof(cidr), "%s/30", g->address);
+    const char *add[] = {"ip", "link", "add", name0, "type", "veth", "peer", "name", name1,
+                         "netns", pid, NULL};
+    const char *addr[] = {"ip", "addr", "add", cidr, "dev", name0, NULL};
+    const char *up[] = {"ip", "link", "set", name0, "up", NULL};
+    int rc = tw_child_run(add, err);
+    if (rc == 0)
+        rc = tw_child_run(addr, err);
+    return rc == 0 ? tw_child_run(up, err) : rc;
+}
+
+static json_t *engine_json(const tw_args *a)
+{
+    const tw_engine_opts *o = &a->engine;
+    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i}", "threads", (int)o->n_threads, "ctx", (int)o->ctx,
+                     "max_seqs", (int)o->max_seqs, "chunk", (int)o->chunk, "kv", (int)o->kv,
+                     "n_local", (int)a->tp);
+}
+
+static void hex_of(const uint8_t *bytes, size_t n, char *out)
+{
+    for (size_t i = 0; i < n; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+/* Everything that rank r needs, one line of JSON on its stdin. */
+static int tell_child(const tw_group_local *g, const tw_args *a, unsigned r, const char *veth,
+                      const char *veth_ip, tw_err *err)
+{
+    char token[2 * TW_TOKEN_BYTES + 1];
+    hex_of(g->token, sizeof(g->token), token);
+    json_t *j = json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*}", "rank",
+                          (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port",
+                          (int)g->port, "token", token, "transport", (int)a->transport, "model",
+                          a->model, "verify", (int)a->verify, "engine", engine_json(a), "veth",
+                          veth, "veth_ip", veth_ip, "cpu", a->engine.cpu, "fault", a->fault);
+    char *text = j != NULL ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    if (text == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory to tell rank %u its part", r);
+    FILE *f = fdopen(dup(g->children[r].in_fd), "w");
+    const bool ok = f != NULL && fprintf(f, "%s\n", text) > 0 && fflush(f) == 0;
+    if (f != NULL)
+        fclose(f);
+    free(text); /* budget: jansson's own */
+    return ok ? 0 : tw_err_set(err, -EPIPE, "rank %u does not read its part", r);
+}
+
+static int start_children(tw_group_local *g, const tw_args *a, tw_err *err)
+{
+    const char *argv[] = {"/proc/self/exe", "rank", NULL};
+    for (unsigned r = 1; r < g->n_ranks; r++) {
+        const unsigned flags = TW_CHILD_PIPE_IN | (a->netns ? TW_CHILD_NEW_NET : 0u);
+        int rc = tw_child_spawn(argv, flags, -1, &g->children[r], err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+int tw_group_start(const tw_args *a, tw_group_local *g, tw_err *err)
+{
+    char veth[16] = "", veth_ip[64] = "";
+    memset(g, 0, sizeof(*g));
+    g->listen_fd = -1;
+    g->n_ranks = a->tp;
+    snprintf(g->address, sizeof(g->address), "127.0.0.1");
+    if (tw_sys_random(g->token, sizeof(g->token)) != 0)
+        return tw_err_set(err, -EIO, "the kernel gives no random bytes for the token");
+    int rc = start_children(g, a, err);
+    if (rc == 0 && a->netns)
+        rc = make_veth(g, veth, veth_ip, err);
+    if (rc == 0)
+        rc = tw_sock_listen(g->address, 0, &g->listen_fd, &g->port, err);
+    for (unsigned r = 1; rc == 0 && r < g->n_ranks; r++)
+        rc = tell_child(g, a, r, a->netns ? veth : NULL, a->netns ? veth_ip : NULL, err);
+    if (rc != 0)
+        tw_group_stop(g);
+    return rc;
+}
+
+unsigned tw_group_lost(tw_group_local *g, int *ret_status)
+{
+    for (unsigned r = 1; r < g->n_ranks; r++)
+        if (g->children[r].pid > 0 && tw_child_poll(&g->children[r], ret_status))
+            return r;
+    return 0;
+}
+
+void tw_group_stop(tw_group_local *g)
+{
+    for (unsigned r = 1; r < g->n_ranks; r++) { /* lifelines first: all end at the same time */
+        if (g->children[r].in_fd > 0)
+            close(g->children[r].in_fd);
+        g->children[r].in_fd = -1;
+    }
+    for (unsigned r = 1; r < g->n_ranks; r++)
+        tw_child_stop(&g->children[r], stop_grace_ns);
+    g->n_ranks = 0;
+}
+
+/* ---- the child's side ---- */
+
+static int hex_to(const char *hex, uint8_t *out, size_t n)
+{
+    if (strlen(hex) != 2 * n)
+        return -EINVAL;
+    for (size_t i = 0; i < n; i++) {
+        unsigned v;
+        if (sscanf(hex + 2 * i, "%2x", &v) != 1)
+            return -EINVAL;
+        out[i] = (uint8_t)v;
+    }
+    return 0;
+}
+
+struct part {
+    json_t *json; /* owns the strings below */
+    int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local;
+    const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault;
+};
+
+static int read_part(struct part *p, tw_err *err)
+{
+    static char line[16384];
+    if (fgets(line, sizeof(line), stdin) == NULL)
+        return tw_err_set(err, -EPIPE, "no part on stdin: `twinax rank` is started by rank 0");
+    json_error_t je;
+    p->json = json_loads(line, 0, &je);
+    if (p->json == NULL || json_unpack_ex(p->json, &je, 0,
+                                          "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
+                                          "s:i},s?s,s?s,s?s,s?s}",
+                                          "rank", &p->rank, "n_ranks", &p->n_ranks, "address",
+                                          &p->address, "port", &p->port, "token", &p->token,
+                                          "transport", &p->transport, "model", &p->model, "verify",
+                                          &p->verify, "engine", "threads", &p->threads, "ctx",
+                                          &p->ctx, "max_seqs", &p->max_seqs, "chunk", &p->chunk,
+                                          "kv", &p->kv, "n_local", &p->n_local, "veth", &p->veth,
+                                          "veth_ip", &p->veth_ip, "cpu", &p->cpu, "fault",
+                                          &p->fault) != 0)
+        return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
+    if (p->rank < 1 || p->rank >= p->n_ranks || p->n_ranks > TW_RANKS_MAX || p->port < 1 ||
+        p->port > 65535 || p->transport < 0 || p->transport > TW_TRANSPORT_RDMA)
+        return tw_err_set(err, -EPROTO, "part on stdin: rank %d of %d, port %d make no sense",
+                          p->rank, p->n_ranks, p->port);
+    return 0;
+}
+
+/* Our end of the veth, in our own network namespace. */
+static int raise_veth(const struct part *p, tw_err *err)
+{
+    char cidr[80];
+    snprintf(cidr, sizeof(cidr), "%s/30", p->veth_ip);
+    const char *addr[] = {"ip", "addr", "add", cidr, "dev", p->veth, NULL};
+    const char *up[] = {"ip", "link", "set", p->veth, "up", NULL};
+    int rc = tw_child_run(addr, err);
+    return rc == 0 ? tw_child_run(up, err) : rc;
+}
+
+/* The head keeps our stdin open while it lives; PDEATHSIG is the second string. */
+static void *hold_lifeline(void *arg)
+{
+    char byte;
+    (void)arg;
+    while (read(STDIN_FILENO, &byte, 1) > 0)
+        continue;
+    usleep(1000 * 1000); /* the engine's own farewell comes first */
+    _exit(TW_EXIT_FAILED);
+}
+
+static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
+{
+    uint8_t token[TW_TOKEN_BYTES];
+    if (hex_to(p->token, token, sizeof(token)) != 0)
+        return tw_err_set(err, -EPROTO, "part on stdin: the token is not 64 hex digits");
+    int rc = p->veth != NULL ? raise_veth(p, err) : 0;
+    if (rc != 0)
+        return rc;
+    n->args.model = p->model;
+    n->args.engine = (tw_engine_opts){.n_threads = (unsigned)p->threads,
+                                      .i_local = (unsigned)p->rank,
+                                      .n_local = (unsigned)p->n_local,
+                                      .ctx = (uint32_t)p->ctx,
+                                      .max_seqs = (uint32_t)p->max_seqs,
+                                      .chunk = (uint32_t)p->chunk,
+                                      .kv = (enum tw_kv_type)p->kv,
+                                      .cpu = p->cpu};
+    tw_coll_opts co = {.rank = (unsigned)p->rank,
+                       .n_ranks = (unsigned)p->n_ranks,
+                       .transport = (enum tw_transport)p->transport,
+                       .token = token,
+                       .address = p->address,
+                       .port = (uint16_t)p->port,
+                       .listen_fd = -1,
+                       .verify = p->verify != 0};
+    rc = tw_node_join(n, &co, err);
+    return rc == 0 ? tw_engine_serve_rank(n->engine, err) : rc;
+}
+
+int tw_cmd_rank(int argc, char **argv)
+{
+    (void)argv;
+    if (argc > 1) {
+        fprintf(stderr, "twinax rank takes no arguments: rank 0 starts it\n");
+        return TW_EXIT_USAGE;
+    }
+    signal(SIGINT, SIG_IGN); /* ctrl-C goes to the whole terminal; the head decides */
+    tw_err err = {0};
+    struct part p = {.json = NULL};
+    tw_node n = {.group.listen_fd = -1};
+    pthread_t lifeline;
+    int rc = read_part(&p, &err);
+    tw_log_set(TW_LOG_INFO, rc == 0 ? p.rank : -1);
+    if (rc == 0 && pthread_create(&lifeline, NULL, hold_lifeline, NULL) != 0)
+        rc = tw_err_set(&err, -EAGAIN, "cannot start the lifeline thread");
+    if (rc == 0)
+        rc = join_and_work(&n, &p, &err);
+    if (rc != 0)
+        tw_log(TW_LOG_ERROR, "rank", "%s", err.msg);
+    tw_node_close(&n);
+    json_decref(p.json);
+    return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
+}

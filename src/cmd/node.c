@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/node.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
+{
+    static uint64_t last_ns, first_ns;
+    const tw_node *n = ctx;
+    uint64_t now = tw_clock_now_ns();
+    if (first_ns == 0)
+        first_ns = now;
+    const bool end = done_bytes >= total_bytes;
+    /* a model that loads at once needs no bar */
+    if (now - first_ns < 300 * TW_NS_PER_MS || (now - last_ns < 100 * TW_NS_PER_MS && !end))
+        return;
+    last_ns = now;
+    char bar[31];
+    int n_full = total_bytes > 0 ? (int)(done_bytes * 30 / total_bytes) : 30;
+    memset(bar, '.', 30);
+    memset(bar, '#', (size_t)n_full);
+    bar[30] = '\0';
+    const double s = (double)(now - first_ns) / 1e9;
+    fprintf(stderr, "\rloading %s [%s] %3d%% %.1f GB/s %s", tw_model_name(n->model), bar,
+            total_bytes > 0 ? (int)(done_bytes * 100 / total_bytes) : 100,
+            (double)done_bytes / 1e9 / (s > 0 ? s : 1), end ? "\n" : "");
+    fflush(stderr);
+}
+
+int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err)
+{
+    int rc = n->model != NULL ? 0 : tw_model_open(n->args.model, &n->model, err);
+    if (rc != 0)
+        return rc;
+    tw_engine_opts o = n->args.engine;
+    if (co->rank == 0 && isatty(STDERR_FILENO)) {
+        o.progress = draw_progress;
+        o.progress_ctx = n;
+    }
+    if (co->n_ranks > 1) {
+        tw_coll_fact *facts;
+        size_t n_facts;
+        rc = tw_engine_facts(n->model, &o, co->n_ranks, &facts, &n_facts, err);
+        if (rc != 0)
+            return rc;
+        co->facts = facts;
+        co->n_facts = n_facts;
+        rc = tw_coll_open(co, &n->coll, err);
+        tw_engine_facts_free(facts, n_facts);
+        if (rc != 0)
+            return rc;
+    }
+    atomic_store(&n->joined, true);
+    return tw_engine_open(n->model, n->coll, &o, &n->engine, err);
+}
+
+/* A child that ends before it joined would leave rank 0 waiting for the rendezvous' deadline: say
+ * it at once. The other children die with us. */
+static void *watch_children(void *arg)
+{
+    tw_node *n = arg;
+    while (!atomic_load(&n->joined)) {
+        int status;
+        unsigned lost = tw_group_lost(&n->group, &status);
+        if (lost != 0) {
+            if (WIFSIGNALED(status))
+                tw_log(TW_LOG_ERROR, "cmd", "rank %u was killed by signal %d before it joined",
+                       lost, WTERMSIG(status));
+            else
+                tw_log(TW_LOG_ERROR, "cmd", "rank %u ended with status %d before it joined", lost,
+                       WEXITSTATUS(status));
+            _exit(TW_EXIT_FAILED);
+        }
+        usleep(20 * 1000);
+    }
+    return NULL;
+}
+
+static int open_group(tw_node *n, tw_err *err)
+{
+    tw_coll_opts co = {.rank = 0, .n_ranks = n->args.tp, .listen_fd = -1};
+    if (n->args.tp == 1)
+        return tw_node_join(n, &co, err);
+    int rc = tw_model_open(n->args.model, &n->model, err); /* a bad model starts no children */
+    if (rc == 0)
+        rc = tw_group_start(&n->args, &n->group, err);
+    if (rc != 0)
+        return rc;
+    n->has_watch = pthread_create(&n->watch, NULL, watch_children, n) == 0;
+    co.transport = n->args.transport;
+    co.token = n->group.token;
+    co.address = n->group.address;
+    co.listen_fd = n->group.listen_fd;
+    co.verify = n->args.verify;
+    rc = tw_node_join(n, &co, err);
+    atomic_store(&n->joined, true);
+    return rc;
+}
+
+int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
+{
+    memset(n, 0, sizeof(*n));
+    n->args = *a;
+    n->args.engine.i_local = 0;
+    n->args.engine.n_local = a->tp;
+    n->group.listen_fd = -1;
+    if (a->model == NULL)
+        return tw_err_set(err, -EINVAL, "no MODEL given: a folder in Hugging Face layout is wanted");
+    uint64_t t0 = tw_clock_now_ns();
+    int rc = open_group(n, err);
+    n->open_ns = tw_clock_now_ns() - t0;
+    if (rc != 0)
+        tw_node_close(n);
+    return rc;
+}
+
+void tw_node_close(tw_node *n)
+{
+    tw_engine_close(n->engine);
+    tw_coll_close(n->coll);
+    atomic_store(&n->joined, true);
+    if (n->has_watch)
+        pthread_join(n->watch, NULL);
+    tw_group_stop(&n->group);
+    tw_model_close(n->model);
+    memset(n, 0, sizeof(*n));
+}
+
+void tw_node_print_proof(const tw_node *n, uint64_t n_tokens)
+{
+    if (n->coll == NULL)
+        return;
+    tw_coll_stats st;
+    tw_coll_get_stats(n->coll, &st);
+    for (unsigned r = 0; r < tw_coll_n_ranks(n->coll); r++) {
+        const tw_coll_peer_stats *p = &st.peer[r];
+        if (p->transport[0] == '\0')
+            continue;
+        fprintf(stderr,
+                "transport: rank %u by %s, device %s, %s -> %s, mtu %u, out %" PRIu64
+                " bytes in %" PRIu64 " messages, in %" PRIu64 " bytes in %" PRIu64 " messages\n",
+                r, p->transport, p->device, p->local, p->peer, p->mtu, p->tx_bytes, p->tx_msgs,
+                p->rx_bytes, p->rx_msgs);
+    }
+    fprintf(stderr, "exchanges: %" PRIu64 " collectives, %.1f per token, %" PRIu64
+            " plans, %.1f ms of waiting\n", st.n_collectives,
+            n_tokens > 0 ? (double)st.n_collectives / (double)n_tokens : 0.0, st.n_plans,
+            (double)st.wait_ns / 1e6);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `twinax tokenize` and `twinax detokenize`. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "base/str.h"
+#include "cmd/args.h"
+#include "cmd/commands.h"
+
+enum { INPUT_MAX = 64 << 20 };
+
+static int read_stdin(tw_buf *b, tw_err *err)
+{
+    char part[65536];
+    size_t n;
+    while ((n = fread(part, 1, sizeof(part), stdin)) > 0)
+        if (tw_buf_append(b, part, n) != 0)
+            return tw_err_set(err, -E2BIG, "stdin has more than %d MiB", INPUT_MAX >> 20);
+    return 0;
+}
+
+static int to_ids(tw_model *m, const tw_buf *in, tw_err *err)
+{
+    uint32_t *ids TW_CLEANUP(tw_mem_freep) = NULL;
+    size_t n;
+    int rc = tw_model_tokenize(m, in->data != NULL ? in->data : "", in->len, true, &ids, &n, err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        printf("%s%u", i > 0 ? "," : "", ids[i]);
+    if (rc == 0)
+        printf("\n");
+    return rc;
+}
+
+static int to_text(tw_model *m, const tw_buf *in, tw_err *err)
+{
+    uint32_t *ids TW_CLEANUP(tw_mem_freep) = tw_mem_alloc((in->len + 1) * sizeof(uint32_t));
+    char *text TW_CLEANUP(tw_mem_freep) = NULL;
+    size_t n = 0;
+    if (ids == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for the ids");
+    for (char *at = in->data, *end; at != NULL && *at != '\0'; at = end + strspn(end, ", \r\n")) {
+        unsigned long long v = strtoull(at, &end, 10);
+        if (end == at || v > UINT32_MAX)
+            return tw_err_set(err, -EINVAL, "\"%.20s\" is no id; wanted 1,2,3", at);
+        ids[n++] = (uint32_t)v;
+    }
+    int rc = tw_model_detokenize(m, ids, n, false, &text, err);
+    if (rc == 0)
+        printf("%s\n", text);
+    return rc;
+}
+
+static int convert(int argc, char **argv, int (*fn)(tw_model *, const tw_buf *, tw_err *))
+{
+    tw_args a;
+    tw_err err = {0};
+    tw_model *m = NULL;
+    tw_buf in TW_CLEANUP(tw_buf_done) = TW_BUF(INPUT_MAX);
+    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
+        fprintf(stderr, "twinax %s: %s\n", argv[0], err.code != 0 ? err.msg : "no MODEL given");
+        return TW_EXIT_USAGE;
+    }
+    int rc = a.prompt != NULL ? tw_buf_puts(&in, a.prompt) : read_stdin(&in, &err);
+    if (rc == 0)
+        rc = tw_model_open(a.model, &m, &err);
+    if (rc == 0)
+        rc = fn(m, &in, &err);
+    tw_model_close(m);
+    if (rc != 0)
+        fprintf(stderr, "twinax %s: %s\n", argv[0], err.msg);
+    return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
+}
+
+int tw_cmd_tokenize(int argc, char **argv)
+{
+    return convert(argc, argv, to_ids);
+}
+
+int tw_cmd_detokenize(int argc, char **argv)
+{
+    return convert(argc, argv, to_text);
+}
