@@ -20,8 +20,8 @@ TW_API void tw_model_close(tw_model *m);
 const tw_model_config *tw_model_get_config(const tw_model *m);
 const tw_gen_config *tw_model_get_gen(const tw_model *m);
 TW_API const char *tw_model_name(const tw_model *m); /* last part of the path */
-/* SHA-256, hex, over config.json, tokenizer.json, tensor headers (name, dtype, shape) and file
- * sizes: the identity of DESIGN 6. */
+/* SHA-256, hex, over config.json, tokenizer.json, tensor headers (name, dtype, shape), file sizes
+ * and the ids that end a text (generation_config.json may set them): the identity of DESIGN 6. */
 TW_API const char *tw_model_id(const tw_model *m);
 /* Jinja source from chat_template.jinja or tokenizer_config.json, or NULL; with it the bos and eos
  * token texts ("" when none). */
@@ -31,8 +31,8 @@ const char *tw_model_eos_text(const tw_model *m);
 /* Opened once, owned by the model. -ENOENT when the folder has none. Thread: call first from one. */
 TW_MUST_CHECK int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err);
 
-/* Embedding row of token id, as it lies in the file ([D] of *ret_type). The map stays valid while
- * the model is open. */
+/* Embedding row of token id (below V), as it lies in the file ([D] of *ret_type), so at any
+ * alignment. The map stays valid while the model is open. */
 const void *tw_model_embed_row(const tw_model *m, uint32_t id, enum tw_dtype *ret_type);
 
 /* One layer of a shard. Norm weights and biases are widened to f32. Absent: NULL / data NULL. */
@@ -59,7 +59,7 @@ typedef struct tw_weights {
 /* done of total bytes packed; called from the loading thread. */
 typedef void tw_progress_fn(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
 
-/* Packs the shard's part with the team. Source pages are let go as it goes, so that the peak RSS
+/* Packs the shard's part with the team (NULL: in the caller alone). Source pages are let go as it goes, so that the peak RSS
  * stays at the packed bytes plus a few MiB. Reads only the shard's own bytes. Non-finite weights
  * are an error that names the tensor. */
 TW_MUST_CHECK int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team,

@@ -9,7 +9,9 @@
 typedef struct tw_shard {
     unsigned rank, n_ranks, n_seg;       /* n_seg = 8 / n_ranks */
     uint32_t head0, n_heads;             /* query heads [head0, head0 + n_heads) */
-    uint32_t kv0, n_kv;                  /* KV heads that those need */
+    /* KV heads that those need. A group may be cut between ranks, so local query head h (global
+     * g = head0 + h) reads local KV head g / (H/K) - kv0. */
+    uint32_t kv0, n_kv;
     uint32_t ffn0, n_ffn;                /* rows of gate and up, columns of down */
     uint32_t vocab0, n_vocab;            /* rows of lm_head */
     uint32_t seg_d[TW_SEGMENTS + 1];     /* borders over D, always all 8 (column-parallel products) */

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The weight files of a model's folder: which, mapped, their headers, and each part bound to its
+ * tensor. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/scope.h"
+#include "base/str.h"
+#include "model/model_state.h"
+
+enum { INDEX_MAX_BYTES = 128 << 20, NAME_MAX_BYTES = 128 };
+
+static const char *single_name = "model.safetensors";
+static const char *index_name = "model.safetensors.index.json";
+
+static bool has_file(const tw_model *m, const char *name)
+{
+    TW_CLEANUP(tw_mem_freep) char *path = tw_model_join(m->path, name);
+    return path != NULL && tw_file_exists(path);
+}
+
+static int open_file(tw_model *m, const char *name, tw_model_file *f, tw_err *err)
+{
+    f->name = name;
+    TW_CLEANUP(tw_mem_freep) char *path = tw_model_join(m->path, name);
+    if (path == NULL)
+        return tw_err_set(err, -ENOMEM, "%s: no memory for its path", name);
+    if (m->index.n_files > 0 && !tw_file_exists(path))
+        return tw_err_set(err, -ENOENT, "%s: is missing from %s, though %s names it", name, m->path,
+                          index_name);
+    int rc = tw_map_open(path, &f->map, err);
+    if (rc < 0)
+        return rc;
+    rc = tw_st_parse(name, f->map.p, f->map.size_bytes, f->map.size_bytes, &f->st, err);
+    tw_map_drop(&f->map, 0, f->map.size_bytes);
+    return rc;
+}
+
+/* Every tensor of the index must be in the file that the index says. */
+static int check_index(const tw_model *m, tw_err *err)
+{
+    for (size_t i = 0; i < m->index.n; i++) {
+        const tw_st_entry *e = &m->index.entries[i];
+        if (tw_st_find(&m->files[e->i_file].st, e->tensor) == NULL)
+            return tw_err_set(err, -EINVAL,
+                              "%s: tensor \"%.80s\" is missing, though %s says it is there",
+                              m->files[e->i_file].name, e->tensor, index_name);
+    }
+    return 0;
+}
+
+static int read_index(tw_model *m, tw_err *err)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf buf = TW_BUF(INDEX_MAX_BYTES);
+    TW_CLEANUP(tw_mem_freep) char *path = tw_model_join(m->path, index_name);
+    if (path == NULL)
+        return tw_err_set(err, -ENOMEM, "%s: no memory for its path", index_name);
+    int rc = tw_file_read(path, &buf, err);
+    if (rc < 0)
+        return rc;
+    return tw_st_index_parse(index_name, buf.len == 0 ? "" : buf.data, buf.len, &m->index, err);
+}
+
+int tw_model_files_open(tw_model *m, tw_err *err)
+{
+    bool single = has_file(m, single_name);
+    if (!single && !has_file(m, index_name))
+        return tw_err_set(err, -ENOENT, "model %s: no weights: want %s or %s%s", m->path,
+                          single_name, index_name,
+                          has_file(m, "pytorch_model.bin") ? "; pytorch_model.bin is not read"
+                                                           : "");
+    int rc = single ? 0 : read_index(m, err);
+    if (rc < 0)
+        return rc;
+    size_t n = single ? 1 : m->index.n_files;
+    m->files = tw_arena_array(&m->arena, n, sizeof(*m->files));
+    if (m->files == NULL)
+        return tw_err_set(err, -ENOMEM, "model %s: no memory for %zu files", m->path, n);
+    for (; m->n_files < n; m->n_files++) {
+        tw_model_file *f = &m->files[m->n_files];
+        rc = open_file(m, single ? single_name : m->index.files[m->n_files], f, err);
+        if (rc < 0) {
+            tw_map_close(&f->map);
+            return rc;
+        }
+    }
+    return check_index(m, err);
+}
+
+static const tw_st_tensor *find_tensor(const tw_model *m, const char *name, size_t *ret_file)
+{
+    if (m->index.n_files == 0) {
+        *ret_file = 0;
+        return tw_st_find(&m->files[0].st, name);
+    }
+    const tw_st_entry *e = tw_st_index_find(&m->index, name);
+    if (e == NULL)
+        return NULL;
+    *ret_file = e->i_file;
+    return tw_st_find(&m->files[e->i_file].st, name);
+}
+
+static int check_shape(const tw_model *m, const tw_st_tensor *t, enum tw_part part,
+                       const char *file, tw_err *err)
+{
+    const tw_part_spec *spec = tw_part_get(part);
+    tw_st_tensor want = {.n_dims = spec->cols == TW_AXIS_ONE ? 1 : 2};
+    want.shape[0] = tw_axis_size(&m->config, spec->rows);
+    want.shape[1] = tw_axis_size(&m->config, spec->cols);
+    if (t->n_dims == want.n_dims &&
+        memcmp(t->shape, want.shape, want.n_dims * sizeof(want.shape[0])) == 0)
+        return 0;
+    char found_text[64], want_text[64];
+    tw_st_show_shape(t, found_text, sizeof(found_text));
+    tw_st_show_shape(&want, want_text, sizeof(want_text));
+    return tw_err_set(err, -EINVAL, "%s: tensor \"%s\": shape %s, but config.json wants %s", file,
+                      t->name, found_text, want_text);
+}
+
+static int check_type(const tw_st_tensor *t, const char *file, enum tw_dtype *ret, tw_err *err)
+{
+    switch (t->type) {
+    case TW_ST_F32:
+        *ret = TW_F32;
+        return 0;
+    case TW_ST_F16:
+        *ret = TW_F16;
+        return 0;
+    case TW_ST_BF16:
+        *ret = TW_BF16;
+        return 0;
+    case TW_ST_OTHER:
+        break;
+    }
+    return tw_err_set(err, -ENOTSUP, "%s: tensor \"%s\": dtype %s, want BF16, F16 or F32", file,
+                      t->name, t->type_name);
+}
+
+static int bind_part(tw_model *m, enum tw_part part, uint32_t i_layer, tw_tensor *ret, tw_err *err)
+{
+    char name[NAME_MAX_BYTES];
+    tw_part_name(part, i_layer, name, sizeof(name));
+    size_t i_file = 0;
+    const tw_st_tensor *t = find_tensor(m, name, &i_file);
+    if (t == NULL)
+        return tw_err_set(err, -EINVAL, "%s: tensor \"%s\" is missing, config.json (%s) wants it%s",
+                          m->index.n_files == 0 ? single_name : index_name, name, m->config.family,
+                          part == TW_PART_LM_HEAD ? " as tie_word_embeddings is not true" : "");
+    const char *file = m->files[i_file].name;
+    enum tw_dtype type = TW_F32;
+    int rc = check_shape(m, t, part, file, err);
+    if (rc == 0)
+        rc = check_type(t, file, &type, err);
+    if (rc < 0)
+        return rc;
+    const tw_part_spec *spec = tw_part_get(part);
+    *ret = (tw_tensor){.name = t->name,
+                       .file = file,
+                       .type = type,
+                       .i_file = i_file,
+                       .off_bytes = (size_t)t->off_bytes,
+                       .n_rows = (size_t)tw_axis_size(&m->config, spec->rows),
+                       .n_cols = (size_t)tw_axis_size(&m->config, spec->cols)};
+    return 0;
+}
+
+/* tail: what follows "model.layers." */
+static bool is_bound(const tw_model *m, const char *tail)
+{
+    char *dot = NULL;
+    uint64_t i = strtoull(tail, &dot, 10);
+    if (dot == tail || *dot != '.' || i >= m->config.n_layers)
+        return false;
+    for (enum tw_part p = 0; p < TW_PART_LAYER_END; p++)
+        if (tw_part_wanted(&m->config, p) && strcmp(tw_part_get(p)->layer_name, dot + 1) == 0)
+            return true;
+    return false;
+}
+
+/* A tensor inside a layer that the config has no place for would be left out of the result: a
+ * wrong config.json, not a detail. Buffers of rope are no weights. */
+static int refuse_strays(const tw_model *m, tw_err *err)
+{
+    static const char layers[] = "model.layers.";
+    for (size_t i = 0; i < m->n_files; i++) {
+        const tw_st *st = &m->files[i].st;
+        for (size_t j = 0; j < st->n; j++) {
+            tw_str name = tw_str_from(st->tensors[j].name);
+            if (!tw_str_starts(name, TW_STR(layers)) ||
+                tw_str_ends(name, TW_STR(".rotary_emb.inv_freq")))
+                continue;
+            if (!is_bound(m, st->tensors[j].name + sizeof(layers) - 1))
+                return tw_err_set(err, -EINVAL,
+                                  "%s: tensor \"%.80s\" has no place in this %s of %u layers; does"
+                                  " config.json belong to these weights?",
+                                  m->files[i].name, st->tensors[j].name, m->config.family,
+                                  m->config.n_layers);
+        }
+    }
+    return 0;
+}
+
+int tw_model_parts_bind(tw_model *m, tw_err *err)
+{
+    m->layers = tw_arena_array(&m->arena, (size_t)m->config.n_layers * TW_PART_LAYER_END,
+                               sizeof(*m->layers));
+    if (m->layers == NULL)
+        return tw_err_set(err, -ENOMEM, "model %s: no memory for %u layers", m->path,
+                          m->config.n_layers);
+    for (uint32_t i = 0; i < m->config.n_layers; i++) {
+        for (enum tw_part p = 0; p < TW_PART_LAYER_END; p++) {
+            if (!tw_part_wanted(&m->config, p))
+                continue;
+            int rc = bind_part(m, p, i, &m->layers[(size_t)i * TW_PART_LAYER_END + p], err);
+            if (rc < 0)
+                return rc;
+        }
+    }
+    for (enum tw_part p = TW_PART_LAYER_END; p < TW_PART_END; p++) {
+        if (!tw_part_wanted(&m->config, p))
+            continue;
+        int rc = bind_part(m, p, 0, &m->whole[p - TW_PART_LAYER_END], err);
+        if (rc < 0)
+            return rc;
+    }
+    return refuse_strays(m, err);
+}

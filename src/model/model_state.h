@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of tw_model, for the files of this floor only. */
+#ifndef TWINAX_MODEL_MODEL_STATE_H
+#define TWINAX_MODEL_MODEL_STATE_H
+
+#include "fmt/safetensors.h"
+#include "fmt/st_index.h"
+#include "model/family.h"
+#include "model/model.h"
+#include "os/file.h"
+
+enum { TW_MODEL_ID_CHARS = 64 };
+
+/* One tensor that the family names, checked: shape [n_rows][n_cols], cols 1 for a vector. */
+typedef struct tw_tensor {
+    const char *name; /* NULL: the model has none */
+    const char *file;
+    enum tw_dtype type;
+    size_t i_file;
+    size_t off_bytes; /* in the file's map */
+    size_t n_rows, n_cols;
+} tw_tensor;
+
+typedef struct tw_model_file {
+    const char *name; /* in the folder */
+    tw_map map;
+    tw_st st;
+} tw_model_file;
+
+struct tw_model {
+    tw_arena arena; /* texts, tensors, files */
+    const char *path;
+    const char *name;
+    tw_model_config config;
+    tw_gen_config gen;
+    tw_model_file *files; /* [n_files] */
+    size_t n_files;
+    tw_st_index index; /* without files when there is one model.safetensors */
+    tw_tensor *layers; /* [L][TW_PART_LAYER_END] */
+    tw_tensor whole[TW_PART_END - TW_PART_LAYER_END];
+    char id[TW_MODEL_ID_CHARS + 1];
+    const char *chat_template, *bos_text, *eos_text;
+    tw_tokenizer *tokenizer;
+};
+
+static inline const tw_tensor *tw_model_tensor(const tw_model *m, enum tw_part part, uint32_t i)
+{
+    if (part >= TW_PART_LAYER_END)
+        return &m->whole[part - TW_PART_LAYER_END];
+    return &m->layers[(size_t)i * TW_PART_LAYER_END + (size_t)part];
+}
+
+/* "FOLDER/name" from base/mem.h; NULL when out of memory. */
+char *tw_model_join(const char *folder, const char *name);
+/* Opens model.safetensors, or the files of its index: maps, headers, and that every tensor of the
+ * index is where it says. */
+TW_MUST_CHECK int tw_model_files_open(tw_model *m, tw_err *err);
+/* Finds each part that the config wants and checks shape and dtype. */
+TW_MUST_CHECK int tw_model_parts_bind(tw_model *m, tw_err *err);
+/* Chat template, texts of bos and eos. */
+TW_MUST_CHECK int tw_model_chat_read(tw_model *m, tw_err *err);
+/* Fills m->id; config: the bytes of config.json. */
+TW_MUST_CHECK int tw_model_identify(tw_model *m, const char *config, size_t n_config, tw_err *err);
+
+#endif

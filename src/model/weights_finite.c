@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/weights_finite.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/scope.h"
+
+/* An exponent of all ones, with one added at its lowest bit, carries into the sign's place and
+ * nowhere else: the sign was masked away. */
+struct pattern {
+    uint64_t mask, one, sign;
+};
+
+static const struct pattern patterns[] = {
+    [TW_F32] = {UINT64_C(0x7f8000007f800000), UINT64_C(0x0080000000800000),
+                UINT64_C(0x8000000080000000)},
+    [TW_F16] = {UINT64_C(0x7c007c007c007c00), UINT64_C(0x0400040004000400),
+                UINT64_C(0x8000800080008000)},
+    [TW_BF16] = {UINT64_C(0x7f807f807f807f80), UINT64_C(0x0080008000800080),
+                 UINT64_C(0x8000800080008000)},
+};
+
+enum { BLOCK_WORDS = 16 };
+
+/* A fixed count, so that the compiler makes vectors of it. */
+static uint64_t test_block(const uint8_t *p, const struct pattern *k)
+{
+    uint64_t w[BLOCK_WORDS], hit = 0;
+    memcpy(w, p, sizeof(w));
+    for (unsigned i = 0; i < BLOCK_WORDS; i++)
+        hit |= (w[i] & k->mask) + k->one;
+    return hit & k->sign;
+}
+
+bool tw_weights_finite(enum tw_dtype type, const void *x, size_t n)
+{
+    struct pattern k = patterns[type];
+    const uint8_t *p = x;
+    size_t left = n * tw_dtype_bytes(type);
+    uint64_t hit = 0;
+    for (; left >= BLOCK_WORDS * 8; left -= BLOCK_WORDS * 8, p += BLOCK_WORDS * 8)
+        hit |= test_block(p, &k);
+    if (left > 0) {
+        uint8_t tail[BLOCK_WORDS * 8] = {0};
+        memcpy(tail, p, left);
+        hit |= test_block(tail, &k);
+    }
+    return hit == 0;
+}
+
+unsigned tw_weights_bits(enum tw_dtype type, const void *x, size_t i)
+{
+    if (type == TW_F32) {
+        uint32_t v;
+        memcpy(&v, (const uint8_t *)x + 4 * i, sizeof(v));
+        return v;
+    }
+    uint16_t v;
+    memcpy(&v, (const uint8_t *)x + 2 * i, sizeof(v));
+    return v;
+}
