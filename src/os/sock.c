@@ -140,25 +140,23 @@ int tw_sock_accept(int fd, int *ret_fd)
     return 0;
 }
 
-/* 0 when something is to be done (an error of the socket too), -ETIMEDOUT at the deadline. */
+/* 0 when something is to be done (an error of the socket too), -ETIMEDOUT at the deadline; one that
+ * has passed still gets one look. */
 static int wait_ready(int fd, short events, uint64_t deadline_ns)
 {
     for (;;) {
-        struct timespec ts, *limit = NULL;
-        if (deadline_ns != TW_NEVER_NS) {
-            uint64_t now = tw_clock_now_ns();
-            if (now >= deadline_ns)
-                return -ETIMEDOUT;
-            ts.tv_sec = (time_t)((deadline_ns - now) / TW_NS_PER_S);
-            ts.tv_nsec = (int)((deadline_ns - now) % TW_NS_PER_S);
-            limit = &ts;
-        }
+        uint64_t now = tw_clock_now_ns();
+        uint64_t left_ns = deadline_ns > now ? deadline_ns - now : 0;
+        struct timespec ts = {.tv_sec = (time_t)(left_ns / TW_NS_PER_S),
+                              .tv_nsec = (int)(left_ns % TW_NS_PER_S)};
         struct pollfd pfd = {.fd = fd, .events = events};
-        int n = ppoll(&pfd, 1, limit, NULL);
+        int n = ppoll(&pfd, 1, deadline_ns == TW_NEVER_NS ? NULL : &ts, NULL);
         if (n > 0)
             return 0;
         if (n < 0 && errno != EINTR)
             return -errno;
+        if (left_ns == 0)
+            return -ETIMEDOUT;
     }
 }
 
@@ -234,7 +232,7 @@ int tw_sock_connect(const char *ip, uint16_t port, const char *bind_ip, uint64_t
         rc = try_connect(&to, bind_ip != NULL ? &from : NULL, deadline_ns, ret_fd, &wrong_here);
         if (rc == 0)
             return 0;
-        if (rc != -ETIMEDOUT || cause == 0)
+        if (rc != -ETIMEDOUT)
             cause = rc; /* the last one with a reason */
         uint64_t now = tw_clock_now_ns();
         if (wrong_here || now >= deadline_ns)
