@@ -6,13 +6,13 @@
 
 #include "kern/scratch.h"
 
-#ifdef TW_HAVE_AVX2
-#include "kern/x86/avx2.h"
+#ifdef __x86_64__
+#include "kern/x86/tables.h"
 #endif
 
 const tw_kern *tw_kern_avx2(void)
 {
-#ifdef TW_HAVE_AVX2
+#ifdef __x86_64__
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
         __builtin_cpu_supports("f16c"))
         return &tw_avx2_table;

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Up to TW_ATTN_PAIRS (row, head) pairs walk the blocks of keys together. Per block K is widened
+ * and transposed to [Q][64] and V widened to [64][Q]; scores and sums of values are then tiles of 6
+ * pairs x 16 keys or dims, as in matmul.
+ *
+ * Scores want lane i mod 16 and then the halving tree. Lanes are visited in the order of a binary
+ * counter (0, 8, 4, 12, ...), so that the tree needs a stack of four. */
+#include "kern/x86/x86.h"
+
+#include <math.h>
+
+#include "kern/scratch.h"
+
+enum { V16 = 16 / TW_W, TILE = 6, MAX_PAIRS = TW_ATTN_PAIRS, BLOCK = TW_KV_BLOCK };
+
+typedef struct pair {
+    uint32_t begin, end; /* visible keys */
+    unsigned lo, hi;     /* visible in this block */
+    bool in_span, any;   /* m, l, o of the span and of all before it hold something */
+    float m, l, c, m_all, l_all;
+} pair;
+
+typedef struct walk {
+    const tw_attn *op;
+    size_t q_pad, n_pairs;
+    uint32_t pair0; /* row * n_group + head of pair 0 */
+    float *q;       /* [pairs][Q] in lane order */
+    float *o;       /* [pairs][Q] */
+    float *o_all;   /* [pairs][Q] */
+    float *p;       /* [pairs][64]: scores, then weights */
+    float *k;       /* [Q][64] in lane order */
+    float *v;       /* [64][Q] */
+    pair pairs[MAX_PAIRS];
+} walk;
+
+/* Bit reversal: its own inverse. */
+static const unsigned char lane_order[16] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
+
+static const float *row_q(const walk *w, size_t i)
+{
+    size_t at = w->pair0 + i;
+    return w->op->q + at / w->op->n_group * w->op->ld_row + at % w->op->n_group * w->op->ld_head;
+}
+
+/* q into lane order: lane by lane as visited, its dims ascending. */
+static void take_q(walk *w)
+{
+    const size_t steps = w->q_pad / 16;
+    for (size_t i = 0; i < w->n_pairs; i++) {
+        const float *q = row_q(w, i);
+        float *to = w->q + i * w->q_pad;
+        for (size_t j = 0; j < 16; j++)
+            for (size_t t = 0; t < steps; t++) {
+                size_t dim = t * 16 + lane_order[j];
+                to[j * steps + t] = dim < w->op->q_dim ? q[dim] : 0.0f;
+            }
+    }
+}
+
+TW_INLINE vf load_kv(const walk *w, const void *page, size_t key, size_t dim)
+{
+    const size_t at = key * w->op->q_dim + dim, n = w->op->q_dim - dim;
+    if (w->op->kv_type == TW_F32)
+        return v_load_n((const float *)page + at, n);
+    if (n >= TW_W)
+        return v_load_bf16((const uint16_t *)page + at);
+    uint16_t tail[TW_W] = {0};
+    memcpy(tail, (const uint16_t *)page + at, n * sizeof *tail);
+    return v_load_bf16(tail);
+}
+
+static void widen_v(walk *w, const void *page, unsigned lo, unsigned hi)
+{
+    for (size_t key = lo; key < hi; key++)
+        for (size_t dim = 0; dim < w->op->q_dim; dim += TW_W)
+            v_store(w->v + key * w->q_pad + dim, load_kv(w, page, key, dim));
+}
+
+/* Squares of TW_W keys x TW_W dims. */
+static void turn_k(walk *w, const void *page, unsigned lo, unsigned hi)
+{
+    const size_t steps = w->q_pad / 16;
+    for (size_t key = lo / TW_W * TW_W; key < hi; key += TW_W)
+        for (size_t dim = 0; dim < w->op->q_dim; dim += TW_W) {
+            vf r[TW_W];
+            TW_UNROLL
+            for (size_t j = 0; j < TW_W; j++)
+                r[j] = load_kv(w, page, key + j, dim);
+            v_transpose(r);
+            TW_UNROLL
+            for (size_t j = 0; j < TW_W; j++)
+                v_store(w->k + (lane_order[(dim + j) % 16] * steps + dim / 16) * BLOCK + key, r[j]);
+        }
+}
+
+/* n pairs x 16 keys. A lane without dims is +0 and is added like any other. */
+TW_INLINE void score_tile(const walk *w, size_t i_pair, size_t key, const size_t n)
+{
+    const size_t steps = w->q_pad / 16, rest = w->op->q_dim % 16, ld = w->q_pad;
+    const float *q = w->q + i_pair * ld, *k = w->k + key;
+    vf stack[4][TILE * V16];
+    for (unsigned i = 0; i < 16; i++) {
+        vf c[TILE * V16];
+        TW_UNROLL
+        for (size_t j = 0; j < n * V16; j++)
+            c[j] = v_zero();
+        size_t here = rest && lane_order[i] >= rest ? steps - 1 : steps;
+        for (size_t t = 0; t < here; t++) {
+            vf kv[V16];
+            TW_UNROLL
+            for (size_t j = 0; j < V16; j++)
+                kv[j] = v_load(k + (i * steps + t) * BLOCK + j * TW_W);
+            TW_UNROLL
+            for (size_t r = 0; r < n; r++) {
+                vf qv = v_set1(q[r * ld + i * steps + t]);
+                TW_UNROLL
+                for (size_t j = 0; j < V16; j++)
+                    c[r * V16 + j] = v_fma(qv, kv[j], c[r * V16 + j]);
+            }
+        }
+        unsigned l = 0;
+        for (unsigned t = i; t & 1; t >>= 1, l++) {
+            TW_UNROLL
+            for (size_t j = 0; j < n * V16; j++)
+                c[j] = v_add(stack[l][j], c[j]);
+        }
+        if (l < 4) {
+            TW_UNROLL
+            for (size_t j = 0; j < n * V16; j++)
+                stack[l][j] = c[j];
+        } else {
+            vf scale = v_set1(w->op->scale);
+            TW_UNROLL
+            for (size_t j = 0; j < n * V16; j++)
+                v_store(w->p + (i_pair + j / V16) * BLOCK + key + j % V16 * TW_W,
+                        v_mul(c[j], scale));
+        }
+    }
+}
+
+static void score_pairs(const walk *w, size_t i, size_t key)
+{
+    switch (w->n_pairs - i) {
+    case 1:
+        score_tile(w, i, key, 1);
+        break;
+    case 2:
+        score_tile(w, i, key, 2);
+        break;
+    case 3:
+        score_tile(w, i, key, 3);
+        break;
+    case 4:
+        score_tile(w, i, key, 4);
+        break;
+    case 5:
+        score_tile(w, i, key, 5);
+        break;
+    default:
+        score_tile(w, i, key, 6);
+        break;
+    }
+}
+
+/* p [64] from scores to weights; keys out of sight become 0, which adds nothing to the sum. */
+static void weigh_pair(pair *a, float *p)
+{
+    vf none = v_set1(-INFINITY), top = none;
+    for (size_t i = 0; i < BLOCK; i += TW_W) {
+        unsigned lo = a->lo > i ? a->lo - (unsigned)i : 0;
+        unsigned hi = a->hi > i ? a->hi - (unsigned)i : 0;
+        vf s = v_pick(v_load(p + i), none, lo, hi);
+        v_store(p + i, s);
+        top = v_max(s, top);
+    }
+    float old = a->in_span ? a->m : -INFINITY;
+    float m = v_max_all(top);
+    m = m > old ? m : old;
+    vf l[V16];
+    for (size_t j = 0; j < V16; j++)
+        l[j] = v_zero();
+    for (size_t i = 0; i < BLOCK; i += 16)
+        for (size_t j = 0; j < V16; j++) {
+            vf e = v_exp(v_sub(v_load(p + i + j * TW_W), v_set1(m)));
+            v_store(p + i + j * TW_W, e);
+            l[j] = v_add(l[j], e);
+        }
+    a->c = a->in_span ? v_first(v_exp(v_set1(old - m))) : 0.0f;
+    a->l = v_first(v_fma(v_set1(a->in_span ? a->l : 0.0f), v_set1(a->c), v_set1(v_tree16(l))));
+    a->m = m;
+}
+
+/* o = o * c, then fmaf(p, v, o) for the visible keys: n pairs x 16 dims. Pairs of a tile share the
+ * keys [lo, hi); each has its own before and after. */
+TW_INLINE void value_tile(const walk *w, size_t i_pair, size_t dim, unsigned lo, unsigned hi,
+                          const size_t n)
+{
+    vf c[TILE * V16];
+    const size_t ld = w->q_pad;
+    const float *v = w->v + dim, *p = w->p + i_pair * BLOCK;
+    TW_UNROLL
+    for (size_t r = 0; r < n; r++) {
+        const pair *a = &w->pairs[i_pair + r];
+        float *o = w->o + (i_pair + r) * ld + dim;
+        TW_UNROLL
+        for (size_t j = 0; j < V16; j++)
+            c[r * V16 + j] = v_mul(a->in_span ? v_load(o + j * TW_W) : v_zero(), v_set1(a->c));
+        for (size_t key = a->lo; key < lo; key++) {
+            TW_UNROLL
+            for (size_t j = 0; j < V16; j++)
+                c[r * V16 + j] = v_fma(v_set1(p[r * BLOCK + key]), v_load(v + key * ld + j * TW_W),
+                                       c[r * V16 + j]);
+        }
+    }
+    for (size_t key = lo; key < hi; key++) {
+        vf vv[V16];
+        TW_UNROLL
+        for (size_t j = 0; j < V16; j++)
+            vv[j] = v_load(v + key * ld + j * TW_W);
+        TW_UNROLL
+        for (size_t r = 0; r < n; r++) {
+            vf pv = v_set1(p[r * BLOCK + key]);
+            TW_UNROLL
+            for (size_t j = 0; j < V16; j++)
+                c[r * V16 + j] = v_fma(pv, vv[j], c[r * V16 + j]);
+        }
+    }
+    TW_UNROLL
+    for (size_t r = 0; r < n; r++) {
+        const pair *a = &w->pairs[i_pair + r];
+        float *o = w->o + (i_pair + r) * ld + dim;
+        for (size_t key = hi; key < a->hi; key++) {
+            TW_UNROLL
+            for (size_t j = 0; j < V16; j++)
+                c[r * V16 + j] = v_fma(v_set1(p[r * BLOCK + key]), v_load(v + key * ld + j * TW_W),
+                                       c[r * V16 + j]);
+        }
+        TW_UNROLL
+        for (size_t j = 0; j < V16; j++)
+            v_store(o + j * TW_W, c[r * V16 + j]);
+    }
+}
+
+static void value_pairs(const walk *w, size_t i, size_t n, unsigned lo, unsigned hi)
+{
+    for (size_t dim = 0; dim < w->q_pad; dim += 16) {
+        switch (n) {
+        case 1:
+            value_tile(w, i, dim, lo, hi, 1);
+            break;
+        case 2:
+            value_tile(w, i, dim, lo, hi, 2);
+            break;
+        case 3:
+            value_tile(w, i, dim, lo, hi, 3);
+            break;
+        case 4:
+            value_tile(w, i, dim, lo, hi, 4);
+            break;
+        case 5:
+            value_tile(w, i, dim, lo, hi, 5);
+            break;
+        default:
+            value_tile(w, i, dim, lo, hi, 6);
+            break;
+        }
+    }
+}
+
+/* A tile whose pairs all see a common stretch goes at once, else pair by pair. */
+static void add_values(walk *w, size_t i, size_t n)
+{
+    unsigned lo = 0, hi = BLOCK;
+    for (size_t j = i; j < i + n; j++) {
+        lo = w->pairs[j].lo > lo ? w->pairs[j].lo : lo;
+        hi = w->pairs[j].hi < hi ? w->pairs[j].hi : hi;
+    }
+    if (lo < hi) {
+        value_pairs(w, i, n, lo, hi);
+    } else {
+        for (size_t j = i; j < i + n; j++)
+            if (w->pairs[j].lo < w->pairs[j].hi)
+                value_pairs(w, j, 1, w->pairs[j].lo, w->pairs[j].hi);
+    }
+    for (size_t j = i; j < i + n; j++)
+        w->pairs[j].in_span |= w->pairs[j].lo < w->pairs[j].hi;
+}
+
+static void add_block(walk *w, uint32_t i_block)
+{
+    uint32_t at = i_block * BLOCK;
+    unsigned lo = BLOCK, hi = 0;
+    for (size_t i = 0; i < w->n_pairs; i++) {
+        pair *a = &w->pairs[i];
+        a->lo = a->begin > at ? (a->begin - at < BLOCK ? a->begin - at : BLOCK) : 0;
+        a->hi = a->end > at ? (a->end - at < BLOCK ? a->end - at : BLOCK) : 0;
+        lo = a->lo < lo ? a->lo : lo;
+        hi = a->hi > hi ? a->hi : hi;
+    }
+    if (lo >= hi)
+        return;
+    turn_k(w, w->op->k_pages[i_block], lo, hi);
+    widen_v(w, w->op->v_pages[i_block], lo, hi);
+    for (size_t i = 0; i < w->n_pairs; i += TILE) {
+        size_t n = w->n_pairs - i < TILE ? w->n_pairs - i : TILE;
+        for (size_t key = lo / 16 * 16; key < hi; key += 16)
+            score_pairs(w, i, key);
+        for (size_t j = i; j < i + n; j++)
+            if (w->pairs[j].lo < w->pairs[j].hi)
+                weigh_pair(&w->pairs[j], w->p + j * BLOCK);
+        add_values(w, i, n);
+    }
+}
+
+/* The span's partial into the one of all spans before it. */
+static void end_span(walk *w)
+{
+    for (size_t i = 0; i < w->n_pairs; i++) {
+        pair *a = &w->pairs[i];
+        const float *o = w->o + i * w->q_pad;
+        float *all = w->o_all + i * w->q_pad;
+        if (!a->in_span)
+            continue;
+        a->in_span = false;
+        if (!a->any) {
+            a->any = true;
+            a->m_all = a->m;
+            a->l_all = a->l;
+            memcpy(all, o, w->q_pad * sizeof *all);
+            continue;
+        }
+        float m = a->m_all > a->m ? a->m_all : a->m;
+        vf ca = v_exp(v_set1(a->m_all - m)), cb = v_exp(v_set1(a->m - m));
+        a->m_all = m;
+        a->l_all = v_first(v_fma(v_set1(a->l), cb, v_mul(v_set1(a->l_all), ca)));
+        for (size_t j = 0; j < w->q_pad; j += TW_W)
+            v_store(all + j, v_fma(v_load(o + j), cb, v_mul(v_load(all + j), ca)));
+    }
+}
+
+static void give_out(const walk *w)
+{
+    const tw_attn *op = w->op;
+    for (size_t i = 0; i < w->n_pairs; i++) {
+        size_t at = w->pair0 + i;
+        float *out = op->out + at / op->n_group * op->ld_out_row + at % op->n_group * op->ld_head;
+        const float *all = w->o_all + i * w->q_pad;
+        for (size_t j = 0; j < op->q_dim; j += TW_W)
+            v_store_n(out + j, v_div(v_load(all + j), v_set1(w->pairs[i].l_all)), op->q_dim - j);
+    }
+}
+
+static void run_pairs(walk *w)
+{
+    const tw_attn *op = w->op;
+    uint32_t first = UINT32_MAX, last = 0;
+    for (size_t i = 0; i < w->n_pairs; i++) {
+        pair *a = &w->pairs[i];
+        uint32_t row = (uint32_t)((w->pair0 + i) / op->n_group);
+        a->end = op->pos0 + row + 1;
+        a->begin = op->window && a->end > op->window ? a->end - op->window : 0;
+        a->in_span = a->any = false;
+        first = a->begin < first ? a->begin : first;
+        last = a->end > last ? a->end : last;
+    }
+    take_q(w);
+    for (uint32_t b = first / BLOCK; b * BLOCK < last; b++) {
+        if (b % (TW_KV_SPAN / BLOCK) == 0)
+            end_span(w);
+        add_block(w, b);
+    }
+    end_span(w);
+    give_out(w);
+}
+
+void TW_FN(attn)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch)
+{
+    const size_t q_pad = TW_ATTN_Q_PAD(op->q_dim);
+    walk w;
+    w.op = op;
+    w.q_pad = q_pad;
+    w.q = scratch;
+    w.o = w.q + MAX_PAIRS * q_pad;
+    w.o_all = w.o + MAX_PAIRS * q_pad;
+    w.k = w.o_all + MAX_PAIRS * q_pad;
+    w.v = w.k + BLOCK * q_pad;
+    w.p = w.v + BLOCK * q_pad;
+    uint32_t end = i_row1 * op->n_group;
+    for (uint32_t i = i_row0 * op->n_group; i < end; i += MAX_PAIRS) {
+        w.pair0 = i;
+        w.n_pairs = end - i < MAX_PAIRS ? end - i : MAX_PAIRS;
+        run_pairs(&w);
+    }
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kern/x86/x86.h"
+
+const tw_kern TW_FN(table) = {
+    .name = TW_X86_NAME,
+    .matmul = TW_FN(matmul),
+    .attn = TW_FN(attn),
+    .rmsnorm = TW_FN(rmsnorm),
+    .rope = TW_FN(rope),
+    .silu_mul = TW_FN(silu_mul),
+    .add = TW_FN(add),
+    .to_f32 = TW_FN(to_f32),
+    .from_f32 = TW_FN(from_f32),
+    .exp = TW_FN(exp),
+    .argmax = TW_FN(argmax),
+    .all_finite = TW_FN(all_finite),
+};

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The few vector operations that the x86 kernels are written in. Each source file is compiled once
+ * an instruction set, with TW_X86_AVX2 (8 lanes) defined; a wider set adds its branch here.
+ * No other file knows an intrinsic. */
+#ifndef TWINAX_KERN_X86_VEC_H
+#define TWINAX_KERN_X86_VEC_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kern/expf.h"
+#include "kern/kern.h"
+
+#define TW_INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define TW_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TW_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#if defined(TW_X86_AVX2)
+
+#define TW_FN(name) tw_avx2_##name
+enum { TW_W = 8 };
+typedef __m256 vf;
+typedef __m256i vi;
+
+TW_INLINE vf v_zero(void)
+{
+    return _mm256_setzero_ps();
+}
+TW_INLINE vf v_set1(float x)
+{
+    return _mm256_set1_ps(x);
+}
+TW_INLINE vf v_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+TW_INLINE void v_store(float *p, vf v)
+{
+    _mm256_storeu_ps(p, v);
+}
+TW_INLINE vf v_add(vf a, vf b)
+{
+    return _mm256_add_ps(a, b);
+}
+TW_INLINE vf v_sub(vf a, vf b)
+{
+    return _mm256_sub_ps(a, b);
+}
+TW_INLINE vf v_mul(vf a, vf b)
+{
+    return _mm256_mul_ps(a, b);
+}
+TW_INLINE vf v_div(vf a, vf b)
+{
+    return _mm256_div_ps(a, b);
+}
+TW_INLINE vf v_sqrt(vf a)
+{
+    return _mm256_sqrt_ps(a);
+}
+TW_INLINE vf v_fma(vf a, vf b, vf c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+TW_INLINE vf v_max(vf a, vf b) /* a > b ? a : b */
+{
+    return _mm256_max_ps(a, b);
+}
+TW_INLINE vf v_min(vf a, vf b) /* a < b ? a : b */
+{
+    return _mm256_min_ps(a, b);
+}
+TW_INLINE vf v_neg(vf a)
+{
+    return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f));
+}
+
+/* All bits in lanes [0, n); n may be more than the width. */
+TW_INLINE vi v_mask(size_t n)
+{
+    int m = n < TW_W ? (int)n : TW_W;
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(m), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+/* Lanes [0, n); the rest is +0 and its memory is not touched. */
+TW_INLINE vf v_load_n(const float *p, size_t n)
+{
+    return n >= TW_W ? v_load(p) : _mm256_maskload_ps(p, v_mask(n));
+}
+TW_INLINE void v_store_n(float *p, vf v, size_t n)
+{
+    if (n >= TW_W)
+        v_store(p, v);
+    else
+        _mm256_maskstore_ps(p, v_mask(n), v);
+}
+/* Lane i of a where i is in [lo, hi), else of b. */
+TW_INLINE vf v_pick(vf a, vf b, size_t lo, size_t hi)
+{
+    vi m = _mm256_andnot_si256(v_mask(lo), v_mask(hi));
+    return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(m));
+}
+
+/* 8 lanes: + 4, + 2, + 1. */
+TW_INLINE float v_tree8(__m256 v)
+{
+    __m128 a = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
+}
+TW_INLINE float v_tree16(const vf l[16 / TW_W])
+{
+    return v_tree8(v_add(l[0], l[1]));
+}
+TW_INLINE float v_first(vf v)
+{
+    return _mm256_cvtss_f32(v);
+}
+TW_INLINE float v_max_all(vf v)
+{
+    __m128 a = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)));
+}
+
+/* Any lane infinite or NaN. */
+TW_INLINE vi v_special(vf v)
+{
+    vi e = _mm256_set1_epi32(0x7f800000);
+    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_castps_si256(v), e), e);
+}
+TW_INLINE vi v_or(vi a, vi b)
+{
+    return _mm256_or_si256(a, b);
+}
+TW_INLINE bool v_any(vi a)
+{
+    return !_mm256_testz_si256(a, a);
+}
+/* Bit i set where a[i] == b[i]. */
+TW_INLINE unsigned v_equal_bits(vf a, vf b)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
+
+/* 16-bit elements, plain order. */
+TW_INLINE vf v_load_bf16(const uint16_t *p)
+{
+    __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+TW_INLINE vf v_load_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+TW_INLINE void v_store_f16(uint16_t *p, vf v)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+TW_INLINE void v_store_bf16(uint16_t *p, vf v)
+{
+    vi u = _mm256_castps_si256(v), top = _mm256_srli_epi32(u, 16);
+    vi odd = _mm256_and_si256(top, _mm256_set1_epi32(1));
+    vi r = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd);
+    r = _mm256_srli_epi32(r, 16);
+    vi nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    r = _mm256_blendv_epi8(r, _mm256_or_si256(top, _mm256_set1_epi32(0x40)), nan);
+    r = _mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 0x08);
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(r));
+}
+
+/* 16 columns of a packed panel row, in column order. */
+TW_INLINE void v_panel16(enum tw_dtype type, const void *p, vf ret[16 / TW_W])
+{
+    if (type == TW_BF16) {
+        vi v = _mm256_load_si256((const __m256i *)p);
+        ret[0] = _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
+        ret[1] = _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32((int)0xffff0000u)));
+    } else if (type == TW_F16) {
+        ret[0] = v_load_f16((const uint16_t *)p);
+        ret[1] = v_load_f16((const uint16_t *)p + 8);
+    } else {
+        ret[0] = _mm256_load_ps((const float *)p);
+        ret[1] = _mm256_load_ps((const float *)p + 8);
+    }
+}
+
+TW_INLINE vf v_pow2(vi n) /* 2^n, n in normal range */
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
+
+/* tw_expf, operation by operation. */
+TW_INLINE vf v_exp(vf x)
+{
+    x = v_min(v_set1(TW_EXP_MAX), x); /* the second operand where either is NaN */
+    x = v_max(v_set1(TW_EXP_MIN), x);
+    vf magic = v_set1(TW_EXP_MAGIC);
+    vf t = v_fma(x, v_set1(TW_EXP_LOG2E), magic), n = v_sub(t, magic);
+    vf r = v_fma(n, v_set1(-TW_EXP_LN2_HI), x);
+    r = v_fma(n, v_set1(-TW_EXP_LN2_LO), r);
+    vf p = v_set1(TW_EXP_C6);
+    p = v_fma(p, r, v_set1(TW_EXP_C5));
+    p = v_fma(p, r, v_set1(TW_EXP_C4));
+    p = v_fma(p, r, v_set1(TW_EXP_C3));
+    p = v_fma(p, r, v_set1(TW_EXP_C2));
+    p = v_add(v_fma(p, v_mul(r, r), r), v_set1(1.0f));
+    vi i = _mm256_sub_epi32(_mm256_castps_si256(t), _mm256_castps_si256(magic));
+    vi i1 = _mm256_srai_epi32(i, 1);
+    return v_mul(v_mul(p, v_pow2(i1)), v_pow2(_mm256_sub_epi32(i, i1)));
+}
+
+/* TW_W rows become columns. */
+TW_INLINE void v_transpose(vf r[8])
+{
+    __m256 a[8], b[8];
+    TW_UNROLL
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    TW_UNROLL
+    for (int i = 0; i < 2; i++) {
+        b[4 * i] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
+        b[4 * i + 1] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0xee);
+        b[4 * i + 2] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
+        b[4 * i + 3] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xee);
+    }
+    TW_UNROLL
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
+#else
+#error "no instruction set chosen"
+#endif
+
+#endif
