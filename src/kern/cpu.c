@@ -7,14 +7,22 @@
 #include "kern/scratch.h"
 
 #ifdef __x86_64__
+#include <cpuid.h>
+
 #include "kern/x86/tables.h"
+
+/* Not every compiler's __builtin_cpu_supports knows f16c. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & (unsigned)bit_F16C);
+}
 #endif
 
 const tw_kern *tw_kern_avx2(void)
 {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         return &tw_avx2_table;
 #endif
     return NULL;

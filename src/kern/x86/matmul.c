@@ -9,8 +9,8 @@
 enum {
     V16 = 16 / TW_W,      /* vectors in 16 columns */
     TILE_M = 6,           /* rows of the large tile */
-    WIDEN_M = 4 * TILE_M, /* from here on widening pays */
-    PREFETCH = 1024,      /* bytes ahead of a single stream */
+    WIDEN_M = 8 * TILE_M, /* from here on widening pays */
+    PREFETCH = 4096,      /* bytes ahead of a single stream */
 };
 
 typedef struct block {
@@ -40,22 +40,23 @@ TW_INLINE void run_tile(const block *b, size_t i_row, size_t i_col, enum tw_dtyp
     }
     const size_t ldx = b->ldx;
     for (size_t k = 0; k < b->k_n; k++) {
-        vf wide[8];
-        TW_UNROLL
-        for (size_t j = 0; j < n16; j++)
-            v_panel16(type, w + j * 16 * (type == TW_F32 ? 4 : 2), wide + j * V16);
         if (n_rows == 1) {
             for (size_t j = 0; j < TW_PANEL * (type == TW_F32 ? 4 : 2); j += 64)
                 _mm_prefetch(w + PREFETCH + j, _MM_HINT_T0);
         }
-        w += w_step;
         TW_UNROLL
-        for (size_t r = 0; r < n_rows; r++) {
-            vf xv = v_set1(x[r * ldx + k]);
+        for (size_t j = 0; j < n16; j++) {
+            vf wide[V16];
+            v_panel16(type, w + j * 16 * (type == TW_F32 ? 4 : 2), wide);
             TW_UNROLL
-            for (size_t v = 0; v < n_v; v++)
-                c[r * n_v + v] = v_fma(wide[v], xv, c[r * n_v + v]);
+            for (size_t r = 0; r < n_rows; r++) {
+                vf xv = v_set1(x[r * ldx + k]);
+                TW_UNROLL
+                for (size_t v = 0; v < V16; v++)
+                    c[(r * n16 + j) * V16 + v] = v_fma(wide[v], xv, c[(r * n16 + j) * V16 + v]);
+            }
         }
+        w += w_step;
     }
     TW_UNROLL
     for (size_t r = 0; r < n_rows; r++) {
@@ -65,11 +66,11 @@ TW_INLINE void run_tile(const block *b, size_t i_row, size_t i_col, enum tw_dtyp
     }
 }
 
-/* Up to 6 rows from i_row, all 64 columns, weights widened on the way. */
+/* Up to TILE_M rows from i_row, all 64 columns, weights widened on the way. */
 TW_INLINE void stream_rows(const block *b, size_t i_row, size_t n_rows, enum tw_dtype type)
 {
     const size_t bytes = type == TW_F32 ? 4 : 2, step = TW_PANEL * bytes;
-    size_t width = n_rows == 1 ? 64 : n_rows <= 3 ? 32 : 16;
+    size_t width = n_rows == 1 ? 64 : n_rows == 2 ? 32 : 16;
     for (size_t col = 0; col < TW_PANEL; col += width) {
         const char *w = b->w + col * bytes;
         switch (n_rows) {
@@ -80,7 +81,7 @@ TW_INLINE void stream_rows(const block *b, size_t i_row, size_t n_rows, enum tw_
             run_tile(b, i_row, col, type, w, step, 2, 2);
             break;
         case 3:
-            run_tile(b, i_row, col, type, w, step, 3, 2);
+            run_tile(b, i_row, col, type, w, step, 3, 1);
             break;
         case 4:
             run_tile(b, i_row, col, type, w, step, 4, 1);
@@ -114,31 +115,8 @@ static void stream_f32(const block *b)
     stream_block(b, TW_F32);
 }
 
-static void wide_tail(const block *b, size_t m, size_t col, const char *w)
-{
-    const size_t step = 16 * sizeof(float);
-    switch (b->m - m) {
-    case 1:
-        run_tile(b, m, col, TW_F32, w, step, 1, 1);
-        break;
-    case 2:
-        run_tile(b, m, col, TW_F32, w, step, 2, 1);
-        break;
-    case 3:
-        run_tile(b, m, col, TW_F32, w, step, 3, 1);
-        break;
-    case 4:
-        run_tile(b, m, col, TW_F32, w, step, 4, 1);
-        break;
-    case 5:
-        run_tile(b, m, col, TW_F32, w, step, 5, 1);
-        break;
-    default:
-        break;
-    }
-}
-
-static void wide_block(const block *b, enum tw_dtype type, float *wide /* [k_n][16] */)
+/* Whole tiles only. wide: [k_n][16] */
+static void wide_block(const block *b, enum tw_dtype type, float *wide)
 {
     const size_t bytes = type == TW_F32 ? 4 : 2;
     for (size_t col = 0; col < TW_PANEL; col += 16) {
@@ -154,23 +132,28 @@ static void wide_block(const block *b, enum tw_dtype type, float *wide /* [k_n][
             for (size_t j = 0; j < V16; j++)
                 v_store(wide + k * 16 + j * TW_W, v[j]);
         }
-        size_t m = 0;
-        for (; m + TILE_M <= b->m; m += TILE_M)
+        for (size_t m = 0; m < b->m; m += TILE_M)
             run_tile(b, m, col, TW_F32, (const char *)wide, 16 * sizeof(float), TILE_M, 1);
-        wide_tail(b, m, col, (const char *)wide);
     }
 }
 
 static void run_block(const block *b, enum tw_dtype type, float *wide)
 {
-    if (b->m >= WIDEN_M)
-        wide_block(b, type, wide);
-    else if (type == TW_BF16)
-        stream_bf16(b);
+    block rest = *b;
+    if (b->m >= WIDEN_M) {
+        block whole = *b;
+        whole.m = b->m / TILE_M * TILE_M;
+        wide_block(&whole, type, wide);
+        rest.x += whole.m * b->ldx;
+        rest.acc += whole.m * TW_PANEL;
+        rest.m -= whole.m;
+    }
+    if (type == TW_BF16)
+        stream_bf16(&rest);
     else if (type == TW_F16)
-        stream_f16(b);
+        stream_f16(&rest);
     else
-        stream_f32(b);
+        stream_f32(&rest);
 }
 
 /* One panel's rows [i_m, i_m + m): the tree as a binary counter. slot[l] holds the sum of 2^l

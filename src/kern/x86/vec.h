@@ -137,6 +137,10 @@ TW_INLINE vi v_or(vi a, vi b)
 {
     return _mm256_or_si256(a, b);
 }
+TW_INLINE vf v_or_f(vf a, vf b)
+{
+    return _mm256_or_ps(a, b);
+}
 TW_INLINE bool v_any(vi a)
 {
     return !_mm256_testz_si256(a, a);

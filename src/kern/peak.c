@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kern/peak.h"
+
+#include <math.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "kern/kern.h"
+#ifdef __x86_64__
+#include "kern/x86/tables.h"
+#endif
+
+static double plain_fma(size_t n_steps, float *ret_sink)
+{
+    float c[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    for (size_t i = 0; i < n_steps; i++)
+        for (size_t j = 0; j < 8; j++)
+            c[j] = fmaf(c[j], 0.5f, 1.0f);
+    for (size_t j = 0; j < 8; j++)
+        *ret_sink += c[j];
+    return 16.0 * (double)n_steps;
+}
+
+static double run_fma(size_t n_steps, float *ret_sink)
+{
+#ifdef __x86_64__
+    if (tw_kern_avx2())
+        return tw_avx2_peak_fma(n_steps, ret_sink);
+#endif
+    return plain_fma(n_steps, ret_sink);
+}
+
+double tw_peak_fma_gflops(void)
+{
+    double best = 0;
+    float sink = 0.0f;
+    size_t n = 1000;
+    for (int done = 0; done < 9;) {
+        uint64_t t0 = tw_clock_now_ns();
+        double flops = run_fma(n, &sink);
+        uint64_t ns = tw_clock_now_ns() - t0;
+        if (ns < 5 * TW_NS_PER_MS) {
+            n *= 2;
+            continue;
+        }
+        best = flops / (double)ns > best ? flops / (double)ns : best;
+        done++;
+    }
+    volatile float keep = sink;
+    (void)keep;
+    return best;
+}
+
+double tw_peak_sum(const void *p, size_t bytes)
+{
+#ifdef __x86_64__
+    if (tw_kern_avx2())
+        return tw_avx2_peak_sum(p, bytes);
+#endif
+    const uint64_t *q = p;
+    uint64_t s[4] = {0};
+    for (size_t i = 0; i < bytes / 8; i += 4)
+        for (size_t j = 0; j < 4; j++)
+            s[j] += q[i + j];
+    return (double)(s[0] + s[1] + s[2] + s[3]);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this machine can do at most, to hold the kernels against: one thread each; callers start
+ * several. */
+#ifndef TWINAX_KERN_PEAK_H
+#define TWINAX_KERN_PEAK_H
+
+#include <stddef.h>
+
+double tw_peak_fma_gflops(void); /* f32 fma in registers, widest table that runs; about 50 ms */
+
+/* Reads all bytes once, as fast as one thread can; returns a sum that must be used. p is 64-byte
+ * aligned, bytes a multiple of 256. */
+double tw_peak_sum(const void *p, size_t bytes);
+
+#endif
