@@ -18,11 +18,12 @@ typedef struct tw_ids {
     size_t n, cap;
 } tw_ids;
 
+TW_MUST_CHECK int tw_ids_push(tw_ids *ids, uint32_t id); /* -ENOMEM */
 void tw_ids_done(tw_ids *ids);
 
 /* json: whole tokenizer.json; name: its path for messages. Unsupported parts are refused by name. */
-TW_MUST_CHECK int tw_tokenizer_new(const char *name, const char *json, size_t n,
-                                   tw_tokenizer **ret, tw_err *err);
+TW_MUST_CHECK int tw_tokenizer_new(const char *name, const char *json, size_t n, tw_tokenizer **ret,
+                                   tw_err *err);
 void tw_tokenizer_free(tw_tokenizer *t);
 
 /* add_special: the post-processor's BOS/EOS. Added and special tokens in the text are recognised.
@@ -34,12 +35,12 @@ TW_MUST_CHECK int tw_tokenizer_decode(const tw_tokenizer *t, const uint32_t *ids
                                       bool skip_special, tw_buf *out, tw_err *err);
 
 /* Streaming: each push appends the text that is now certain; the pieces joined are equal to decode
- * of all ids. tw_detok_end appends what is left (U+FFFD for a cut code point). */
+ * of all ids. tw_detok_end appends what is left (U+FFFD for a cut code point); nothing may be pushed
+ * after it. A run of byte tokens is one text or no text at all, so it waits for its end. */
 typedef struct tw_detok {
     const tw_tokenizer *t;
+    struct tw_detok_state *state; /* made by the first push */
     bool skip_special;
-    tw_ids pending;      /* ids whose text is not out yet, with the context that decoding needs */
-    size_t n_printed;    /* bytes of the pending ids' text already out */
 } tw_detok;
 
 void tw_detok_init(tw_detok *d, const tw_tokenizer *t, bool skip_special);
