@@ -33,18 +33,22 @@ typedef struct tw_coll_fact {
 typedef struct tw_coll_opts {
     unsigned rank, n_ranks;
     enum tw_transport transport;
-    const uint8_t *token;        /* [TW_TOKEN_BYTES] one-time secret, shared by all ranks */
+    const uint8_t *token; /* [TW_TOKEN_BYTES] one-time secret, shared by all ranks */
     /* Rank 0: address to listen on (loopback or the cluster address; never a wildcard), or an
-     * already listening socket in listen_fd (>= 0). Others: rank 0's address and port. */
+     * already listening socket in listen_fd (>= 0). Others: rank 0's address and port.
+     * tw_coll_open owns listen_fd from the call on and closes it in every case. */
     const char *address;
-    uint16_t port;               /* rank 0 without listen_fd: 0 lets the kernel choose */
-    int listen_fd;               /* -1: none */
-    const char *bind_address;    /* this rank's own address for data sockets; NULL: as routed */
-    const tw_coll_fact *facts;   /* [n_facts] */
+    uint16_t port;             /* rank 0 without listen_fd: 0 lets the kernel choose */
+    int listen_fd;             /* -1: none */
+    const char *bind_address;  /* this rank's own address for data sockets; NULL: as routed */
+    const tw_coll_fact *facts; /* [n_facts] */
     size_t n_facts;
-    uint64_t rendezvous_ns;      /* how long to wait for all ranks; 0: 30 s */
-    uint64_t step_ns;            /* deadline of one collective; 0: 5 s */
-    bool verify;                 /* checksum on every data message */
+    uint64_t rendezvous_ns; /* how long to wait for all ranks; 0: 30 s */
+    uint64_t step_ns;       /* deadline of one collective; 0: 5 s */
+    bool verify;            /* checksum on every data message */
+    unsigned n_threads;     /* that compute in this rank; 0: 1. Where the ranks of one machine
+                                  * have more threads than it has cores, waiting does not spin. */
+    int spin_us;            /* spin before sleep: 0 adaptive, < 0 never, else at most this */
 } tw_coll_opts;
 
 typedef struct tw_coll tw_coll;
@@ -89,7 +93,7 @@ TW_API TW_MUST_CHECK int tw_coll_plan_send(tw_coll *c, const void *p, size_t byt
 TW_API TW_MUST_CHECK int tw_coll_plan_recv(tw_coll *c, void *p, size_t max_bytes, size_t *ret_bytes,
                                            tw_err *err);
 
-/* Rank 0, from any thread: has a peer died while nothing is under way? 0 or the error. */
+/* From any thread: has a peer died or left while nothing is under way? 0 or the error. */
 TW_API TW_MUST_CHECK int tw_coll_health(tw_coll *c, tw_err *err);
 
 /* What carried the bytes (P3). */
@@ -104,7 +108,7 @@ typedef struct tw_coll_peer_stats {
 
 typedef struct tw_coll_stats {
     uint64_t n_collectives, n_plans;
-    uint64_t wait_ns;            /* time inside tw_coll_wait */
+    uint64_t wait_ns;                      /* time inside tw_coll_wait */
     tw_coll_peer_stats peer[TW_RANKS_MAX]; /* own entry empty */
 } tw_coll_stats;
 

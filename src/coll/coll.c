@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "twinax/coll.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "coll/group.h"
+#include "coll/rendezvous.h"
+
+#define STEP_DEFAULT_NS (5 * TW_NS_PER_S)
+/* Spinning pays while the peer is usually here within it; where waits last longer, a short try is
+ * enough and the core rests. */
+#define SPIN_MAX_NS   (100 * TW_NS_PER_US)
+#define SPIN_SHORT_NS (5 * TW_NS_PER_US)
+
+int tw_coll_new(unsigned rank, unsigned n_ranks, tw_link *const *links, tw_health *health,
+                uint64_t step_ns, uint64_t spin_ns, tw_coll **ret, tw_err *err)
+{
+    tw_coll *c = tw_mem_calloc(1, sizeof *c);
+    float *scratch = tw_mem_align(64, TW_OPS_SCRATCH_FLOATS * sizeof *scratch);
+    if (c == NULL || scratch == NULL) {
+        tw_mem_free(c);
+        tw_mem_free(scratch);
+        for (unsigned i = 0; i < n_ranks; i++)
+            tw_link_close(links[i]);
+        tw_health_stop(health);
+        return tw_err_set(err, -ENOMEM, "no memory for a group of %u ranks", n_ranks);
+    }
+    c->rank = rank;
+    c->n_ranks = n_ranks;
+    c->health = health;
+    c->step_ns = step_ns != 0 ? step_ns : STEP_DEFAULT_NS;
+    c->spin_ns = spin_ns;
+    c->scratch = scratch;
+    for (unsigned i = 0; i < n_ranks; i++)
+        c->links[i] = links[i];
+    tw_ops_init(&c->ops, rank, n_ranks, links, scratch);
+    *ret = c;
+    return 0;
+}
+
+static int check_opts(const tw_coll_opts *o, tw_err *err)
+{
+    unsigned r = o->n_ranks;
+    if (r != 1 && r != 2 && r != 4 && r != 8)
+        return tw_err_set(err, -EINVAL, "a group has 1, 2, 4 or 8 ranks, not %u", r);
+    if (o->rank >= r)
+        return tw_err_set(err, -EINVAL, "rank %u does not exist in a group of %u", o->rank, r);
+    if (r == 1)
+        return 0;
+    if (o->transport == TW_TRANSPORT_RDMA)
+        return tw_err_set(err, -ENOTSUP,
+                          "transport rdma: not in this build; ask for tcp, shm or auto");
+    if (o->token == NULL)
+        return tw_err_set(err, -EINVAL, "rendezvous: no token");
+    if (o->address == NULL && (o->rank != 0 || o->listen_fd < 0))
+        return tw_err_set(err, -EINVAL, "rendezvous: no address of rank 0");
+    return 0;
+}
+
+static uint64_t choose_spin(const tw_coll_opts *o, unsigned n_threads_here)
+{
+    int n_cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (o->spin_us != 0)
+        return o->spin_us < 0 ? 0 : (uint64_t)o->spin_us * TW_NS_PER_US;
+    return n_cpus > 0 && n_threads_here > (unsigned)n_cpus ? 0 : SPIN_MAX_NS;
+}
+
+int tw_coll_open(const tw_coll_opts *o, tw_coll **ret, tw_err *err)
+{
+    tw_link *none[TW_RANKS_MAX] = {0};
+    int rc = check_opts(o, err);
+    if (rc != 0 || o->n_ranks == 1) {
+        if (o->rank == 0 && o->listen_fd >= 0)
+            close(o->listen_fd);
+        return rc != 0 ? rc : tw_coll_new(0, 1, none, NULL, o->step_ns, 0, ret, err);
+    }
+    tw_meeting m;
+    tw_health *health;
+    rc = tw_rendezvous(o, &m, err);
+    if (rc != 0)
+        return rc;
+    rc = tw_health_start(o->rank, o->n_ranks, m.fds, &health, err);
+    if (rc != 0) {
+        for (unsigned i = 0; i < o->n_ranks; i++)
+            tw_link_close(m.links[i]);
+        return rc;
+    }
+    return tw_coll_new(o->rank, o->n_ranks, m.links, health, o->step_ns,
+                       choose_spin(o, m.n_threads_here), ret, err);
+}
+
+void tw_coll_close(tw_coll *c)
+{
+    if (c == NULL)
+        return;
+    tw_health_stop(c->health);
+    for (unsigned i = 0; i < c->n_ranks; i++)
+        tw_link_close(c->links[i]);
+    while (c->blocks != NULL) {
+        tw_coll_block *b = c->blocks;
+        c->blocks = b->next;
+        tw_mem_free(b->p);
+        tw_mem_free(b);
+    }
+    tw_mem_free(c->scratch);
+    tw_mem_free(c);
+}
+
+unsigned tw_coll_rank(const tw_coll *c)
+{
+    return c->rank;
+}
+
+unsigned tw_coll_n_ranks(const tw_coll *c)
+{
+    return c->n_ranks;
+}
+
+void *tw_coll_alloc(tw_coll *c, size_t bytes)
+{
+    size_t size = bytes > 0 ? bytes : 1;
+    tw_coll_block *b = tw_mem_calloc(1, sizeof *b);
+    void *p = tw_mem_align(64, size);
+    if (b == NULL || p == NULL) {
+        tw_mem_free(b);
+        tw_mem_free(p);
+        return NULL;
+    }
+    memset(p, 0, size);
+    *b = (tw_coll_block){c->blocks, p};
+    c->blocks = b;
+    return p;
+}
+
+/* Keeps the first error for ever and tells the others, so that they need not wait for a deadline. */
+static int fail_group(tw_coll *c, const tw_err *why, tw_err *err)
+{
+    c->failed = *why;
+    if (c->health != NULL)
+        tw_health_give_up(c->health, why->msg);
+    if (err != NULL)
+        *err = *why;
+    return why->code;
+}
+
+static int check_failed(const tw_coll *c, tw_err *err)
+{
+    if (c->failed.code != 0 && err != NULL)
+        *err = c->failed;
+    return c->failed.code;
+}
+
+/* 0 when an operation may start. */
+static int begin_op(tw_coll *c, tw_err *err)
+{
+    int rc = check_failed(c, err);
+    if (rc == 0 && c->ops.kind != TW_OP_NONE)
+        rc = tw_err_set(err, -EBUSY, "a collective (%s) is under way",
+                        tw_ops_name((uint8_t)c->ops.kind));
+    c->deadline_ns = 0;
+    return rc;
+}
+
+int tw_coll_all_reduce_start(tw_coll *c, float *x, size_t n, tw_err *err)
+{
+    int rc = begin_op(c, err);
+    if (rc == 0)
+        tw_ops_reduce(&c->ops, x, n);
+    return rc;
+}
+
+int tw_coll_all_gather_start(tw_coll *c, const void *in, size_t bytes, void *out, tw_err *err)
+{
+    int rc = begin_op(c, err);
+    if (rc == 0)
+        tw_ops_gather(&c->ops, in, bytes, out);
+    return rc;
+}
+
+int tw_coll_broadcast_start(tw_coll *c, unsigned root, void *p, size_t bytes, tw_err *err)
+{
+    int rc = begin_op(c, err);
+    if (rc == 0 && root >= c->n_ranks)
+        rc = tw_err_set(err, -EINVAL, "broadcast from rank %u of %u", root, c->n_ranks);
+    if (rc == 0)
+        tw_ops_broadcast(&c->ops, root, p, bytes);
+    return rc;
+}
+
+/* Who is missing at the deadline, and whether he lives. */
+static int tell_late(tw_coll *c, tw_err *err)
+{
+    const tw_link *late = NULL;
+    bool more = false;
+    for (unsigned i = 0; i < c->n_ranks; i++) {
+        const tw_link *l = c->links[i];
+        if (l == NULL || (tw_link_rx_idle(l) && tw_link_tx_idle(l)))
+            continue;
+        more |= late != NULL;
+        if (late == NULL)
+            late = l;
+    }
+    char state[80] = "liveness unknown";
+    unsigned peer = late != NULL ? late->peer : 0;
+    if (c->health != NULL)
+        tw_health_describe(c->health, peer, state, sizeof state);
+    const char *what = tw_ops_name((uint8_t)c->ops.kind);
+    return tw_err_set(err, -ETIMEDOUT, "%s %s in %s within its deadline (%s)%s",
+                      late != NULL ? late->who : "a peer",
+                      late != NULL && !tw_link_rx_idle(late) ? "sent nothing" : "took nothing",
+                      what != NULL ? what : "?", state, more ? "; nor did other ranks" : "");
+}
+
+static int poll_group(tw_coll *c, uint64_t now_ns, tw_err *err)
+{
+    tw_err why = {0};
+    bool idle = c->ops.kind == TW_OP_NONE;
+    /* Asked before the links: what a dying peer has sent is still taken. */
+    bool dead = c->health != NULL && tw_health_dead(c->health);
+    int rc = tw_ops_poll(&c->ops, &why);
+    if (rc == 0) {
+        c->n_collectives += !idle;
+        return 0;
+    }
+    if (rc != -EAGAIN) {
+        /* A closed connection is the symptom; who died, and of what, is known better there. */
+        if (rc == -ECONNRESET && dead)
+            (void)!tw_health_check(c->health, &why);
+        return fail_group(c, &why, err);
+    }
+    if (dead && tw_health_check(c->health, &why) != 0)
+        return fail_group(c, &why, err);
+    if (now_ns < c->deadline_ns)
+        return -EAGAIN;
+    (void)!tell_late(c, &why);
+    return fail_group(c, &why, err);
+}
+
+int tw_coll_poll(tw_coll *c, uint64_t now_ns, tw_err *err)
+{
+    int rc = check_failed(c, err);
+    if (rc != 0)
+        return rc;
+    if (c->deadline_ns == 0)
+        c->deadline_ns = now_ns + c->step_ns;
+    return poll_group(c, now_ns, err);
+}
+
+/* Sleeps until a link may move, a peer died, or the deadline. */
+static void sleep_on_links(tw_coll *c, uint64_t now_ns)
+{
+    struct pollfd pfd[TW_RANKS_MAX + 1];
+    tw_link *armed[TW_RANKS_MAX];
+    unsigned n = 0;
+    bool ready = false;
+    for (unsigned i = 0; i < c->n_ranks && !ready; i++) {
+        tw_link *l = c->links[i];
+        if (l == NULL || (tw_link_rx_idle(l) && tw_link_tx_idle(l)))
+            continue;
+        if (l->ops->arm(l, &pfd[n]))
+            armed[n++] = l;
+        else
+            ready = true;
+    }
+    unsigned n_fds = n;
+    if (c->health != NULL)
+        pfd[n_fds++] = (struct pollfd){.fd = tw_health_wake_fd(c->health), .events = POLLIN};
+    if (!ready) {
+        uint64_t left = c->deadline_ns > now_ns ? c->deadline_ns - now_ns : 0;
+        struct timespec ts = {(time_t)(left / TW_NS_PER_S), (int)(left % TW_NS_PER_S)};
+        (void)ppoll(pfd, n_fds, c->deadline_ns == TW_NEVER_NS ? NULL : &ts, NULL);
+    }
+    for (unsigned i = 0; i < n; i++)
+        armed[i]->ops->disarm(armed[i], ready ? 0 : pfd[i].revents);
+}
+
+static uint64_t spin_budget(const tw_coll *c)
+{
+    return c->typical_ns <= c->spin_ns ? c->spin_ns : TW_MIN(c->spin_ns, SPIN_SHORT_NS);
+}
+
+static int wait_until(tw_coll *c, uint64_t begin_ns, tw_err *err)
+{
+    uint64_t spin_until = begin_ns + spin_budget(c), now = begin_ns;
+    for (;;) {
+        int rc = poll_group(c, now, err);
+        if (rc != -EAGAIN) {
+            uint64_t took = tw_clock_now_ns() - begin_ns;
+            /* A long sleep is one long wait, not a hundred. */
+            took = TW_MIN(took, 4 * SPIN_MAX_NS);
+            c->typical_ns = (7 * c->typical_ns + took) / 8;
+            return rc;
+        }
+        if (now >= spin_until)
+            sleep_on_links(c, now);
+        else
+            tw_cpu_relax();
+        now = tw_clock_now_ns();
+    }
+}
+
+int tw_coll_wait(tw_coll *c, uint64_t extra_ns, tw_err *err)
+{
+    int rc = check_failed(c, err);
+    if (rc != 0 || c->n_ranks == 1)
+        return rc != 0 ? rc : tw_coll_poll(c, 0, err);
+    uint64_t begin_ns = tw_clock_now_ns();
+    c->deadline_ns = begin_ns + c->step_ns + extra_ns;
+    rc = wait_until(c, begin_ns, err);
+    c->wait_ns += tw_clock_now_ns() - begin_ns;
+    return rc;
+}
+
+int tw_coll_all_reduce(tw_coll *c, float *x, size_t n, tw_err *err)
+{
+    int rc = tw_coll_all_reduce_start(c, x, n, err);
+    return rc != 0 ? rc : tw_coll_wait(c, 0, err);
+}
+
+int tw_coll_all_gather(tw_coll *c, const void *in, size_t bytes, void *out, tw_err *err)
+{
+    int rc = tw_coll_all_gather_start(c, in, bytes, out, err);
+    return rc != 0 ? rc : tw_coll_wait(c, 0, err);
+}
+
+int tw_coll_broadcast(tw_coll *c, unsigned root, void *p, size_t bytes, tw_err *err)
+{
+    int rc = tw_coll_broadcast_start(c, root, p, bytes, err);
+    return rc != 0 ? rc : tw_coll_wait(c, 0, err);
+}
+
+int tw_coll_plan_send(tw_coll *c, const void *p, size_t bytes, tw_err *err)
+{
+    int rc = begin_op(c, err);
+    if (rc == 0 && c->rank != 0)
+        rc = tw_err_set(err, -EINVAL, "only rank 0 sends step plans, not rank %u", c->rank);
+    if (rc != 0 || c->n_ranks == 1)
+        return rc;
+    tw_ops_plan_send(&c->ops, p, bytes);
+    rc = tw_coll_wait(c, 0, err);
+    c->n_plans += rc == 0;
+    c->n_collectives -= rc == 0;
+    return rc;
+}
+
+int tw_coll_plan_recv(tw_coll *c, void *p, size_t max_bytes, size_t *ret_bytes, tw_err *err)
+{
+    int rc = begin_op(c, err);
+    if (rc == 0 && c->rank == 0)
+        rc = tw_err_set(err, -EINVAL, "rank 0 receives no step plans");
+    if (rc != 0)
+        return rc;
+    tw_ops_plan_recv(&c->ops, p, max_bytes);
+    c->deadline_ns = TW_NEVER_NS; /* heartbeats bound this wait */
+    rc = wait_until(c, tw_clock_now_ns(), err);
+    if (rc == 0)
+        *ret_bytes = tw_link_rx_bytes(c->links[0]);
+    c->n_plans += rc == 0;
+    c->n_collectives -= rc == 0;
+    return rc;
+}
+
+int tw_coll_health(tw_coll *c, tw_err *err)
+{
+    return c->health != NULL ? tw_health_check(c->health, err) : 0;
+}
+
+void tw_coll_get_stats(const tw_coll *c, tw_coll_stats *ret)
+{
+    *ret = (tw_coll_stats){.n_collectives = c->n_collectives,
+                           .n_plans = c->n_plans,
+                           .wait_ns = c->wait_ns};
+    for (unsigned i = 0; i < c->n_ranks; i++) {
+        const tw_link *l = c->links[i];
+        tw_coll_peer_stats *p = &ret->peer[i];
+        if (l == NULL)
+            continue;
+        snprintf(p->transport, sizeof p->transport, "%s", l->ops->name);
+        snprintf(p->device, sizeof p->device, "%s", l->proof.device);
+        snprintf(p->local, sizeof p->local, "%s", l->proof.local);
+        snprintf(p->peer, sizeof p->peer, "%s", l->proof.peer);
+        p->mtu = l->proof.mtu;
+        p->tx_bytes = l->tx_bytes;
+        p->rx_bytes = l->rx_bytes;
+        p->tx_msgs = l->tx_msgs;
+        p->rx_msgs = l->rx_msgs;
+    }
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coll/gate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "os/sock.h"
+
+void tw_gate_init(tw_gate *g, int listener, int unix_listener, const uint8_t *token)
+{
+    g->listeners[0] = listener;
+    g->listeners[1] = unix_listener;
+    g->token = token;
+    g->n_pending = 0;
+    g->n_dropped = 0;
+    g->last_drop[0] = '\0';
+}
+
+void tw_gate_guest_done(tw_gate_guest *g)
+{
+    if (g->fd >= 0)
+        close(g->fd);
+    g->fd = -1;
+    tw_mem_free(g->body);
+    g->body = NULL;
+}
+
+void tw_gate_done(tw_gate *g)
+{
+    for (size_t i = 0; i < g->n_pending; i++)
+        tw_gate_guest_done(&g->pending[i].g);
+    g->n_pending = 0;
+    for (int i = 0; i < TW_GATE_LISTENERS; i++) {
+        if (g->listeners[i] >= 0)
+            close(g->listeners[i]);
+        g->listeners[i] = -1;
+    }
+}
+
+unsigned tw_gate_polls(const tw_gate *g, struct pollfd *ret)
+{
+    unsigned n = 0;
+    for (int i = 0; i < TW_GATE_LISTENERS; i++)
+        if (g->listeners[i] >= 0)
+            ret[n++] = (struct pollfd){.fd = g->listeners[i], .events = POLLIN};
+    for (size_t i = 0; i < g->n_pending; i++)
+        ret[n++] = (struct pollfd){.fd = g->pending[i].g.fd, .events = POLLIN};
+    return n;
+}
+
+/* Order is age: the first one is the oldest. */
+static void remove_pending(tw_gate *g, size_t i)
+{
+    g->n_pending--;
+    memmove(&g->pending[i], &g->pending[i + 1], (g->n_pending - i) * sizeof g->pending[0]);
+}
+
+static void drop_pending(tw_gate *g, size_t i, const char *why)
+{
+    tw_gate_guest *guest = &g->pending[i].g;
+    g->n_dropped++;
+    snprintf(g->last_drop, sizeof g->last_drop, "%s: %s", guest->name, why);
+    tw_gate_guest_done(guest);
+    remove_pending(g, i);
+}
+
+static bool same_token(const uint8_t *a, const uint8_t *b)
+{
+    /* Time must not tell how many bytes were right. */
+    uint8_t diff = 0;
+    for (size_t i = 0; i < TW_FRAME_TOKEN_BYTES; i++)
+        diff |= a[i] ^ b[i];
+    return *(volatile uint8_t *)&diff == 0;
+}
+
+static void refuse_token(const tw_gate_guest *guest)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(512);
+    if (tw_frame_text_encode(&b, TW_FRAME_REFUSE, 0,
+                             "the token is another: this is a rank of another group") == 0)
+        (void)!send(guest->fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Header and token are here: NULL when good, else why not. */
+static const char *check_prefix(const tw_gate *g, tw_gate_pending *p)
+{
+    tw_gate_guest *guest = &p->g;
+    if (tw_frame_ctl_decode(p->prefix, &guest->ctl) != 0 || guest->ctl.bytes < TW_FRAME_TOKEN_BYTES)
+        return "does not speak our protocol";
+    const uint8_t *token = p->prefix + TW_FRAME_CTL_BYTES;
+    if (!same_token(token, g->token)) {
+        refuse_token(guest);
+        return "wrong token";
+    }
+    guest->body = tw_mem_alloc(guest->ctl.bytes);
+    if (guest->body == NULL)
+        return "no memory";
+    memcpy(guest->body, token, TW_FRAME_TOKEN_BYTES);
+    return NULL;
+}
+
+/* Reads on. NULL and *ret_whole, or why to drop. */
+static const char *read_pending(const tw_gate *g, tw_gate_pending *p, bool *ret_whole)
+{
+    *ret_whole = false;
+    for (;;) {
+        bool prefix = p->n < TW_GATE_PREFIX;
+        size_t end = prefix ? TW_GATE_PREFIX : TW_FRAME_CTL_BYTES + (size_t)p->g.ctl.bytes;
+        if (p->n == end) {
+            *ret_whole = true;
+            return NULL;
+        }
+        uint8_t *at = prefix ? p->prefix + p->n : p->g.body + (p->n - TW_FRAME_CTL_BYTES);
+        ssize_t got = recv(p->g.fd, at, end - p->n, MSG_DONTWAIT);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EAGAIN)
+            return NULL;
+        if (got <= 0)
+            return "closed before its hello was whole";
+        p->n += (size_t)got;
+        if (prefix && p->n >= 4 && memcmp(p->prefix, "TWXC", 4) != 0)
+            return "does not speak our protocol";
+        const char *why = prefix && p->n == TW_GATE_PREFIX ? check_prefix(g, p) : NULL;
+        if (why != NULL)
+            return why;
+    }
+}
+
+static bool find_whole(tw_gate *g, uint64_t now_ns, tw_gate_guest *ret)
+{
+    for (size_t i = 0; i < g->n_pending;) {
+        tw_gate_pending *p = &g->pending[i];
+        bool whole;
+        const char *why = read_pending(g, p, &whole);
+        if (whole) {
+            *ret = p->g;
+            remove_pending(g, i);
+            return true;
+        }
+        if (why == NULL && now_ns >= p->until_ns)
+            why = "no whole hello in 2 s";
+        if (why != NULL)
+            drop_pending(g, i, why);
+        else
+            i++;
+    }
+    return false;
+}
+
+static bool accept_one(tw_gate *g, uint64_t now_ns)
+{
+    for (int i = 0; i < TW_GATE_LISTENERS; i++) {
+        int fd;
+        if (g->listeners[i] < 0 || tw_sock_accept(g->listeners[i], &fd) != 0)
+            continue;
+        if (g->n_pending == TW_GATE_PENDING)
+            drop_pending(g, 0, "made room for a newer connection");
+        tw_gate_pending *p = &g->pending[g->n_pending++];
+        p->g = (tw_gate_guest){.fd = fd, .is_unix = i == 1};
+        p->n = 0;
+        p->until_ns = now_ns + TW_GATE_HELLO_NS;
+        tw_sock_peer_name(fd, p->g.name, sizeof p->g.name);
+        return true;
+    }
+    return false;
+}
+
+bool tw_gate_next(tw_gate *g, uint64_t now_ns, tw_gate_guest *ret)
+{
+    /* Everybody is read before a newcomer may push the oldest out. */
+    do {
+        if (find_whole(g, now_ns, ret))
+            return true;
+    } while (accept_one(g, now_ns));
+    return false;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coll/meet.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "os/fd.h"
+#include "os/sock.h"
+#include "os/sys.h"
+
+/* Abstract: no name in any file system, gone with its socket. */
+static socklen_t unix_address(const char *name, size_t n, struct sockaddr_un *ret)
+{
+    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+    n = TW_MIN(n, sizeof ret->sun_path - 1);
+    memcpy(ret->sun_path + 1, name, n);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
+}
+
+int tw_meet_unix_listen(tw_meet *m, int *ret_fd, tw_err *err)
+{
+    uint8_t id[16];
+    struct sockaddr_un a;
+    int rc = tw_sys_random(id, sizeof id);
+    if (rc != 0)
+        return tw_err_set(err, rc, "shm: no random name: %s", strerror(-rc));
+    int n = snprintf(m->unix_name, sizeof m->unix_name, "twinax-");
+    for (size_t i = 0; i < sizeof id; i++)
+        n += snprintf(m->unix_name + n, sizeof m->unix_name - (size_t)n, "%02x", id[i]);
+    socklen_t len = unix_address(m->unix_name, (size_t)n, &a);
+    TW_CLEANUP(tw_fd_closep)
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&a, len) != 0 || listen(fd, 64) != 0)
+        return tw_err_set(err, -errno, "shm: listen on an abstract unix socket: %s",
+                          strerror(errno));
+    *ret_fd = tw_fd_steal(&fd);
+    return 0;
+}
+
+static int unix_connect(tw_str name, int *ret_fd)
+{
+    struct sockaddr_un a;
+    socklen_t len = unix_address(name.p, name.len, &a);
+    TW_CLEANUP(tw_fd_closep)
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&a, len) != 0)
+        return -errno;
+    *ret_fd = tw_fd_steal(&fd);
+    return 0;
+}
+
+static int send_link_frame(const tw_meet *m, int fd, unsigned peer)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(256);
+    tw_frame_link l = {m->o->token, (uint8_t)m->rank, (uint8_t)peer};
+    int rc = tw_frame_link_encode(&b, &l);
+    return rc != 0 ? rc : tw_meet_send(fd, &b, m->deadline_ns);
+}
+
+static int connect_shm(tw_meet *m, unsigned peer, int sock, tw_err *err)
+{
+    TW_CLEANUP(tw_fd_closep) int fd = sock;
+    TW_CLEANUP(tw_fd_closep) int memfd = -1;
+    int rc = send_link_frame(m, fd, peer);
+    if (rc == 0)
+        rc = tw_sock_recv_fd(fd, &memfd, m->deadline_ns);
+    if (rc != 0)
+        return tw_err_set(err, rc, "shm: rank %u did not hand over its memory: %s", peer,
+                          strerror(-rc));
+    return tw_link_shm_new(tw_fd_steal(&memfd), tw_fd_steal(&fd), 1, (uint8_t)m->rank,
+                           (uint8_t)peer, m->o->verify, &m->m.links[peer], err);
+}
+
+static int connect_tcp(tw_meet *m, unsigned peer, tw_err *err)
+{
+    const tw_frame_peer *p = &m->table.peers[peer];
+    char address[64];
+    uint16_t port = p->port;
+    snprintf(address, sizeof address, "%.*s", (int)TW_MIN(p->address.len, sizeof address - 1),
+             p->address.p);
+    if (peer == 0) { /* where our rendezvous connection went */
+        snprintf(address, sizeof address, "%s", m->o->address);
+        port = m->o->port;
+    }
+    int fd = -1;
+    tw_err why;
+    int rc = tw_sock_connect(address, port, m->o->bind_address, m->deadline_ns, &fd, &why);
+    if (rc != 0)
+        return tw_err_set(err, rc, "rank %u: data connection: %.180s", peer, why.msg);
+    rc = send_link_frame(m, fd, peer);
+    if (rc != 0) {
+        tw_fd_closep(&fd);
+        return tw_err_set(err, rc, "rank %u: data connection: %s", peer, strerror(-rc));
+    }
+    return tw_link_tcp_new(fd, (uint8_t)m->rank, (uint8_t)peer, m->o->verify, &m->m.links[peer],
+                           err);
+}
+
+int tw_meet_connect_link(tw_meet *m, unsigned peer, tw_err *err)
+{
+    const tw_frame_peer *p = &m->table.peers[peer];
+    bool must = m->o->transport == TW_TRANSPORT_SHM;
+    bool near = tw_str_is(p->host_id, m->host_id) && p->unix_name.len > 0;
+    if (must && !near)
+        return tw_err_set(err, -EXDEV,
+                          "transport shm: rank %u is on another machine or in another network "
+                          "namespace; ask for tcp or auto",
+                          peer);
+    if (m->o->transport == TW_TRANSPORT_TCP || !near)
+        return connect_tcp(m, peer, err);
+    int fd = -1;
+    int rc = unix_connect(p->unix_name, &fd);
+    if (rc == 0)
+        return connect_shm(m, peer, fd, err);
+    if (must)
+        return tw_err_set(err, rc, "transport shm: connect to rank %u: %s", peer, strerror(-rc));
+    return connect_tcp(m, peer, err);
+}
+
+static int accept_shm(tw_meet *m, unsigned peer, int sock, tw_err *err)
+{
+    TW_CLEANUP(tw_fd_closep) int fd = sock;
+    TW_CLEANUP(tw_fd_closep) int memfd = -1;
+    int rc = tw_link_shm_make(&memfd, err);
+    if (rc != 0)
+        return rc;
+    rc = tw_sock_send_fd(fd, memfd);
+    if (rc != 0)
+        return tw_err_set(err, rc, "shm: hand memory to rank %u: %s", peer, strerror(-rc));
+    return tw_link_shm_new(tw_fd_steal(&memfd), tw_fd_steal(&fd), 0, (uint8_t)m->rank,
+                           (uint8_t)peer, m->o->verify, &m->m.links[peer], err);
+}
+
+int tw_meet_accept_link(tw_meet *m, tw_gate_guest *guest, tw_err *err)
+{
+    tw_frame_link l;
+    bool good = guest->ctl.version == TW_FRAME_VERSION && guest->ctl.type == TW_FRAME_LINK &&
+                tw_frame_link_decode(guest->body, guest->ctl.bytes, &l) == 0 && l.to == m->rank &&
+                l.from > m->rank && l.from < m->n_ranks && m->m.links[l.from] == NULL &&
+                (m->o->transport != TW_TRANSPORT_SHM || guest->is_unix);
+    int rc = 0;
+    if (good && guest->is_unix)
+        rc = accept_shm(m, l.from, tw_fd_steal(&guest->fd), err);
+    else if (good)
+        rc = tw_link_tcp_new(tw_fd_steal(&guest->fd), (uint8_t)m->rank, l.from, m->o->verify,
+                             &m->m.links[l.from], err);
+    tw_gate_guest_done(guest);
+    return rc;
+}

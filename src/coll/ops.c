@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coll/ops.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/scope.h"
+
+void tw_ops_init(tw_ops *o, unsigned rank, unsigned n_ranks, tw_link *const *links, float *scratch)
+{
+    *o = (tw_ops){.rank = rank, .n_ranks = n_ranks, .scratch = scratch};
+    while (1U << o->n_levels < n_ranks)
+        o->n_levels++;
+    for (unsigned i = 0; i < n_ranks; i++) {
+        o->links[i] = links[i];
+        if (links[i] != NULL)
+            links[i]->op_name = tw_ops_name;
+    }
+}
+
+const char *tw_ops_name(uint8_t kind)
+{
+    static const char *const names[] = {[TW_OP_REDUCE] = "all-reduce",
+                                        [TW_OP_GATHER] = "all-gather",
+                                        [TW_OP_BROADCAST] = "broadcast",
+                                        [TW_OP_PLAN] = "step plan"};
+    return kind < TW_ARRAY_LEN(names) ? names[kind] : NULL;
+}
+
+/* x [n] = low + high, where x is one of them: the caller's side of the tree decides the order. */
+static void add_in_order(float *restrict x, const float *restrict y, size_t n, bool x_is_low)
+{
+    if (x_is_low) {
+        for (size_t i = 0; i < n; i++)
+            x[i] = x[i] + y[i];
+    } else {
+        for (size_t i = 0; i < n; i++)
+            x[i] = y[i] + x[i];
+    }
+}
+
+static void send_to(tw_ops *o, unsigned peer, const void *p, size_t bytes)
+{
+    tw_link_send(o->links[peer], (uint8_t)o->kind, p, bytes);
+}
+
+static void recv_from(tw_ops *o, unsigned peer, void *p, size_t bytes)
+{
+    tw_link_recv(o->links[peer], (uint8_t)o->kind, p, bytes, true);
+}
+
+static bool is_halving(const tw_ops *o)
+{
+    return o->n_ranks > 2 && o->chunk > TW_OPS_SHOT_FLOATS;
+}
+
+/* Scratch of a one-shot: the peers' vectors, rank order, our own left out. */
+static float *shot_slot(const tw_ops *o, unsigned peer)
+{
+    return o->scratch + (size_t)(peer - (peer > o->rank)) * TW_OPS_SHOT_FLOATS;
+}
+
+static void begin_exchange(tw_ops *o)
+{
+    for (unsigned i = 0; i < o->n_ranks; i++) {
+        if (o->links[i] == NULL)
+            continue;
+        send_to(o, i, o->x + o->at, o->chunk * sizeof *o->x);
+        recv_from(o, i, shot_slot(o, i), o->chunk * sizeof *o->x);
+    }
+}
+
+/* Halving: levels 0 .. n-1 down, then the same levels back. */
+static unsigned halving_level(const tw_ops *o)
+{
+    return o->step < o->n_levels ? o->step : 2 * o->n_levels - 1 - o->step;
+}
+
+static void begin_halving(tw_ops *o)
+{
+    unsigned k = halving_level(o), peer = o->rank ^ 1U << k;
+    bool down = o->step < o->n_levels, keep_low = (o->rank >> k & 1) == 0;
+    size_t lo = o->lo[k], hi = o->hi[k], mid = lo + (hi - lo) / 2;
+    size_t mine = keep_low ? lo : mid, n_mine = keep_low ? mid - lo : hi - mid;
+    size_t other = keep_low ? mid : lo, n_other = hi - lo - n_mine;
+    if (down) {
+        o->lo[k + 1] = mine;
+        o->hi[k + 1] = mine + n_mine;
+        send_to(o, peer, o->x + other, n_other * sizeof *o->x);
+        recv_from(o, peer, o->scratch, n_mine * sizeof *o->x);
+    } else {
+        send_to(o, peer, o->x + mine, n_mine * sizeof *o->x);
+        recv_from(o, peer, o->x + other, n_other * sizeof *o->x);
+    }
+}
+
+/* Adds what has come of the receive under way. */
+static void sum_pair(tw_ops *o)
+{
+    const tw_link *l = o->links[o->rank ^ 1];
+    /* What is not sent yet must not change. */
+    size_t n = TW_MIN(tw_link_rx_done(l), tw_link_tx_done(l)) / sizeof *o->x;
+    add_in_order(o->x + o->at + o->summed, o->scratch + o->summed, n - o->summed, o->rank == 0);
+    o->summed = n;
+}
+
+static void sum_halving(tw_ops *o)
+{
+    unsigned k = halving_level(o);
+    if (o->step >= o->n_levels)
+        return;
+    const tw_link *l = o->links[o->rank ^ 1U << k];
+    size_t n = tw_link_rx_done(l) / sizeof *o->x;
+    add_in_order(o->x + o->lo[k + 1] + o->summed, o->scratch + o->summed, n - o->summed,
+                 (o->rank >> k & 1) == 0);
+    o->summed = n;
+}
+
+static void sum_shot(tw_ops *o)
+{
+    const float *v[TW_RANKS_MAX];
+    float *x = o->x + o->at;
+    for (unsigned i = 0; i < o->n_ranks; i++)
+        v[i] = i == o->rank ? x : shot_slot(o, i);
+    if (o->n_ranks == 4) {
+        for (size_t i = 0; i < o->chunk; i++)
+            x[i] = (v[0][i] + v[1][i]) + (v[2][i] + v[3][i]);
+        return;
+    }
+    assert(o->n_ranks == 8);
+    for (size_t i = 0; i < o->chunk; i++)
+        x[i] = ((v[0][i] + v[1][i]) + (v[2][i] + v[3][i])) +
+               ((v[4][i] + v[5][i]) + (v[6][i] + v[7][i]));
+}
+
+static void begin_step(tw_ops *o)
+{
+    o->summed = 0;
+    if (is_halving(o))
+        begin_halving(o);
+    else
+        begin_exchange(o);
+}
+
+static void begin_chunk(tw_ops *o)
+{
+    /* With halving, half of the chunk is received at once. */
+    size_t max = o->n_ranks == 2 ? TW_OPS_CHUNK_FLOATS : 2 * TW_OPS_CHUNK_FLOATS - 2;
+    o->chunk = TW_MIN(o->n - o->at, max);
+    o->step = 0;
+    o->lo[0] = o->at;
+    o->hi[0] = o->at + o->chunk;
+    begin_step(o);
+}
+
+void tw_ops_reduce(tw_ops *o, float *x, size_t n)
+{
+    assert(o->kind == TW_OP_NONE);
+    o->kind = TW_OP_REDUCE;
+    o->x = x;
+    o->n = n;
+    o->at = 0;
+    begin_chunk(o);
+}
+
+void tw_ops_gather(tw_ops *o, const void *in, size_t bytes, void *out)
+{
+    assert(o->kind == TW_OP_NONE);
+    o->kind = TW_OP_GATHER;
+    char *place = out;
+    char *mine = place + o->rank * bytes;
+    if (in != mine && bytes > 0)
+        memmove(mine, in, bytes);
+    for (unsigned i = 0; i < o->n_ranks; i++) {
+        if (o->links[i] == NULL)
+            continue;
+        send_to(o, i, mine, bytes);
+        recv_from(o, i, place + i * bytes, bytes);
+    }
+}
+
+static void send_all(tw_ops *o, const void *p, size_t bytes)
+{
+    for (unsigned i = 0; i < o->n_ranks; i++)
+        if (o->links[i] != NULL)
+            send_to(o, i, p, bytes);
+}
+
+void tw_ops_broadcast(tw_ops *o, unsigned root, void *p, size_t bytes)
+{
+    assert(o->kind == TW_OP_NONE);
+    o->kind = TW_OP_BROADCAST;
+    if (root == o->rank)
+        send_all(o, p, bytes);
+    else
+        recv_from(o, root, p, bytes);
+}
+
+void tw_ops_plan_send(tw_ops *o, const void *p, size_t bytes)
+{
+    assert(o->kind == TW_OP_NONE);
+    o->kind = TW_OP_PLAN;
+    send_all(o, p, bytes);
+}
+
+void tw_ops_plan_recv(tw_ops *o, void *p, size_t max_bytes)
+{
+    assert(o->kind == TW_OP_NONE && o->rank != 0);
+    o->kind = TW_OP_PLAN;
+    tw_link_recv(o->links[0], TW_OP_PLAN, p, max_bytes, false);
+}
+
+/* 1: something moved, 0: nothing; *ret_busy: a link still has work. */
+static int poll_links(tw_ops *o, bool *ret_busy, tw_err *err)
+{
+    int moved = 0;
+    *ret_busy = false;
+    for (unsigned i = 0; i < o->n_ranks; i++) {
+        tw_link *l = o->links[i];
+        if (l == NULL || (tw_link_tx_idle(l) && tw_link_rx_idle(l)))
+            continue;
+        int rc = tw_link_poll(l, err);
+        if (rc < 0)
+            return rc;
+        moved |= rc;
+        *ret_busy |= !tw_link_tx_idle(l) || !tw_link_rx_idle(l);
+    }
+    return moved;
+}
+
+static void sum_progress(tw_ops *o, bool busy)
+{
+    if (o->n_ranks == 2)
+        sum_pair(o);
+    else if (is_halving(o))
+        sum_halving(o);
+    else if (!busy)
+        sum_shot(o);
+}
+
+/* The step is over: true when another one was begun. */
+static bool begin_next(tw_ops *o)
+{
+    if (o->kind != TW_OP_REDUCE)
+        return false;
+    unsigned n_steps = is_halving(o) ? 2 * o->n_levels : 1;
+    if (++o->step < n_steps) {
+        begin_step(o);
+        return true;
+    }
+    o->at += o->chunk;
+    if (o->at >= o->n)
+        return false;
+    begin_chunk(o);
+    return true;
+}
+
+int tw_ops_poll(tw_ops *o, tw_err *err)
+{
+    while (o->kind != TW_OP_NONE) {
+        bool busy;
+        int moved = poll_links(o, &busy, err);
+        if (moved < 0)
+            return moved;
+        if (o->kind == TW_OP_REDUCE && o->n_ranks > 1)
+            sum_progress(o, busy);
+        if (busy && moved == 0)
+            return -EAGAIN;
+        if (!busy && !begin_next(o))
+            o->kind = TW_OP_NONE;
+    }
+    return 0;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The collectives as a state machine over links; clock and links are given. No thread, no socket,
+ * no allocation. Order of every sum: the balanced tree over ranks (coll.h).
+ *
+ * All-reduce works in chunks that fit the scratch memory:
+ *   R = 2                full exchange, summed as it arrives: half the steps of halving at the
+ *                        same bytes
+ *   R > 2, small         one shot: everybody sends to everybody and finishes the whole tree
+ *   R > 2, large         recursive halving, nearest first (level k adds subtrees of 2^k ranks, so
+ *                        that every element sees the tree's own additions), then the way back */
+#ifndef TWINAX_COLL_OPS_H
+#define TWINAX_COLL_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "link/link.h"
+#include "twinax/coll.h"
+
+enum {
+    TW_OPS_SHOT_FLOATS = 16 * 1024,  /* one-shot messages up to 64 KiB */
+    TW_OPS_CHUNK_FLOATS = 64 * 1024, /* what one receive may hold: 256 KiB */
+    TW_OPS_SCRATCH_FLOATS = (TW_RANKS_MAX - 1) * TW_OPS_SHOT_FLOATS,
+    TW_OPS_LEVELS_MAX = 3
+};
+
+enum tw_ops_kind { TW_OP_NONE, TW_OP_REDUCE, TW_OP_GATHER, TW_OP_BROADCAST, TW_OP_PLAN };
+
+typedef struct tw_ops {
+    unsigned rank, n_ranks, n_levels;
+    tw_link *links[TW_RANKS_MAX]; /* borrowed; own entry NULL */
+    float *scratch;               /* [TW_OPS_SCRATCH_FLOATS], borrowed */
+    enum tw_ops_kind kind;        /* under way */
+    float *x;                     /* all-reduce: [n] */
+    size_t n, at, chunk;          /* elements; the chunk under way is [at, at + chunk) */
+    size_t summed;                /* of the receive under way */
+    unsigned step;
+    size_t lo[TW_OPS_LEVELS_MAX + 1], hi[TW_OPS_LEVELS_MAX + 1]; /* before level k, absolute */
+} tw_ops;
+
+void tw_ops_init(tw_ops *o, unsigned rank, unsigned n_ranks, tw_link *const *links, float *scratch);
+const char *tw_ops_name(uint8_t kind); /* NULL: none */
+
+/* Nothing else is under way. */
+void tw_ops_reduce(tw_ops *o, float *x, size_t n);
+void tw_ops_gather(tw_ops *o, const void *in, size_t bytes, void *out);
+void tw_ops_broadcast(tw_ops *o, unsigned root, void *p, size_t bytes);
+void tw_ops_plan_send(tw_ops *o, const void *p, size_t bytes);
+void tw_ops_plan_recv(tw_ops *o, void *p, size_t max_bytes);
+
+/* 0: done. -EAGAIN: no more can move now. Else an error that names the peer. */
+TW_MUST_CHECK int tw_ops_poll(tw_ops *o, tw_err *err);
+
+#endif

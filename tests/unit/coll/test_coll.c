@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Groups over real sockets and shared memory: same bits on every rank, for every size. */
+#include "group_fixture.h"
+
+#include <errno.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+enum { GATHER_BYTES = 4099 };
+static const size_t sizes[] = {0, 1, 7, 64, 1000, 16 * 1024 + 3, 1024 * 1024};
+static uint64_t seed;
+
+/* The addend of one rank; rounding makes any other order of the sum visible. */
+static float value_at(unsigned rank, size_t size, size_t i)
+{
+    uint32_t key[2] = {(uint32_t)seed, rank}, ctr[4] = {(uint32_t)i, (uint32_t)size, 0, 0}, v[4];
+    tw_rng_philox(key, ctr, v);
+    return (tw_rng_unit(v[0]) - 0.5F) * (float)(1U << (v[1] % 20));
+}
+
+static float tree(unsigned rank, unsigned n_ranks, size_t size, size_t i)
+{
+    if (n_ranks == 1)
+        return value_at(rank, size, i);
+    unsigned half = n_ranks / 2;
+    return tree(rank, half, size, i) + tree(rank + half, half, size, i);
+}
+
+static int check_reduce(tw_coll *c, float *x, size_t n, tw_err *err)
+{
+    unsigned rank = tw_coll_rank(c), n_ranks = tw_coll_n_ranks(c);
+    for (size_t i = 0; i < n; i++)
+        x[i] = value_at(rank, n, i);
+    tw_mem_guard_begin();
+    int rc = tw_coll_all_reduce(c, x, n, err);
+    tw_mem_guard_end();
+    size_t stride = n > 100000 ? 37 : 1; /* the oracle is slow */
+    for (size_t i = 0; rc == 0 && i < n; i += stride) {
+        float want = tree(0, n_ranks, n, i);
+        if (memcmp(&want, &x[i], sizeof want) != 0)
+            rc = tw_err_set(err, -EILSEQ, "rank %u of %u, n %zu, [%zu]: %a, wanted %a", rank,
+                            n_ranks, n, i, (double)x[i], (double)want);
+    }
+    return rc;
+}
+
+static uint8_t byte_at(unsigned rank, size_t i)
+{
+    return (uint8_t)(rank * 71 + i * 13 + (i >> 8));
+}
+
+static int check_gather(tw_coll *c, uint8_t *out, size_t bytes, bool in_place, tw_err *err)
+{
+    unsigned rank = tw_coll_rank(c), n_ranks = tw_coll_n_ranks(c);
+    uint8_t own[GATHER_BYTES];
+    uint8_t *in = in_place ? out + rank * bytes : own;
+    memset(out, 0, n_ranks * bytes);
+    for (size_t i = 0; i < bytes; i++)
+        in[i] = byte_at(rank, i);
+    int rc = tw_coll_all_gather(c, in, bytes, out, err);
+    for (size_t i = 0; rc == 0 && i < n_ranks * bytes; i++)
+        if (out[i] != byte_at((unsigned)(i / bytes), i % bytes))
+            rc = tw_err_set(err, -EILSEQ, "gather: rank %u, byte %zu", rank, i);
+    return rc;
+}
+
+static int check_broadcast(tw_coll *c, uint8_t *p, unsigned root, tw_err *err)
+{
+    for (size_t i = 0; i < GATHER_BYTES; i++)
+        p[i] = tw_coll_rank(c) == root ? byte_at(root, i) : 0;
+    int rc = tw_coll_broadcast(c, root, p, GATHER_BYTES, err);
+    for (size_t i = 0; rc == 0 && i < GATHER_BYTES; i++)
+        if (p[i] != byte_at(root, i))
+            rc = tw_err_set(err, -EILSEQ, "broadcast from %u: byte %zu", root, i);
+    return rc;
+}
+
+static int check_plan(tw_coll *c, size_t bytes, tw_err *err)
+{
+    uint8_t plan[300];
+    size_t got = bytes;
+    for (size_t i = 0; i < sizeof plan; i++)
+        plan[i] = (uint8_t)(tw_coll_rank(c) == 0 ? i + bytes : 0);
+    int rc = tw_coll_rank(c) == 0 ? tw_coll_plan_send(c, plan, bytes, err)
+                                  : tw_coll_plan_recv(c, plan, sizeof plan, &got, err);
+    if (rc == 0 && got != bytes)
+        rc = tw_err_set(err, -EILSEQ, "plan of %zu bytes, got %zu", bytes, got);
+    for (size_t i = 0; rc == 0 && i < bytes; i++)
+        if (plan[i] != (uint8_t)(i + bytes))
+            rc = tw_err_set(err, -EILSEQ, "plan: byte %zu", i);
+    return rc;
+}
+
+static int run_all(tw_coll *c, void *arg, tw_err *err)
+{
+    (void)arg;
+    float *x = tw_coll_alloc(c, sizes[TW_ARRAY_LEN(sizes) - 1] * sizeof *x);
+    uint8_t *out = tw_coll_alloc(c, (size_t)TW_RANKS_MAX * GATHER_BYTES);
+    if (x == NULL || out == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory");
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < TW_ARRAY_LEN(sizes); i++)
+        rc = check_reduce(c, x, sizes[i], err);
+    for (int i = 0; rc == 0 && i < 4; i++)
+        rc = check_gather(c, out, i < 2 ? GATHER_BYTES : (size_t)(i - 2), (i & 1) != 0, err);
+    for (unsigned i = 0; rc == 0 && i < tw_coll_n_ranks(c); i++)
+        rc = check_broadcast(c, out, i, err);
+    for (size_t i = 0; rc == 0 && i < 300; i += 60)
+        rc = tw_coll_n_ranks(c) > 1 ? check_plan(c, i, err) : 0;
+    return rc;
+}
+
+static void run_group(unsigned n_ranks, enum tw_transport transport, bool verify)
+{
+    fixture_rank r[TW_RANKS_MAX];
+    fixture_init(r, n_ranks, transport, run_all);
+    for (unsigned i = 0; i < n_ranks; i++)
+        r[i].opts.verify = verify;
+    fixture_all_good(r, n_ranks);
+}
+
+static void test_tcp(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n <= TW_RANKS_MAX; n *= 2)
+        run_group(n, TW_TRANSPORT_TCP, false);
+}
+
+static void test_shm(void **state)
+{
+    (void)state;
+    for (unsigned n = 2; n <= TW_RANKS_MAX; n *= 2)
+        run_group(n, TW_TRANSPORT_SHM, false);
+}
+
+static void test_verify(void **state)
+{
+    (void)state;
+    run_group(2, TW_TRANSPORT_TCP, true);
+    run_group(4, TW_TRANSPORT_SHM, true);
+}
+
+static int check_proof(tw_coll *c, void *arg, tw_err *err)
+{
+    const char *want = arg;
+    tw_coll_stats s;
+    float x[5] = {1, 2, 3, 4, 5};
+    int rc = tw_coll_all_reduce(c, x, 5, err);
+    if (rc != 0)
+        return rc;
+    tw_coll_get_stats(c, &s);
+    const tw_coll_peer_stats *p = &s.peer[tw_coll_rank(c) ^ 1];
+    bool tcp = strcmp(want, "tcp") == 0;
+    bool good = strcmp(p->transport, want) == 0 && s.n_collectives == 1 && p->tx_msgs == 1 &&
+                p->rx_msgs == 1 && p->tx_bytes == 32 + 20 && p->rx_bytes == 32 + 20 &&
+                strcmp(p->device, tcp ? "lo" : "memfd") == 0 && (p->mtu > 0) == tcp &&
+                (!tcp || strncmp(p->peer, "127.0.0.1:", 10) == 0);
+    return good ? 0
+                : tw_err_set(err, -EILSEQ, "proof: %s %s mtu %u peer %s", p->transport, p->device,
+                             p->mtu, p->peer);
+}
+
+static void test_proof(void **state)
+{
+    (void)state;
+    static const struct {
+        enum tw_transport ask;
+        char name[4];
+    } cases[] = {{TW_TRANSPORT_TCP, "tcp"}, {TW_TRANSPORT_SHM, "shm"}, {TW_TRANSPORT_AUTO, "shm"}};
+    for (size_t i = 0; i < TW_ARRAY_LEN(cases); i++) {
+        fixture_rank r[2];
+        char name[4];
+        memcpy(name, cases[i].name, sizeof name);
+        fixture_init(r, 2, cases[i].ask, check_proof);
+        r[0].arg = r[1].arg = name;
+        fixture_all_good(r, 2);
+    }
+}
+
+static int disagree(tw_coll *c, void *arg, tw_err *err)
+{
+    (void)arg;
+    float x[8] = {0};
+    return tw_coll_all_reduce(c, x, tw_coll_rank(c) == 0 ? 8 : 7, err);
+}
+
+static void test_different_calls(void **state)
+{
+    (void)state;
+    fixture_rank r[2];
+    fixture_init(r, 2, TW_TRANSPORT_TCP, disagree);
+    fixture_start(r, 2);
+    fixture_join(r, 2);
+    bool named = false;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(r[i].opened);
+        assert_true(r[i].rc < 0);
+        named |= strstr(r[i].err.msg, "expected all-reduce of") != NULL;
+    }
+    assert_true(named);
+}
+
+static int overflow_plan(tw_coll *c, void *arg, tw_err *err)
+{
+    (void)arg;
+    char plan[100] = {0};
+    size_t n = 0;
+    return tw_coll_rank(c) == 0 ? tw_coll_plan_send(c, plan, 100, err)
+                                : tw_coll_plan_recv(c, plan, 99, &n, err);
+}
+
+static void test_plan_too_long(void **state)
+{
+    (void)state;
+    fixture_rank r[2];
+    fixture_init(r, 2, TW_TRANSPORT_TCP, overflow_plan);
+    fixture_start(r, 2);
+    fixture_join(r, 2);
+    assert_int_equal(r[1].rc, -EMSGSIZE);
+}
+
+static void test_bad_options(void **state)
+{
+    (void)state;
+    tw_err err;
+    tw_coll *c = NULL;
+    tw_coll_opts o = fixture_opts(0, 3, 0);
+    assert_int_equal(tw_coll_open(&o, &c, &err), -EINVAL);
+    o = fixture_opts(2, 2, 0);
+    assert_int_equal(tw_coll_open(&o, &c, &err), -EINVAL);
+    o = fixture_opts(0, 2, 0);
+    o.address = "0.0.0.0";
+    assert_int_equal(tw_coll_open(&o, &c, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "all interfaces"));
+    o = fixture_opts(0, 2, 0);
+    o.transport = TW_TRANSPORT_RDMA;
+    assert_int_equal(tw_coll_open(&o, &c, &err), -ENOTSUP);
+}
+
+int main(void)
+{
+    seed = fixture_seed();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_shm),
+        cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_proof),
+        cmocka_unit_test(test_different_calls),
+        cmocka_unit_test(test_plan_too_long),
+        cmocka_unit_test(test_bad_options),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
