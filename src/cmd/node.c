@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/model.h"
 
 static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 {
@@ -90,7 +91,10 @@ static int open_group(tw_node *n, tw_err *err)
     tw_coll_opts co = {.rank = 0, .n_ranks = n->args.tp, .listen_fd = -1};
     if (n->args.tp == 1)
         return tw_node_join(n, &co, err);
+    tw_shard shard;
     int rc = tw_model_open(n->args.model, &n->model, err); /* a bad model starts no children */
+    if (rc == 0)
+        rc = tw_shard_init(tw_model_get_config(n->model), n->args.tp, 0, &shard, err);
     if (rc == 0)
         rc = tw_group_start(&n->args, &n->group, err);
     if (rc != 0)

@@ -5,14 +5,8 @@
 #include "base/scope.h"
 #include "model/model_state.h"
 
-/* Until the tokenizer is in the tree. */
-#pragma weak tw_tokenizer_new
-#pragma weak tw_tokenizer_free
-
 int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err)
 {
-    if (tw_tokenizer_new == NULL)
-        return tw_err_set(err, -ENOSYS, "tokenizer.json: this build has no tokenizer");
     if (m->tokenizer == NULL) {
         TW_CLEANUP(tw_mem_freep) char *path = tw_model_join(m->path, "tokenizer.json");
         if (path == NULL)
