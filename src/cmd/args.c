@@ -212,6 +212,12 @@ static int parse_option(int opt, char *v, tw_args *a, tw_err *err)
     case 'n':
         a->has_max_tokens = true;
         return parse_u32("-n", v, 1, 1u << 20, &a->max_tokens, err);
+    case 'b':
+        a->batches = v;
+        break;
+    case 'd':
+        a->depths = v;
+        break;
     case 'v':
         a->verbose++;
         break;
@@ -271,7 +277,7 @@ int tw_args_parse(int argc, char **argv, tw_args *ret, tw_err *err)
     optind = 0;
     opterr = 0;
     int opt;
-    while ((opt = getopt_long(argc, argv, "p:n:v", options, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, "p:n:b:d:v", options, NULL)) != -1) {
         if (opt == '?')
             return tw_err_set(err, -EINVAL, "%s: unknown option, or its value is missing; see "
                               "`twinax help`", argv[optind - 1]);

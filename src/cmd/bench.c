@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `twinax bench`: prefill, decode and batched decode of a model, with their share of what this
+ * machine reads and multiplies at most, measured in the same run. */
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/scope.h"
+#include "base/str.h"
+#include "cmd/bench_kern.h"
+#include "cmd/commands.h"
+#include "cmd/node.h"
+#include "cmd/peak.h"
+#include "model/model.h"
+#include "os/signal.h"
+#include "os/sys.h"
+
+enum { N_REPEATS = 5, BATCH_MAX = 256 };
+
+struct bench {
+    tw_node node;
+    const tw_model_config *cfg;
+    tw_peak peak;
+    bool json;
+    size_t read_bytes;   /* weights that a decoded token reads, all ranks */
+    double layer_flops;  /* of one token in the layers' products */
+};
+
+/* ---- one request, from the outside ---- */
+
+struct job {
+    sem_t *done;
+    tw_event end;
+    tw_err err;
+};
+
+static void on_event(void *ctx, const tw_event *ev)
+{
+    struct job *j = ctx;
+    if (ev->kind != TW_EVENT_DONE)
+        return;
+    j->end = *ev;
+    if (ev->err != NULL)
+        j->err = *ev->err;
+    sem_post(j->done);
+}
+
+/* n_jobs equal requests at once: n_prompt random tokens, then n tokens each. */
+static int run_jobs(struct bench *b, struct job *jobs, unsigned n_jobs, uint32_t n_prompt,
+                    uint32_t n, tw_err *err)
+{
+    sem_t done;
+    uint32_t *prompt TW_CLEANUP(tw_mem_freep) = tw_mem_alloc(n_prompt * sizeof(*prompt));
+    if (prompt == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for a prompt of %u tokens", n_prompt);
+    tw_rng rng = tw_rng_seed(n_prompt);
+    for (uint32_t i = 0; i < n_prompt; i++)
+        prompt[i] = (uint32_t)tw_rng_below(&rng, b->cfg->vocab);
+    sem_init(&done, 0, 0);
+    unsigned n_sent = 0;
+    int rc = 0;
+    for (; rc == 0 && n_sent < n_jobs; n_sent++) {
+        jobs[n_sent] = (struct job){.done = &done};
+        tw_request r = {.prompt = prompt, .n_prompt = n_prompt, .max_tokens = n, .ignore_eos = true,
+                        .on_event = on_event, .ctx = &jobs[n_sent],
+                        .sampling = {.top_p = 1, .repetition_penalty = 1}};
+        uint64_t id;
+        rc = tw_engine_submit(b->node.engine, &r, &id, err);
+        if (rc != 0)
+            break;
+    }
+    for (unsigned i = 0; i < n_sent; i++)
+        while (sem_wait(&done) != 0)
+            continue;
+    for (unsigned i = 0; rc == 0 && i < n_sent; i++)
+        if (jobs[i].end.finish == TW_FINISH_ERROR) {
+            *err = jobs[i].err;
+            rc = err->code;
+        }
+    sem_destroy(&done);
+    return rc;
+}
+
+static int compare_doubles(const void *pa, const void *pb)
+{
+    const double *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+/* ---- the tests ---- */
+
+static void report(const struct bench *b, const char *test, double tok_s, double share,
+                   const char *of)
+{
+    if (b->json)
+        printf("{\"test\":\"%s\",\"tok_s\":%.3f,\"share\":%.4f,\"of\":\"%s\",\"tp\":%u,"
+               "\"threads\":%u,\"cpu\":\"%s\"}\n",
+               test, tok_s, share, of, b->node.args.tp,
+               b->peak.n_threads, b->node.args.engine.cpu != NULL ? b->node.args.engine.cpu : "best");
+    else
+        printf("%-12s %10.2f tok/s   %5.1f %% of %s\n", test, tok_s, share * 100, of);
+    fflush(stdout);
+}
+
+static double median(double *v, unsigned n)
+{
+    qsort(v, n, sizeof(*v), compare_doubles);
+    return v[n / 2];
+}
+
+static int bench_prefill(struct bench *b, uint32_t n_prompt, tw_err *err)
+{
+    double tok_s[N_REPEATS];
+    struct job j;
+    char test[32];
+    for (unsigned i = 0; i < N_REPEATS && !tw_signal_asked_to_stop(); i++) {
+        int rc = run_jobs(b, &j, 1, n_prompt, 1, err);
+        if (rc != 0)
+            return rc;
+        tok_s[i] = n_prompt / ((double)j.end.prefill_ns / 1e9);
+    }
+    const double m = median(tok_s, N_REPEATS);
+    snprintf(test, sizeof(test), "pp%u", n_prompt);
+    report(b, test, m, m * b->layer_flops / 1e9 / b->peak.fma_gflops, "fma peak");
+    return 0;
+}
+
+/* KV bytes that one token reads at depth positions, all ranks (KV heads shared by ranks count
+ * once). */
+static double kv_bytes(const struct bench *b, double depth)
+{
+    const tw_model_config *c = b->cfg;
+    const double elem = b->node.args.engine.kv == TW_KV_F32 || c->dtype == TW_F32 ? 4 : 2;
+    return 2.0 * c->n_layers * c->n_kv_heads * c->head_dim * elem * depth;
+}
+
+static int bench_decode(struct bench *b, uint32_t n, uint32_t depth, unsigned batch, tw_err *err)
+{
+    double tok_s[N_REPEATS];
+    static struct job jobs[BATCH_MAX];
+    char test[48];
+    for (unsigned i = 0; i < N_REPEATS && !tw_signal_asked_to_stop(); i++) {
+        int rc = run_jobs(b, jobs, batch, depth, n, err);
+        if (rc != 0)
+            return rc;
+        uint64_t longest = 1;
+        for (unsigned k = 0; k < batch; k++)
+            longest = TW_MAX(longest, jobs[k].end.decode_ns);
+        tok_s[i] = batch * (double)(n - 1) / ((double)longest / 1e9);
+    }
+    const double m = median(tok_s, N_REPEATS);
+    const double bytes = (double)b->read_bytes / batch + kv_bytes(b, depth + n / 2.0);
+    int at = snprintf(test, sizeof(test), "tg%u", n);
+    if (batch > 1)
+        at += snprintf(test + at, sizeof(test) - (size_t)at, "x%u", batch);
+    if (depth > 16)
+        snprintf(test + at, sizeof(test) - (size_t)at, "@d%u", depth);
+    report(b, test, m, m * bytes / 1e9 / b->peak.read_gb_s, "read bandwidth");
+    return 0;
+}
+
+/* "1,8,32" */
+static unsigned parse_list(const char *text, uint32_t *out, unsigned max)
+{
+    unsigned n = 0;
+    for (const char *at = text; at != NULL && *at != '\0' && n < max;) {
+        char *end;
+        out[n] = (uint32_t)strtoul(at, &end, 10);
+        if (end == at)
+            break;
+        n++;
+        at = *end == ',' ? end + 1 : end;
+    }
+    return n;
+}
+
+static int run_tests(struct bench *b, const tw_args *a, tw_err *err)
+{
+    uint32_t batches[8], depths[8];
+    const unsigned n_batches = parse_list(a->batches != NULL ? a->batches : "1", batches, 8);
+    const unsigned n_depths = parse_list(a->depths != NULL ? a->depths : "16", depths, 8);
+    const uint32_t n = a->has_max_tokens ? a->max_tokens : 128;
+    uint64_t n_prompt;
+    if (a->prompt == NULL || tw_str_to_u64(a->prompt, &n_prompt) != 0)
+        n_prompt = 512;
+    int rc = n_prompt > 0 ? bench_prefill(b, (uint32_t)n_prompt, err) : 0;
+    for (unsigned d = 0; d < n_depths; d++)
+        for (unsigned i = 0; rc == 0 && n > 1 && i < n_batches; i++)
+            rc = bench_decode(b, n, TW_MAX(depths[d], 1u),
+                              TW_MIN(TW_MAX(batches[i], 1u), (unsigned)BATCH_MAX), err);
+    return rc;
+}
+
+static void count_work(struct bench *b)
+{
+    const tw_model_config *c = b->cfg;
+    const double d = c->d_model, q = (double)c->n_heads * c->head_dim;
+    const double kv = (double)c->n_kv_heads * c->head_dim;
+    const double layer = d * q * 2 + 2 * d * kv + 3 * d * c->ffn;
+    const size_t elem = tw_dtype_bytes(c->dtype);
+    b->layer_flops = 2 * c->n_layers * layer;
+    b->read_bytes = (size_t)((c->n_layers * layer + d * c->vocab) * (double)elem);
+}
+
+static int bench_model(const tw_args *a, tw_err *err)
+{
+    struct bench b = {.json = a->json};
+    int cpus[TW_CPU_MAX];
+    const unsigned n_cpus = tw_sys_cpus(cpus, TW_CPU_MAX);
+    const unsigned per_rank = a->engine.n_threads != 0 ? a->engine.n_threads
+                                                       : TW_MAX(n_cpus / a->tp, 1u);
+    int rc = tw_peak_measure(TW_MIN(per_rank * a->tp, n_cpus), &b.peak, err);
+    if (rc == 0)
+        rc = tw_node_open(a, &b.node, err);
+    if (rc != 0)
+        return rc;
+    b.cfg = tw_model_get_config(b.node.model);
+    count_work(&b);
+    if (!a->json)
+        printf("machine: %u threads, read %.1f GB/s, fma %.1f GFLOP/s; model loaded in %.2f s\n",
+               b.peak.n_threads, b.peak.read_gb_s, b.peak.fma_gflops,
+               (double)b.node.open_ns / 1e9);
+    rc = run_tests(&b, a, err);
+    if (rc == 0 && !a->json) {
+        tw_engine_info info;
+        tw_engine_get_info(b.node.engine, &info);
+        printf("memory: rank 0 holds %.1f MiB of weights, %.1f MiB of KV cache, peak %.1f MiB\n",
+               (double)info.weight_bytes / 1048576, (double)info.kv_bytes / 1048576,
+               (double)tw_sys_rss_peak_bytes() / 1048576);
+    }
+    tw_node_close(&b.node);
+    return rc;
+}
+
+int tw_cmd_bench(int argc, char **argv)
+{
+    tw_args a;
+    tw_err err = {0};
+    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
+        fprintf(stderr, "twinax bench: %s\n",
+                err.code != 0 ? err.msg : "no MODEL given; or `twinax bench kern`");
+        return TW_EXIT_USAGE;
+    }
+    if (strcmp(a.model, "kern") == 0)
+        return tw_bench_kern(a.json);
+    if (bench_model(&a, &err) == 0)
+        return TW_EXIT_OK;
+    fprintf(stderr, "twinax bench: %s\n", err.msg);
+    return TW_EXIT_FAILED;
+}
