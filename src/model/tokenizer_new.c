@@ -133,6 +133,24 @@ static int normalize_added(const tw_tokenizer *t, tw_tok_work *w, tw_buf *all, s
     return 0;
 }
 
+/* Decoding gives the normalized text of such a token, as the original does since 0.22. */
+static int add_normalized(tw_tokenizer *t, const tw_buf *all, const size_t *lens)
+{
+    for (int special = 1; special >= 0; special--) {
+        size_t at = 0;
+        for (size_t i = 0; i < t->n_added; at += lens[i++]) {
+            const tw_tj_added *a = &t->added[i];
+            if (lens[i] == 0 || a->special != (special != 0))
+                continue;
+            tw_str text = {all->data + at, lens[i]};
+            tw_tok_trie_add(&t->normalized, text, a);
+            if (!tw_tok_copy(&t->arena, text, &t->texts[a->id]))
+                return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
 static int build_normalized_trie(tw_tokenizer *t)
 {
     tw_tok_work w TW_CLEANUP(tw_tok_work_done);
@@ -147,15 +165,7 @@ static int build_normalized_trie(tw_tokenizer *t)
         rc = tw_tok_trie_init(&t->normalized, all.len, &t->arena);
     if (rc < 0)
         return rc;
-    for (int special = 1; special >= 0; special--) {
-        size_t at = 0;
-        for (size_t i = 0; i < t->n_added; i++) {
-            if (t->added[i].normalized && t->added[i].special == (special != 0))
-                tw_tok_trie_add(&t->normalized, (tw_str){all.data + at, lens[i]}, &t->added[i]);
-            at += lens[i];
-        }
-    }
-    return 0;
+    return add_normalized(t, &all, lens);
 }
 
 static int build_stages(tw_tokenizer *t, const char *name, const tw_tokenizer_json *j, tw_err *err)
