@@ -14,10 +14,13 @@ enum { INDEX_MAX_BYTES = 128 << 20, NAME_MAX_BYTES = 128 };
 static const char *single_name = "model.safetensors";
 static const char *index_name = "model.safetensors.index.json";
 
-static bool has_file(const tw_model *m, const char *name)
+/* 1: the folder has it, 0: not. */
+static int has_file(const tw_model *m, const char *name, tw_err *err)
 {
     TW_CLEANUP(tw_mem_freep) char *path = tw_model_join(m->path, name);
-    return path != NULL && tw_file_exists(path);
+    if (path == NULL)
+        return tw_err_set(err, -ENOMEM, "%s: no memory for its path", name);
+    return tw_file_exists(path);
 }
 
 static int open_file(tw_model *m, const char *name, tw_model_file *f, tw_err *err)
@@ -62,30 +65,47 @@ static int read_index(tw_model *m, tw_err *err)
     return tw_st_index_parse(index_name, buf.len == 0 ? "" : buf.data, buf.len, &m->index, err);
 }
 
-int tw_model_files_open(tw_model *m, tw_err *err)
+static int refuse_no_weights(const tw_model *m, tw_err *err)
 {
-    bool single = has_file(m, single_name);
-    if (!single && !has_file(m, index_name))
-        return tw_err_set(err, -ENOENT, "model %s: no weights: want %s or %s%s", m->path,
-                          single_name, index_name,
-                          has_file(m, "pytorch_model.bin") ? "; pytorch_model.bin is not read"
-                                                           : "");
-    int rc = single ? 0 : read_index(m, err);
+    int rc = has_file(m, "pytorch_model.bin", err);
     if (rc < 0)
         return rc;
-    size_t n = single ? 1 : m->index.n_files;
+    return tw_err_set(err, -ENOENT, "model %s: no weights: want %s or %s%s", m->path, single_name,
+                      index_name, rc > 0 ? "; pytorch_model.bin is not read" : "");
+}
+
+/* names: [n], of the files to open. */
+static int open_files(tw_model *m, const char *const *names, size_t n, tw_err *err)
+{
     m->files = tw_arena_array(&m->arena, n, sizeof(*m->files));
     if (m->files == NULL)
         return tw_err_set(err, -ENOMEM, "model %s: no memory for %zu files", m->path, n);
     for (; m->n_files < n; m->n_files++) {
         tw_model_file *f = &m->files[m->n_files];
-        rc = open_file(m, single ? single_name : m->index.files[m->n_files], f, err);
+        int rc = open_file(m, names[m->n_files], f, err);
         if (rc < 0) {
             tw_map_close(&f->map);
             return rc;
         }
     }
-    return check_index(m, err);
+    return 0;
+}
+
+/* One file wins over an index, as in the reference implementation. */
+int tw_model_files_open(tw_model *m, tw_err *err)
+{
+    int rc = has_file(m, single_name, err);
+    if (rc < 0)
+        return rc;
+    if (rc > 0)
+        return open_files(m, &single_name, 1, err);
+    rc = has_file(m, index_name, err);
+    if (rc <= 0)
+        return rc < 0 ? rc : refuse_no_weights(m, err);
+    rc = read_index(m, err);
+    if (rc == 0)
+        rc = open_files(m, m->index.files, m->index.n_files, err);
+    return rc < 0 ? rc : check_index(m, err);
 }
 
 static const tw_st_tensor *find_tensor(const tw_model *m, const char *name, size_t *ret_file)

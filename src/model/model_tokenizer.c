@@ -29,8 +29,7 @@ void tw_model_close(tw_model *m)
 {
     if (m == NULL)
         return;
-    if (m->tokenizer != NULL)
-        tw_tokenizer_free(m->tokenizer);
+    tw_tokenizer_free(m->tokenizer);
     for (size_t i = 0; i < m->n_files; i++) {
         tw_st_done(&m->files[i].st);
         tw_map_close(&m->files[i].map);

@@ -12,7 +12,6 @@
 
 enum {
     CHUNK_BYTES = 1 << 20, /* of source, about */
-    TILE_COLS = 128,       /* a tile of a panel stays in the first-level cache */
     WIDEN_MAX = 256,
     ALIGN_BYTES = 64,
     /* The kernel maps the pages around a fault too; a chunk gives these back with its own. */
@@ -75,17 +74,6 @@ static void widen(const struct loader *l, const struct piece *p)
     }
 }
 
-/* One panel, tile by tile: a tile is a matrix of its own in the packed order. */
-static void pack_panel(const struct loader *l, const struct piece *p, size_t row, size_t n_rows)
-{
-    size_t bytes = tw_dtype_bytes(p->t->type), k = p->n_cols;
-    const uint8_t *src = piece_at(l, p, row);
-    uint8_t *dst = l->base + p->off_bytes + row * k * bytes;
-    for (size_t c = 0; c < k; c += TILE_COLS)
-        tw_pack_rows(p->t->type, dst + c * TW_PANEL * bytes, TW_PANEL,
-                     TW_MIN(k - c, (size_t)TILE_COLS), 0, src + c * bytes, n_rows, p->t->n_cols);
-}
-
 static bool load_rows(const struct loader *l, const struct piece *p, size_t row, size_t n_rows)
 {
     bool finite = true;
@@ -94,7 +82,8 @@ static bool load_rows(const struct loader *l, const struct piece *p, size_t row,
         for (size_t r = i; r < i + n; r++) /* also brings the pages in, in order */
             finite = tw_weights_finite(p->t->type, piece_at(l, p, r), p->n_cols) && finite;
         if (!p->is_vector)
-            pack_panel(l, p, i, n);
+            tw_pack_rows(p->t->type, l->base + p->off_bytes, p->n_rows, p->n_cols, i,
+                         piece_at(l, p, i), n, p->t->n_cols);
     }
     if (p->is_vector)
         widen(l, p);

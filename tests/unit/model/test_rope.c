@@ -57,7 +57,7 @@ static void check_case(const json_t *row)
         n_off += d > 0;
     }
     printf("# %s: worst %u ulp, %u of %u differ\n", name, worst, n_off, c.head_dim / 2);
-    assert_true(worst <= (c.rope.kind == TW_ROPE_LLAMA3 ? 8 : 3));
+    assert_true(worst <= 2);
     double want_scale = json_number_value(json_object_get(row, "scale"));
     assert_true(fabs((double)scale - want_scale) <= 1e-7 * want_scale);
 }

@@ -12,8 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/scope.h"
 #include "model/model_state.h"
+#include "model/weights_finite.h"
 #include "os/sys.h"
 #include "tiny.h"
 
@@ -200,10 +202,198 @@ static void loads_every_part_of_every_rank(void **state)
             check_model(&models[i], n_ranks, (unsigned)i % 3);
 }
 
+/* Writes raw bytes over element i of a tensor, on disk. */
+static void poke(const struct loaded *x, const char *name, size_t i, uint32_t bits)
+{
+    for (size_t f = 0; f < x->m->n_files; f++) {
+        const tw_st_tensor *t = tw_st_find(&x->m->files[f].st, name);
+        if (t == NULL)
+            continue;
+        size_t bytes = t->type == TW_ST_F32 ? 4 : 2;
+        char path[512];
+        snprintf(path, sizeof(path), "%s/%s", x->dir, x->m->files[f].name);
+        FILE *out = fopen(path, "r+b");
+        assert_non_null(out);
+        assert_int_equal(fseeko(out, (off_t)(t->off_bytes + i * bytes), SEEK_SET), 0);
+        assert_int_equal(fwrite(&bits, bytes, 1, out), 1);
+        assert_int_equal(fclose(out), 0);
+        return;
+    }
+    fail_msg("no tensor %s", name);
+}
+
+static int load_one(const struct loaded *x, unsigned n_ranks, unsigned rank, tw_weights *w,
+                    tw_err *err)
+{
+    tw_shard s;
+    int rc = tw_shard_init(tw_model_get_config(x->m), n_ranks, rank, &s, err);
+    return rc < 0 ? rc : tw_weights_load(x->m, &s, x->team, NULL, NULL, w, err);
+}
+
+static void names_a_number_that_is_none(void **state)
+{
+    (void)state;
+    static const struct {
+        struct tw_tiny opts;
+        const char *tensor;
+        size_t row, col, ld;
+        uint32_t bits;
+        int rc; /* of rank 1 of 2, which may not hold it */
+    } cases[] = {
+        {{0}, "model.layers.1.mlp.down_proj.weight", 63, 200, 256, 0x7f80, -EDOM},
+        {{0}, "model.layers.1.mlp.down_proj.weight", 63, 100, 256, 0xffc1, 0},
+        {{.n_files = 2}, "model.layers.0.self_attn.o_proj.weight", 0, 127, 128, 0xff80, -EDOM},
+        {{.f16 = true}, "lm_head.weight", 511, 63, 64, 0x7c00, -EDOM},
+        {{.f16 = true}, "lm_head.weight", 0, 0, 64, 0xfe00, 0},
+        {{.f32 = true}, "model.layers.0.self_attn.q_proj.weight", 127, 31, 64, 0x7f800001, -EDOM},
+        {{.f32 = true, .tied = true}, "model.embed_tokens.weight", 300, 7, 64, 0xff800000, -EDOM},
+        {{0}, "model.layers.1.input_layernorm.weight", 9, 0, 1, 0x7fc0, -EDOM},
+        {{0}, "model.norm.weight", 63, 0, 1, 0x7f80, -EDOM},
+    };
+    for (size_t i = 0; i < TW_ARRAY_LEN(cases); i++) {
+        struct loaded x;
+        tw_weights w;
+        tw_err err = {.code = 0};
+        open_tiny(&x, &cases[i].opts, (unsigned)i % 3);
+        poke(&x, cases[i].tensor, cases[i].row * cases[i].ld + cases[i].col, cases[i].bits);
+        assert_int_equal(load_one(&x, 1, 0, &w, &err), -EDOM);
+        char want[160];
+        snprintf(want, sizeof(want), "\"%s\": row %zu column %zu is not finite (bits 0x%x)",
+                 cases[i].tensor, cases[i].row, cases[i].col, cases[i].bits);
+        if (strstr(err.msg, want) == NULL || strstr(err.msg, ".safetensors: tensor") == NULL)
+            fail_msg("\"%s\" lacks \"%s\"", err.msg, want);
+        int rc = load_one(&x, 2, 1, &w, &err);
+        assert_int_equal(rc, cases[i].rc);
+        if (rc == 0)
+            tw_weights_done(&w);
+        close_tiny(&x);
+    }
+}
+
+static void tests_every_bit_pattern(void **state)
+{
+    (void)state;
+    for (uint32_t v = 0; v < 0x10000; v++) {
+        uint16_t h[3] = {0x3f80, (uint16_t)v, 0};
+        assert_int_equal(tw_weights_finite(TW_BF16, h, 3), (v & 0x7f80) != 0x7f80);
+        assert_int_equal(tw_weights_finite(TW_F16, h, 3), (v & 0x7c00) != 0x7c00);
+        uint32_t w[2] = {v << 16, (v << 16) + 1};
+        assert_int_equal(tw_weights_finite(TW_F32, w, 2), (w[1] & 0x7f800000) != 0x7f800000);
+    }
+    /* each place of a long row, which the vector code takes in blocks */
+    uint16_t row[301];
+    memset(row, 0x7f, sizeof(row)); /* large and finite */
+    for (size_t n = 0; n <= 300; n++)
+        assert_true(tw_weights_finite(TW_BF16, row, n));
+    for (size_t i = 0; i < 300; i++) {
+        row[i] = 0xff80;
+        assert_false(tw_weights_finite(TW_BF16, row, 300));
+        assert_true(tw_weights_finite(TW_BF16, row, i));
+        assert_false(tw_weights_finite(TW_BF16, (const char *)row + 1, 300) && i > 0 && i < 299);
+        row[i] = 0x7f7f;
+    }
+}
+
+static int open_and_load(const char *dir, tw_err *err)
+{
+    struct loaded x = {.team = NULL};
+    tw_weights w;
+    int rc = tw_model_open(dir, &x.m, err);
+    if (rc < 0)
+        return rc;
+    rc = load_one(&x, 2, 1, &w, err);
+    if (rc == 0)
+        tw_weights_done(&w);
+    tw_model_close(x.m);
+    return rc;
+}
+
+static void survives_each_failed_allocation(void **state)
+{
+    (void)state;
+    struct loaded x;
+    open_tiny(&x, &(struct tw_tiny){.n_files = 3, .n_layers = 1, .mixed = true}, 0);
+    static const char chat[] = "{\"chat_template\":\"T\",\"bos_token\":\"b\"}";
+    assert_int_equal(tw_tiny_put(x.dir, "tokenizer_config.json", chat, sizeof(chat) - 1), 0);
+    assert_int_equal(tw_tiny_put(x.dir, "generation_config.json", "{\"top_k\":3}", 11), 0);
+    assert_int_equal(tw_tiny_put(x.dir, "chat_template.jinja", "J", 1), 0);
+    uint64_t n = 0;
+    int rc;
+    do {
+        tw_err err = {.code = 0};
+        tw_mem_fail_at(++n);
+        rc = open_and_load(x.dir, &err);
+        tw_mem_fail_at(0);
+        if (rc != 0 && (rc != -ENOMEM || err.code != -ENOMEM))
+            fail_msg("allocation %llu: %d %s", (unsigned long long)n, rc, err.msg);
+    } while (rc != 0 && n < 100000);
+    printf("# %llu allocations failed, one after another\n", (unsigned long long)(n - 1));
+    assert_int_equal(rc, 0);
+    assert_true(n > 50);
+    close_tiny(&x);
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN 1
+#endif
+#endif
+
+/* In a child of its own, whose peak nothing before can have raised. */
+static int child_peak(const char *dir, unsigned n_ranks)
+{
+    struct loaded x = {.team = NULL};
+    tw_weights w;
+    tw_err err = {.code = 0};
+    if (tw_team_new(2, NULL, &x.team, &err) != 0 || tw_model_open(dir, &x.m, &err) != 0 ||
+        load_one(&x, n_ranks, n_ranks - 1, &w, &err) != 0) {
+        printf("# %s\n", err.msg);
+        return 2;
+    }
+    uint64_t peak = tw_sys_rss_peak_bytes();
+    printf("# tp %u: %zu MiB packed, peak %llu MiB\n", n_ranks, w.bytes >> 20,
+           (unsigned long long)peak >> 20);
+    fflush(stdout);
+    return peak <= w.bytes + (24u << 20) ? 0 : 1;
+}
+
+static void peak_stays_near_the_packed_bytes(void **state)
+{
+    (void)state;
+#ifdef HAS_ASAN
+    skip(); /* its shadow memory counts */
+#endif
+    char dir[256];
+    assert_int_equal(tw_tiny_dir(dir, sizeof(dir)), 0);
+    struct tw_tiny big = {.d_model = 1024, .ffn = 4096, .n_layers = 2, .vocab = 4096};
+    big.head_dim = 64;
+    big.n_heads = 16;
+    big.n_kv_heads = 8;
+    assert_int_equal(tw_tiny_write(dir, &big), 0);
+    for (unsigned n_ranks = 1; n_ranks <= 4; n_ranks *= 2) {
+        fflush(stdout);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(child_peak(dir, n_ranks));
+        int status = 0;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+    tw_tiny_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(peak_stays_near_the_packed_bytes),
         cmocka_unit_test(loads_every_part_of_every_rank),
+        cmocka_unit_test(names_a_number_that_is_none),
+        cmocka_unit_test(tests_every_bit_pattern),
+        cmocka_unit_test(survives_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
