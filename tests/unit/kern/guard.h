@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "kern/half.h"
 #include "kern/kern.h"
 
@@ -68,12 +69,13 @@ static inline float rng_float(void) /* (-1, 1) */
     return (float)((double)(int64_t)rng_next() * 0x1p-63);
 }
 
-/* TW_SEED or a fixed seed; printed, so that a failure can be replayed. */
+/* TW_SEED or a fresh seed; printed, so that a failure can be replayed. */
 static inline void rng_start(void)
 {
     const char *s = getenv("TW_SEED");
-    rng_state = s ? strtoull(s, NULL, 0) : 1;
+    rng_state = s ? strtoull(s, NULL, 0) : tw_clock_now_ns() % 1000000007;
     printf("# TW_SEED=%llu\n", (unsigned long long)rng_state);
+    fflush(stdout);
 }
 
 static inline void fill(float *x, size_t n)
