@@ -111,6 +111,11 @@ int tw_jstr_case(tw_jrun *r, tw_str s, enum tw_jcase c, tw_jval *ret)
             continue;
         }
         in_word = is_letter(cp);
+        if (cp == 0xdf && up) { /* the one common letter whose capital is two */
+            e = tw_buf_puts(&b, c == TW_JCASE_UPPER ? "SS" : "Ss");
+            i += n;
+            continue;
+        }
         utf8proc_int32_t v = (utf8proc_int32_t)cp;
         v = up ? utf8proc_toupper(v) : utf8proc_tolower(v);
         e = tw_buf_append(&b, out, tw_utf8_encode((uint32_t)v, out));
