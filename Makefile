@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+# Forwards to Meson, Ninja and tools/. Everything builds outside the source folders.
+#   make, make demo, make test; the rest: make help
+BUILD      ?= build
+MESON_ARGS ?=
+TIME       ?= 20
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+BENCH_ARGS ?=
+
+# A build of its own for each way of checking.
+setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
+
+.PHONY: all help deps demo test parity bench fuzz asan tsan lint format install dist clean
+.DEFAULT_GOAL := all
+
+all:
+	@test -e $(BUILD)/build.ninja || tools/deps.sh --check
+	@$(call setup,$(BUILD))
+	@ninja -C $(BUILD)
+
+help:
+	@echo 'make               build in $(BUILD)/'
+	@echo 'make demo          install what is missing, build, show two ranks at work'
+	@echo 'make test          install what is missing, build, run every test'
+	@echo 'make parity        the models of tests/data against the goldens of transformers'
+	@echo 'make bench         speed of kernels and collectives, JSON lines (BENCH_ARGS=)'
+	@echo 'make fuzz          libFuzzer on every parser, TIME=$(TIME) seconds each'
+	@echo 'make asan tsan     unit tests under the sanitizers'
+	@echo 'make lint          style, layers, symbols, headers, builds with -Werror'
+	@echo 'make format        clang-format on every C file'
+	@echo 'make install       PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make dist          source archive'
+
+deps:
+	@tools/deps.sh
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) tools/demo.sh
+
+test:
+	@tools/deps.sh --test
+	@$(MAKE) --no-print-directory all
+	@python3 tools/run_tests.py --build $(BUILD) --python
+
+parity:
+	@tools/deps.sh --test
+	@$(MAKE) --no-print-directory all
+	@python3 tools/run_tests.py --build $(BUILD) --no-meson --python tests/parity
+
+bench: deps
+	@test -e build-release/build.ninja || meson setup build-release --buildtype=release $(MESON_ARGS)
+	@ninja -C build-release
+	@build-release/twinax bench kern --json $(BENCH_ARGS)
+	@build-release/twinax bench coll --json $(BENCH_ARGS)
+
+fuzz:
+	@tools/deps.sh --dev
+	@CC=clang; export CC; \
+	$(call setup,build-fuzz,-Dfuzz=true -Db_sanitize=address$(comma)undefined -Db_lundef=false)
+	@ninja -C build-fuzz
+	@python3 tools/run_fuzz.py --build build-fuzz --seconds $(TIME)
+
+asan:
+	@tools/deps.sh --dev
+	@$(call setup,build-asan,-Db_sanitize=address$(comma)undefined)
+	@ninja -C build-asan
+	@python3 tools/run_tests.py --build build-asan
+
+tsan:
+	@tools/deps.sh --dev
+	@$(call setup,build-tsan,-Db_sanitize=thread)
+	@ninja -C build-tsan
+	@python3 tools/run_tests.py --build build-tsan
+
+lint:
+	@tools/deps.sh --dev
+	@python3 tools/lint/lint.py
+
+format:
+	@tools/deps.sh --dev
+	@git ls-files -co --exclude-standard '*.c' '*.h' | \
+		xargs -r "$$(command -v clang-format-14 || command -v clang-format)" -i
+
+install: deps
+	@test -e build-release/build.ninja || meson setup build-release --buildtype=release \
+		--prefix=$(PREFIX) $(MESON_ARGS)
+	@meson configure build-release --prefix=$(PREFIX)
+	@ninja -C build-release
+	@DESTDIR=$(DESTDIR) meson install -C build-release --no-rebuild
+
+dist: all
+	@meson dist -C $(BUILD) --no-tests
+
+clean:
+	rm -rf build build-release build-fuzz build-asan build-tsan build-lint-gcc build-lint-clang build-ci
+
+comma := ,

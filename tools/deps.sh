@@ -1,0 +1,189 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what building and testing twinax needs from the distribution's own packages, and only
+# what is missing. Says what it will do; asks for sudo only then. Silent and instant otherwise.
+set -euo pipefail
+
+usage()
+{
+    cat <<'TEXT'
+usage: tools/deps.sh [--test|--dev] [--check|--dry-run|--list] [--manager apt|dnf]
+  (nothing)   what the build needs
+  --test      and what the tests need
+  --dev       and what lint, sanitizers and fuzzing need
+  --check     install nothing; exit 1 and name what is missing
+  --dry-run   print the commands that would be run
+  --list      print the whole mapping: probe, apt package, dnf package
+  --manager   apt or dnf instead of the one that is found
+TEXT
+}
+
+# set | probe | apt packages | dnf packages. A probe is pc:MODULE, cmd:A[,B] (one is enough) or
+# fn:FUNCTION below.
+table()
+{
+    cat <<'TEXT'
+build|cmd:gcc,clang|gcc libc6-dev|gcc
+build|fn:has_libc|libc6-dev|glibc-devel
+build|cmd:meson|meson|meson
+build|cmd:ninja|ninja-build|ninja-build
+build|cmd:pkg-config|pkg-config|pkgconf-pkg-config
+build|pc:libmicrohttpd|libmicrohttpd-dev|libmicrohttpd-devel
+build|pc:jansson|libjansson-dev|jansson-devel
+build|pc:libpcre2-8|libpcre2-dev|pcre2-devel
+build|pc:libutf8proc|libutf8proc-dev|utf8proc-devel
+build|pc:libcrypto|libssl-dev|openssl-devel
+test|pc:cmocka|libcmocka-dev|libcmocka-devel
+test|cmd:python3|python3|python3
+test|fn:has_venv|python3-venv|python3-pip
+test|cmd:flock|util-linux|util-linux-core
+test|cmd:ip|iproute2|iproute
+dev|cmd:gcc|gcc|gcc
+dev|fn:has_gcc_sanitizers|gcc|libasan libubsan libtsan
+dev|cmd:clang|clang|clang
+dev|fn:has_clang_runtime|libclang-rt-dev|compiler-rt
+dev|cmd:clang-format,clang-format-14|clang-format|clang-tools-extra
+dev|cmd:shellcheck|shellcheck|ShellCheck
+dev|cmd:nm|binutils|binutils
+dev|cmd:git|git|git
+TEXT
+}
+
+has_libc()
+{
+    [ -e /usr/include/stdio.h ]
+}
+
+has_venv()
+{
+    python3 -c 'import ensurepip, venv' 2>/dev/null
+}
+
+# A compiler prints the full path of a file that it has, else the bare name.
+has_gcc_sanitizers()
+{
+    local f
+    for f in libasan libubsan libtsan; do
+        case $(gcc -print-file-name=$f.so 2>/dev/null) in */*) ;; *) return 1 ;; esac
+    done
+}
+
+has_clang_runtime()
+{
+    local f
+    for f in "libclang_rt.fuzzer-$(uname -m).a" libclang_rt.fuzzer.a; do
+        [ -e "$(clang -print-file-name="$f" 2>/dev/null)" ] && return 0
+    done
+    compgen -G "$(clang -print-resource-dir 2>/dev/null)/lib/*/libclang_rt.fuzzer*.a" >/dev/null
+}
+
+has()
+{
+    local name
+    case $1 in
+    pc:*) pkg-config --exists "${1#pc:}" 2>/dev/null ;;
+    cmd:*)
+        for name in $(tr , ' ' <<<"${1#cmd:}"); do
+            command -v "$name" >/dev/null && return 0
+        done
+        return 1
+        ;;
+    fn:*) "${1#fn:}" ;;
+    esac
+}
+
+wanted_sets=" build "
+action=install
+manager=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --test) wanted_sets=" build test " ;;
+    --dev) wanted_sets=" build test dev " ;;
+    --check) action=check ;;
+    --dry-run) action=dry-run ;;
+    --list) action=list ;;
+    --manager) manager=${2-} && shift ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+if [ "$action" = list ]; then
+    table | sed 's/|/ | /g'
+    exit 0
+fi
+
+if [ -z "$manager" ]; then
+    for m in apt-get dnf; do
+        command -v $m >/dev/null && manager=${m%-get} && break
+    done
+fi
+case $manager in apt | dnf | '') ;; *) usage >&2 && exit 2 ;; esac
+
+# One pkg-config call answers for all libraries in the usual case that all are there.
+all_modules=$(table | while IFS='|' read -r set probe _; do
+    case "$wanted_sets:$probe" in *" $set "*:pc:*) echo "${probe#pc:}" ;; esac
+done)
+# shellcheck disable=SC2086
+pkg-config --exists $all_modules 2>/dev/null && modules_known=yes || modules_known=no
+
+missing=
+packages=
+while IFS='|' read -r set probe apt dnf; do
+    case $wanted_sets in *" $set "*) ;; *) continue ;; esac
+    case $probe:$modules_known in pc:*:yes) continue ;; esac
+    has "$probe" && continue
+    missing="$missing ${probe#*:}"
+    [ "$manager" = dnf ] && names=$dnf || names=$apt
+    for name in $names; do
+        case " $packages " in *" $name "*) ;; *) packages="$packages $name" ;; esac
+    done
+done < <(table)
+missing=${missing# }
+packages=${packages# }
+
+[ -n "$missing" ] || exit 0
+
+echo "twinax needs, and this machine lacks: ${missing//has_/}"
+if [ -z "$manager" ]; then
+    echo "neither apt-get nor dnf is here: install these by hand" >&2
+    exit 1
+fi
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    as_root="sudo "
+    # Nobody is there to type a password.
+    [ -t 0 ] && [ -z "${CI-}" ] || as_root="sudo -n "
+fi
+if [ "$manager" = apt ]; then
+    commands=("${as_root}env DEBIAN_FRONTEND=noninteractive apt-get update -q"
+        "${as_root}env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages")
+else
+    commands=("${as_root}dnf install -y --setopt=install_weak_deps=False $packages")
+fi
+for c in "${commands[@]}"; do
+    echo "  $c"
+done
+case $action in
+dry-run) exit 0 ;;
+check)
+    echo "tools/deps.sh${wanted_sets:+ }$(case $wanted_sets in *dev*) echo --dev ;; *test*) echo --test ;; esac) installs them" >&2
+    exit 1
+    ;;
+esac
+
+if [ -n "$as_root" ] && ! command -v sudo >/dev/null; then
+    echo "this needs root and sudo is not here: run the commands above as root" >&2
+    exit 1
+fi
+for c in "${commands[@]}"; do
+    # Words of these commands never contain spaces.
+    # shellcheck disable=SC2086
+    $c || case $c in
+    *update*) echo "the package lists could not be refreshed, trying with the old ones" >&2 ;;
+    *) echo "failed: $c" >&2 && exit 1 ;;
+    esac
+done
+hash -r

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every libFuzzer target of a build for some seconds. Last line: `N passed, N failed`.
+
+New inputs go to BUILD/corpus/NAME, crashes to BUILD/crashes; the committed corpus is only read.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def fuzz(program, build, seconds):
+    name = program.name.removeprefix("fuzz_")
+    grown = build / "corpus" / name
+    crashes = build / "crashes"
+    for folder in (grown, crashes):
+        folder.mkdir(parents=True, exist_ok=True)
+    seeds = ROOT / "tests" / "fuzz" / "corpus" / name
+    command = [str(program), f"-max_total_time={seconds}", f"-artifact_prefix={crashes}/{name}-"]
+    command += ["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0"]
+    command += [str(grown)] + ([str(seeds)] if seeds.is_dir() else [])
+    print(f"fuzz {name}: {seconds} s", flush=True)
+    env = {"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"} | os.environ
+    try:
+        return subprocess.run(command, env=env, timeout=seconds + 120, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"fuzz {name}: did not end by itself")
+        return False
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--build", type=pathlib.Path, default="build-fuzz")
+    ap.add_argument("--seconds", type=int, default=20)
+    args = ap.parse_args()
+    build = (ROOT / args.build).resolve()
+    programs = sorted(p for p in (build / "tests").glob("fuzz_*") if os.access(p, os.X_OK))
+    programs = [p for p in programs if p.is_file()]
+    failed = [p.name for p in programs if not fuzz(p, build, args.seconds)]
+    for name in failed:
+        print(f"FAILED {name}: input in {build.name}/crashes")
+    print(f"{len(programs) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed or not programs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
