@@ -42,21 +42,30 @@ bool tw_mem_take(void)
     return i < atomic_load_explicit(&g_fail_from, memory_order_relaxed);
 }
 
+/* More than PTRDIFF_MAX no malloc gives; sanitizers abort at being asked. */
+static bool may_alloc(size_t bytes)
+{
+    return tw_mem_take() && bytes <= PTRDIFF_MAX;
+}
+
 void *tw_mem_alloc(size_t bytes)
 {
-    return tw_mem_take() ? malloc(TW_MAX(bytes, (size_t)1)) : NULL;
+    return may_alloc(bytes) ? malloc(TW_MAX(bytes, (size_t)1)) : NULL;
 }
 
 void *tw_mem_calloc(size_t n, size_t size_bytes)
 {
+    size_t bytes;
     if (n == 0 || size_bytes == 0)
         n = size_bytes = 1;
-    return tw_mem_take() ? calloc(n, size_bytes) : NULL;
+    if (!tw_size_mul(n, size_bytes, &bytes))
+        bytes = SIZE_MAX;
+    return may_alloc(bytes) ? calloc(n, size_bytes) : NULL;
 }
 
 void *tw_mem_realloc(void *p, size_t bytes)
 {
-    return tw_mem_take() ? realloc(p, TW_MAX(bytes, (size_t)1)) : NULL;
+    return may_alloc(bytes) ? realloc(p, TW_MAX(bytes, (size_t)1)) : NULL;
 }
 
 char *tw_mem_strdup(const char *s)
@@ -78,7 +87,7 @@ char *tw_mem_strndup(const char *s, size_t n)
 void *tw_mem_align(size_t align, size_t bytes)
 {
     void *p = NULL;
-    if (!tw_mem_take())
+    if (!may_alloc(bytes) || (align & (align - 1)) != 0)
         return NULL;
     align = TW_MAX(align, sizeof(void *));
     return posix_memalign(&p, align, TW_MAX(bytes, (size_t)1)) == 0 ? p : NULL;

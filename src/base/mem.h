@@ -14,7 +14,7 @@ void *tw_mem_calloc(size_t n, size_t size_bytes);
 void *tw_mem_realloc(void *p, size_t bytes);
 char *tw_mem_strdup(const char *s);
 char *tw_mem_strndup(const char *s, size_t n);
-void *tw_mem_align(size_t align, size_t bytes); /* freed by tw_mem_free too */
+void *tw_mem_align(size_t align, size_t bytes); /* power of two; freed by tw_mem_free too */
 void tw_mem_free(void *p);
 void tw_mem_freep(void *pp); /* for TW_CLEANUP: frees *(void **)pp */
 

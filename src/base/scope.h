@@ -10,6 +10,7 @@
 #define TW_LIKELY(x)    __builtin_expect(!!(x), 1)
 #define TW_UNLIKELY(x)  __builtin_expect(!!(x), 0)
 #define TW_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+/* These look at their arguments twice: no calls with effects in them. */
 #define TW_MIN(a, b)    ((a) < (b) ? (a) : (b))
 #define TW_MAX(a, b)    ((a) > (b) ? (a) : (b))
 #define TW_DIV_UP(a, b) (((a) + (b)-1) / (b))

@@ -35,11 +35,18 @@ static void test_zero_bytes_are_unique(void **state)
     tw_mem_free(NULL);
 }
 
-static void test_calloc_overflow(void **state)
+static void test_too_much(void **state)
 {
     (void)state;
-    volatile size_t half = SIZE_MAX / 2;
+    volatile size_t half = SIZE_MAX / 2; /* hidden from the compiler, which would warn */
+    char *p = tw_mem_alloc(1);
     assert_null(tw_mem_calloc(half, 4));
+    assert_null(tw_mem_calloc(half / 2 + 1, 4));
+    assert_null(tw_mem_calloc(half, 2));
+    assert_null(tw_mem_alloc(half + 1));
+    assert_null(tw_mem_align(64, half + 1));
+    assert_null(tw_mem_realloc(p, half + 1));
+    tw_mem_free(p);
 }
 
 static void test_strings(void **state)
@@ -251,7 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zero_bytes_are_unique),
-        cmocka_unit_test(test_calloc_overflow),
+        cmocka_unit_test(test_too_much),
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_align),
         cmocka_unit_test(test_freep),
