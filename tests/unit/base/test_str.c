@@ -185,11 +185,7 @@ static void test_utf8_stream(void **state)
     assert_true(tw_utf8_valid(text, n));
     size_t n_in = 0, n_out = 0;
     while (n_in < n) {
-<<<<<<< HEAD
-        const size_t n_more = (size_t)tw_rng_below(&rng, 6); /* once: TW_MIN evaluates twice */
-=======
         size_t n_more = tw_rng_below(&rng, 6);
->>>>>>> 766a6e7 (base: refuse impossible sizes before malloc sees them)
         n_in += TW_MIN(n - n_in, n_more);
         size_t n_now = tw_utf8_complete(text + n_out, n_in - n_out);
         assert_true(tw_utf8_valid(text + n_out, n_now));
