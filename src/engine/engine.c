@@ -172,6 +172,14 @@ static void sweep(struct tw_engine *e)
     }
 }
 
+static bool someone_waits(const struct tw_engine *e)
+{
+    for (const tw_session *s = e->sessions; s != NULL; s = s->next)
+        if (s->slot < 0 && !s->done)
+            return true;
+    return false;
+}
+
 /* Must the next step have a plan? Arrivals, prompts in work, cancels and stops. */
 static bool wants_plan(struct tw_engine *e)
 {
@@ -182,11 +190,9 @@ static bool wants_plan(struct tw_engine *e)
         wants = wants || (s != NULL && (s->done || s->n_fed < s->req.n_prompt));
     }
     pthread_mutex_lock(&e->lock);
-    waits = e->inbox != NULL;
-    for (const tw_session *s = e->sessions; s != NULL; s = s->next) {
-        waits = waits || (s->slot < 0 && !s->done);
+    waits = e->inbox != NULL || someone_waits(e);
+    for (const tw_session *s = e->sessions; s != NULL; s = s->next)
         wants = wants || (s->cancel && !s->done);
-    }
     pthread_mutex_unlock(&e->lock);
     return wants || (waits && has_free);
 }
@@ -213,11 +219,11 @@ static void emit_choices(struct tw_engine *e)
     pthread_mutex_unlock(&e->lock);
 }
 
-/* Sleeps until something is posted. False: stop. */
+/* Sleeps until something is posted, unless there is work already. False: stop. */
 static bool wait_for_work(struct tw_engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    bool idle = tw_rank_is_idle(&e->rank);
+    const bool idle = tw_rank_is_idle(&e->rank) && !someone_waits(e);
     while (idle && !e->stop && !e->posted)
         pthread_cond_wait(&e->cond, &e->lock);
     e->posted = false;

@@ -78,17 +78,20 @@ static struct tw_tiny with_defaults(const struct tw_tiny *opts)
 
 static int print_config(const struct tw_tiny *t, tw_buf *b)
 {
+    char window[16] = "null";
+    if (t->window != 0)
+        snprintf(window, sizeof(window), "%u", t->window);
     const char *dtype = t->f32 ? "float32" : t->f16 ? "float16" : "bfloat16";
     return tw_buf_printf(
         b,
         "{\"model_type\": \"%s\", \"num_hidden_layers\": %u, \"hidden_size\": %u,\n"
         " \"num_attention_heads\": %u, \"num_key_value_heads\": %u, \"head_dim\": %u,\n"
         " \"intermediate_size\": %u, \"vocab_size\": %u, \"max_position_embeddings\": %u,\n"
-        " \"rms_norm_eps\": 1e-05, \"hidden_act\": \"silu\", \"sliding_window\": null,\n"
+        " \"rms_norm_eps\": 1e-05, \"hidden_act\": \"silu\", \"sliding_window\": %s,\n"
         " \"tie_word_embeddings\": %s, \"attention_bias\": %s, \"mlp_bias\": %s,\n"
         " \"torch_dtype\": \"%s\", \"bos_token_id\": 1, \"eos_token_id\": 2%s%s}\n",
         t->family, t->n_layers, t->d_model, t->n_heads, t->n_kv_heads, t->head_dim, t->ffn,
-        t->vocab, t->max_ctx, t->tied ? "true" : "false", t->attention_bias ? "true" : "false",
+        t->vocab, t->max_ctx, window, t->tied ? "true" : "false", t->attention_bias ? "true" : "false",
         t->mlp_bias ? "true" : "false", dtype, t->extra != NULL ? ", " : "",
         t->extra != NULL ? t->extra : "");
 }

@@ -21,6 +21,7 @@ struct tw_tiny {
     uint32_t ffn;        /* [256] */
     uint32_t vocab;      /* [512] */
     uint32_t max_ctx;    /* [4096] */
+    uint32_t window;     /* [none] sliding window */
     bool tied, attention_bias, mlp_bias;
     bool f32, f16;    /* [bf16] */
     bool mixed;       /* every third tensor of another dtype */

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Same bits whatever the split, the chunk, the threads, the company; and what requests may do. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../model/tiny.h"
+#include "base/rng.h"
+#include "base/scope.h"
+#include "world.h"
+
+enum { V = 512, N_PROMPT = 150, N_GEN = 24 };
+
+static char dir[256];
+static uint32_t prompt[N_PROMPT];
+
+static int make_model(void **state)
+{
+    (void)state;
+    /* 8 heads share 2 KV heads: with 4 and 8 ranks they are replicated; the window is passed */
+    const struct tw_tiny t = {.family = "mistral", .n_kv_heads = 2, .ffn = 352, .vocab = V,
+                              .window = 70, .seed = 5};
+    tw_rng rng = tw_rng_seed(9);
+    for (unsigned i = 0; i < N_PROMPT; i++)
+        prompt[i] = (uint32_t)tw_rng_below(&rng, V);
+    int rc = tw_tiny_dir(dir, sizeof(dir));
+    return rc == 0 ? tw_tiny_write(dir, &t) : rc;
+}
+
+static int drop_model(void **state)
+{
+    (void)state;
+    tw_tiny_remove(dir);
+    return 0;
+}
+
+static tw_request request(float temperature)
+{
+    return (tw_request){.prompt = prompt, .n_prompt = N_PROMPT, .max_tokens = N_GEN,
+                        .ignore_eos = true,
+                        .sampling = {.temperature = temperature, .top_p = 0.95f, .seed = 77,
+                                     .repetition_penalty = 1.1f, .presence_penalty = 0.2f}};
+}
+
+struct output {
+    float logits[V];
+    uint32_t ids[N_GEN];
+};
+
+static void open_or_fail(world *w)
+{
+    if (world_open(w) != 0)
+        fail_msg("%u ranks: %s", w->n_ranks, w->ranks[0].err.msg);
+}
+
+static void generate(world *w, float temperature, struct output *out)
+{
+    static world_result res;
+    tw_err err = {0};
+    tw_request r = request(temperature);
+    r.ret_logits = out->logits;
+    open_or_fail(w);
+    if (world_submit(w, &r, &res, &err) != 0)
+        fail_msg("%s", err.msg);
+    world_wait(&res);
+    assert_int_equal(res.finish, TW_FINISH_LENGTH);
+    assert_int_equal(res.n_ids, N_GEN);
+    memcpy(out->ids, res.ids, sizeof(out->ids));
+    assert_int_equal(world_close(w), 0);
+}
+
+static world base_world(void)
+{
+    return (world){.model_path = dir, .n_ranks = 1, .opts = {.ctx = 256, .chunk = 64}};
+}
+
+static void expect_same(const char *what, const struct output *a, const struct output *b)
+{
+    if (memcmp(a->logits, b->logits, sizeof(a->logits)) != 0)
+        fail_msg("%s: other logits", what);
+    if (memcmp(a->ids, b->ids, sizeof(a->ids)) != 0)
+        fail_msg("%s: other tokens", what);
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    static struct output want, got;
+    for (unsigned t = 0; t < 2; t++) {
+        const float temp = t == 0 ? 0.0f : 0.9f;
+        world w = base_world();
+        generate(&w, temp, &want);
+        for (unsigned r = 2; r <= TW_RANKS_MAX; r *= 2) {
+            w = base_world();
+            w.n_ranks = r;
+            w.transport = r == 4 ? TW_TRANSPORT_SHM : TW_TRANSPORT_TCP;
+            generate(&w, temp, &got);
+            expect_same("ranks", &want, &got);
+        }
+        static const uint32_t chunks[] = {1, 7, 200};
+        for (unsigned i = 0; i < TW_ARRAY_LEN(chunks); i++) {
+            w = base_world();
+            w.opts.chunk = chunks[i];
+            generate(&w, temp, &got);
+            expect_same("chunk", &want, &got);
+        }
+        for (unsigned n = 2; n <= 3; n++) {
+            w = base_world();
+            w.opts.n_threads = n;
+            generate(&w, temp, &got);
+            expect_same("threads", &want, &got);
+        }
+        w = base_world();
+        w.opts.cpu = "ref";
+        generate(&w, temp, &got);
+        expect_same("ref", &want, &got);
+    }
+}
+
+/* The same request among others that come and go, more of them than slots. */
+static void test_same_bits_in_company(void **state)
+{
+    (void)state;
+    enum { N = 7 };
+    static struct output want;
+    static world_result res[N];
+    world w = base_world();
+    generate(&w, 0.9f, &want);
+    w = base_world();
+    w.n_ranks = 2;
+    w.opts.max_seqs = 3;
+    open_or_fail(&w);
+    tw_err err;
+    for (unsigned i = 0; i < N; i++) {
+        tw_request r = request(0.9f);
+        r.sampling.seed = i == 3 ? 77 : i;
+        r.n_prompt = i == 3 ? N_PROMPT : 5 + 20 * i;
+        res[i].cancel_after = i == 1 ? 4 : 0;
+        assert_int_equal(world_submit(&w, &r, &res[i], &err), 0);
+    }
+    for (unsigned i = 0; i < N; i++)
+        world_wait(&res[i]);
+    assert_int_equal(world_close(&w), 0);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(res[i].n_done, 1);
+        assert_int_equal(res[i].finish, i == 1 ? TW_FINISH_CANCELLED : TW_FINISH_LENGTH);
+        assert_int_equal(res[i].n_ids, i == 1 ? 4 : N_GEN);
+    }
+    assert_memory_equal(res[3].ids, want.ids, sizeof(want.ids));
+}
+
+/* A queue deeper than the slots while all slots are free again: nothing may be forgotten. */
+static void test_many_short_requests(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    static world_result res[N];
+    world w = base_world();
+    w.n_ranks = 2;
+    w.opts.max_seqs = 2;
+    open_or_fail(&w);
+    tw_err err;
+    for (unsigned i = 0; i < N; i++) {
+        tw_request r = request(0);
+        r.n_prompt = 1 + i % 9;
+        r.max_tokens = 1 + i % 3;
+        assert_int_equal(world_submit(&w, &r, &res[i], &err), 0);
+    }
+    for (unsigned i = 0; i < N; i++) {
+        world_wait(&res[i]);
+        assert_int_equal(res[i].n_ids, 1 + i % 3);
+    }
+    assert_int_equal(world_close(&w), 0);
+}
+
+static void test_closing_cancels(void **state)
+{
+    (void)state;
+    static world_result res[2];
+    world w = base_world();
+    w.n_ranks = 2;
+    open_or_fail(&w);
+    tw_err err;
+    for (unsigned i = 0; i < 2; i++) {
+        tw_request r = request(0);
+        r.max_tokens = 0; /* to the end of the context */
+        assert_int_equal(world_submit(&w, &r, &res[i], &err), 0);
+    }
+    assert_int_equal(world_close(&w), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(res[i].n_done, 1);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    static world_result res;
+    world w = base_world();
+    w.opts.ctx = 160;
+    open_or_fail(&w);
+    tw_err err = {0};
+    tw_request r = request(0);
+    r.max_tokens = 0;
+    assert_int_equal(world_submit(&w, &r, &res, &err), 0);
+    world_wait(&res);
+    assert_int_equal(res.finish, TW_FINISH_LENGTH);
+    assert_int_equal(res.n_ids, 160 - N_PROMPT);
+    static uint32_t too_long[160];
+    r.prompt = too_long;
+    r.n_prompt = 160;
+    assert_int_equal(world_submit(&w, &r, &res, &err), -E2BIG);
+    assert_non_null(strstr(err.msg, "160"));
+    r.n_prompt = 0;
+    assert_int_equal(world_submit(&w, &r, &res, &err), -EINVAL);
+    too_long[0] = V;
+    r.n_prompt = 1;
+    assert_int_equal(world_submit(&w, &r, &res, &err), -EINVAL);
+    assert_int_equal(world_close(&w), 0);
+}
+
+/* Another context would be another plan: the hello refuses and names it. */
+static void test_hello_compares(void **state)
+{
+    (void)state;
+    world w = base_world();
+    w.n_ranks = 2;
+    tw_model *m;
+    tw_err err = {0};
+    tw_coll_fact *a, *b;
+    size_t n_a, n_b;
+    assert_int_equal(tw_model_open(dir, &m, &err), 0);
+    tw_engine_opts other = w.opts;
+    other.ctx = 128;
+    assert_int_equal(tw_engine_facts(m, &w.opts, 2, &a, &n_a, &err), 0);
+    assert_int_equal(tw_engine_facts(m, &other, 2, &b, &n_b, &err), 0);
+    assert_int_equal(n_a, n_b);
+    unsigned n_differ = 0;
+    for (size_t i = 0; i < n_a; i++)
+        if (strcmp(a[i].value, b[i].value) != 0) {
+            assert_string_equal(a[i].name, "context");
+            n_differ++;
+        }
+    assert_int_equal(n_differ, 1);
+    tw_engine_facts_free(a, n_a);
+    tw_engine_facts_free(b, n_b);
+    tw_model_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_same_bits_in_company),
+        cmocka_unit_test(test_many_short_requests),
+        cmocka_unit_test(test_closing_cancels),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_hello_compares),
+    };
+    return cmocka_run_group_tests(tests, make_model, drop_model);
+}
