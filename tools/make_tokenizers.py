@@ -308,8 +308,6 @@ CODE = ["if (a&&b||!c) {\n    return x->y[3]++;\n}\n", "#define X(a) do { a; } w
 
 
 def assigned(cp):
-    if 0x10780 <= cp <= 0x107BF:  # Unicode 14 gave them decompositions that the library does not know
-        return False
     return unicodedata.category(chr(cp)) not in ("Cn", "Cs", "Co")
 
 

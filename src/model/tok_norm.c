@@ -75,6 +75,24 @@ static void order_marks(utf8proc_int32_t *v, size_t n)
     }
 }
 
+/* The models' tokenizers normalize by Unicode 10: these got their decompositions later, in newer and
+ * older versions of our library alike they must stay as they are. */
+static bool is_newer_form(uint32_t cp)
+{
+    static const uint32_t ranges[][2] = {
+        {0x32FF, 0x32FF},   {0xA7F1, 0xA7F4},   {0xAB69, 0xAB69},   {0x105C9, 0x105E4},
+        {0x10780, 0x107BF}, {0x11383, 0x113C8}, {0x11938, 0x11938}, {0x16121, 0x16128},
+        {0x16D68, 0x16D6A}, {0x1CCD6, 0x1CCF9}, {0x1E030, 0x1E06D}, {0x1F16C, 0x1F16C},
+        {0x1FBF0, 0x1FBF9},
+    };
+    if (cp < ranges[0][0])
+        return false;
+    for (size_t i = 0; i < TW_ARRAY_LEN(ranges); i++)
+        if (cp >= ranges[i][0] && cp <= ranges[i][1])
+            return true;
+    return false;
+}
+
 static int decompose(tw_buf *points, const char *p, size_t n, int options)
 {
     tw_buf_reset(points);
@@ -83,8 +101,11 @@ static int decompose(tw_buf *points, const char *p, size_t n, int options)
         unsigned len = tw_utf8_decode(p + i, n - i, &cp);
         utf8proc_int32_t to[32];
         int boundary = 0;
-        utf8proc_ssize_t got = utf8proc_decompose_char((utf8proc_int32_t)cp, to, TW_ARRAY_LEN(to),
-                                                       (utf8proc_option_t)options, &boundary);
+        utf8proc_ssize_t got = 1;
+        to[0] = (utf8proc_int32_t)cp;
+        if (!is_newer_form(cp))
+            got = utf8proc_decompose_char((utf8proc_int32_t)cp, to, TW_ARRAY_LEN(to),
+                                          (utf8proc_option_t)options, &boundary);
         if (got < 0 || (size_t)got > TW_ARRAY_LEN(to))
             return -EINVAL;
         int rc = tw_buf_append(points, to, (size_t)got * sizeof(to[0]));
