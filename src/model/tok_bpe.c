@@ -2,6 +2,7 @@
 #include "model/tok_bpe.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,14 +77,17 @@ static int init_merges(tw_tok_bpe *b, const char *name, const tw_tokenizer_json 
     return 0;
 }
 
-int tw_tok_bpe_init(tw_tok_bpe *b, const char *name, const tw_tokenizer_json *j,
-                    const tw_tj_token *vocab, tw_arena *a, tw_err *err)
+int tw_tok_bpe_init(tw_tok_bpe *b, const char *name, const tw_tokenizer_json *j, uint32_t n_ids,
+                    tw_arena *a, tw_err *err)
 {
     *b = (tw_tok_bpe){.has_unk = j->has_unk,
                       .byte_fallback = j->byte_fallback,
                       .fuse_unk = j->fuse_unk,
                       .ignore_merges = j->ignore_merges};
-    int rc = init_vocab(b, name, vocab, j->n_vocab, a, err);
+    b->wholes = tw_arena_array(a, n_ids, sizeof(b->wholes[0]));
+    if (b->wholes == NULL)
+        return tw_err_set(err, -ENOMEM, "%s: out of memory for the vocab", name);
+    int rc = init_vocab(b, name, j->vocab, j->n_vocab, a, err);
     if (rc == 0)
         rc = init_merges(b, name, j, a, err);
     if (rc < 0)
@@ -256,11 +260,8 @@ static int merge_all(const tw_tok_bpe *b, tw_tok_work *w)
     return 0;
 }
 
-int tw_tok_bpe_encode(const tw_tok_bpe *b, tw_tok_work *w, const char *p, size_t n, tw_ids *ids)
+static int merge_text(const tw_tok_bpe *b, tw_tok_work *w, const char *p, size_t n, tw_ids *ids)
 {
-    uint32_t whole = b->ignore_merges ? tw_tok_vocab_find(&b->vocab, p, n) : TW_TOK_NONE;
-    if (whole != TW_TOK_NONE)
-        return tw_ids_push(ids, whole);
     tw_buf_reset(&w->symbols);
     int rc = split_chars(b, w, p, n);
     if (rc == 0)
@@ -270,5 +271,26 @@ int tw_tok_bpe_encode(const tw_tok_bpe *b, tw_tok_work *w, const char *p, size_t
     for (size_t i = 0; i < n_left && rc == 0; i++)
         if (v[i].id != TW_TOK_NONE)
             rc = tw_ids_push(ids, v[i].id);
+    return rc;
+}
+
+enum whole { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
+
+/* Most pieces of ordinary text are tokens. Whether the merges would make that token is found out at
+ * its first use; every thread finds the same, so the order does not matter. */
+int tw_tok_bpe_encode(const tw_tok_bpe *b, tw_tok_work *w, const char *p, size_t n, tw_ids *ids)
+{
+    uint32_t whole = tw_tok_vocab_find(&b->vocab, p, n);
+    if (whole == TW_TOK_NONE)
+        return merge_text(b, w, p, n, ids);
+    uint8_t known = atomic_load_explicit(&b->wholes[whole], memory_order_relaxed);
+    if (b->ignore_merges || known == WHOLE_YES)
+        return tw_ids_push(ids, whole);
+    size_t before = ids->n;
+    int rc = merge_text(b, w, p, n, ids);
+    if (rc == 0 && known == WHOLE_UNKNOWN) {
+        bool same = ids->n == before + 1 && ids->ids[before] == whole;
+        atomic_store_explicit(&b->wholes[whole], same ? WHOLE_YES : WHOLE_NO, memory_order_relaxed);
+    }
     return rc;
 }

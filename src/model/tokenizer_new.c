@@ -188,7 +188,7 @@ static int build(tw_tokenizer *t, const char *name, tw_tokenizer_json *j, tw_err
     if (rc == 0)
         rc = take_vocab(t, name, j, err);
     if (rc == 0)
-        rc = tw_tok_bpe_init(&t->bpe, name, j, j->vocab, &t->arena, err);
+        rc = tw_tok_bpe_init(&t->bpe, name, j, t->n_ids, &t->arena, err);
     if (rc == 0)
         rc = take_added(t, name, j, err);
     if (rc < 0)
