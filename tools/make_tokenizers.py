@@ -2,21 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes tests/data/tokenizers: small tokenizers of every design we read, and golden encodings.
 
-Needs tokenizers==0.23.3; run as `python3 tools/make_tokenizers.py [FOLDER]`. The result is the same
+Needs tokenizers==0.23.3; run as `python3 tools/make_tokenizers.py`. The result is the same
 on every run. Everything it trains on is written or generated here.
 
 goldens.jsonl: first line {"names": [...], "templates": the ids of nothing with special tokens}, then
 one string a line: {"t": text} or {"b": base64 of its bytes} and "h": for each tokenizer 16 hex digits,
 8 of the ids without special tokens (as text, each followed by a space), 8 of the decoded text of the
 ids with special tokens, a NUL, and the decoded text of those without and with skip_special. The digits
-are FNV-1a, 64 bits folded to 32: the whole results would be 2.5 MB. To see one in full:
-`python3 tools/make_tokenizers.py --show NAME TEXT`.
+are FNV-1a, 64 bits folded to 32. Then lists of ids as nobody encodes them: {"r": numbers, of which the
+ids are the remainders by each tokenizer's size} and "h" of 8 digits, of the decoded texts alone. In full the
+results would be 2.5 MB. To see one: `python3 tools/make_tokenizers.py --show NAME TEXT`.
 """
 import base64
 import json
 import random
 import sys
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import tokenizers
@@ -99,7 +101,13 @@ def added(extra=()):
     ]
 
 
-def train(tok, vocab_size, alphabet, specials=(), **options):
+def train(tok, vocab_size, alphabet, specials=(), limit_alphabet=None):
+    options = {}
+    if limit_alphabet is not None:  # the trainer's own choice among equally frequent ones is by chance
+        counts = Counter("".join(corpus(random.Random(7))).replace(" ", ""))
+        common = sorted(counts, key=lambda c: (-counts[c], c))
+        alphabet = [*alphabet, *(c for c in common if c not in alphabet)][:limit_alphabet]
+        options["limit_alphabet"] = len(alphabet)
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(specials), min_frequency=2,
                                   initial_alphabet=alphabet, show_progress=False, **options)
     tok.train_from_iterator(corpus(random.Random(7)), trainer)
@@ -378,6 +386,17 @@ def golden(tok, text):
     return fold("".join(f"{i} " for i in plain).encode()) + fold("\0".join(out).encode())
 
 
+def golden_ids(tok, numbers):
+    ids = [r % tok.get_vocab_size() for r in numbers]
+    return fold("\0".join(tok.decode(ids, skip_special_tokens=skip) for skip in (False, True)).encode())
+
+
+def id_lists(rng):
+    for k in range(400):
+        end = [259, 300, 1 << 16][k % 3]  # the first of all ids are bytes in most of them
+        yield [rng.randrange(0 if k % 2 else 3, end) for _ in range(rng.randrange(1, 12))]
+
+
 def show(folder, name, text):
     tok = Tokenizer.from_file(str(folder / name / "tokenizer.json"))
     for special in (False, True):
@@ -409,6 +428,8 @@ def main():
         line = {"b": base64.b64encode(raw).decode()} if isinstance(s, bytes) or "\0" in s else {"t": s}
         line["h"] = "".join(golden(t, text) for t in toks.values())
         lines.append(line)
+    for numbers in id_lists(rng):
+        lines.append({"r": numbers, "h": "".join(golden_ids(t, numbers) for t in toks.values())})
     path = folder / "goldens.jsonl"
     path.write_text("".join(json.dumps(x, ensure_ascii=False, separators=(",", ":")) + "\n" for x in lines))
     print(len(lines) - 1, "strings,", path.stat().st_size, "bytes")
