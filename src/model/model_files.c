@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "model/model_state.h"
 
-enum { INDEX_MAX_BYTES = 128 << 20, NAME_MAX_BYTES = 128 };
+enum { INDEX_MAX_BYTES = 128 << 20, NAME_MAX_BYTES = 128, HEADER_GUESS_BYTES = 256 << 10 };
 
 static const char *single_name = "model.safetensors";
 static const char *index_name = "model.safetensors.index.json";
@@ -35,6 +35,8 @@ static int open_file(tw_model *m, const char *name, tw_model_file *f, tw_err *er
     int rc = tw_map_open(path, &f->map, err);
     if (rc < 0)
         return rc;
+    tw_map_set_sparse(&f->map); /* a rank wants its own rows, and single rows of the embedding */
+    tw_map_want(&f->map, 0, HEADER_GUESS_BYTES);
     rc = tw_st_parse(name, f->map.p, f->map.size_bytes, f->map.size_bytes, &f->st, err);
     tw_map_drop(&f->map, 0, f->map.size_bytes);
     return rc;

@@ -16,6 +16,8 @@ enum {
     ALIGN_BYTES = 64,
     /* The kernel maps the pages around a fault too; a chunk gives these back with its own. */
     FAULT_AROUND_BYTES = 64 << 10,
+    GAP_MIN_BYTES = 32 << 10, /* smaller ones are read along: fewer, longer reads */
+    N_AHEAD = 8,              /* chunks on their way from the disk */
 };
 
 struct piece {
@@ -74,6 +76,39 @@ static void widen(const struct loader *l, const struct piece *p)
     }
 }
 
+static const struct piece *find_piece(const struct loader *l, size_t i_chunk)
+{
+    size_t lo = 0, hi = l->n_pieces - 1;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo + 1) / 2;
+        if (l->pieces[mid].i_chunk0 <= i_chunk)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return &l->pieces[lo];
+}
+
+/* Has the disk read a chunk that is due soon. Columns of rows are asked for one by one where the
+ * gaps between them are worth skipping. */
+static void want_chunk(const struct loader *l, size_t i_chunk)
+{
+    if (i_chunk >= l->n_chunks)
+        return;
+    const struct piece *p = find_piece(l, i_chunk);
+    const tw_map *map = &l->m->files[p->t->i_file].map;
+    size_t row = (i_chunk - p->i_chunk0) * p->n_chunk_rows;
+    size_t n_rows = TW_MIN(p->n_rows - row, p->n_chunk_rows);
+    size_t bytes = tw_dtype_bytes(p->t->type), gap = (p->t->n_cols - p->n_cols) * bytes;
+    size_t from = (size_t)(piece_at(l, p, row) - map->p);
+    if (gap < GAP_MIN_BYTES) {
+        tw_map_want(map, from, (n_rows * p->t->n_cols) * bytes - gap);
+        return;
+    }
+    for (size_t r = 0; r < n_rows; r++)
+        tw_map_want(map, from + r * p->t->n_cols * bytes, p->n_cols * bytes);
+}
+
 static bool load_rows(const struct loader *l, const struct piece *p, size_t row, size_t n_rows)
 {
     bool finite = true;
@@ -91,19 +126,6 @@ static bool load_rows(const struct loader *l, const struct piece *p, size_t row,
     return finite;
 }
 
-static const struct piece *find_piece(const struct loader *l, size_t i_chunk)
-{
-    size_t lo = 0, hi = l->n_pieces - 1;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo + 1) / 2;
-        if (l->pieces[mid].i_chunk0 <= i_chunk)
-            lo = mid;
-        else
-            hi = mid - 1;
-    }
-    return &l->pieces[lo];
-}
-
 static void note_bad(struct loader *l, size_t i_chunk)
 {
     size_t old = atomic_load(&l->i_bad);
@@ -119,6 +141,7 @@ static void load_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
         size_t i = atomic_fetch_add(&l->i_next, 1);
         if (i >= l->n_chunks)
             return;
+        want_chunk(l, i + N_AHEAD);
         const struct piece *p = find_piece(l, i);
         size_t row = (i - p->i_chunk0) * p->n_chunk_rows;
         size_t n_rows = TW_MIN(p->n_rows - row, p->n_chunk_rows);
@@ -276,6 +299,8 @@ static int load_all(struct loader *l, const tw_shard *s, tw_team *team, tw_weigh
         rc = reserve(l, w, err);
     if (rc < 0)
         return rc;
+    for (size_t i = 0; i < N_AHEAD; i++)
+        want_chunk(l, i);
     if (team == NULL)
         load_chunks(l, 0, 1);
     else

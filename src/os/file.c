@@ -175,6 +175,20 @@ void tw_map_drop(const tw_map *m, size_t off, size_t n)
         (void)madvise(map_at(m, first), end - first, MADV_DONTNEED);
 }
 
+void tw_map_set_sparse(const tw_map *m)
+{
+    if (m->p != NULL)
+        (void)madvise(map_at(m, 0), m->size_bytes, MADV_RANDOM);
+}
+
+void tw_map_want(const tw_map *m, size_t off, size_t n)
+{
+    if (m->p == NULL || off >= m->size_bytes || n == 0)
+        return;
+    size_t from = off - off % page_bytes();
+    (void)madvise(map_at(m, from), TW_MIN(n, m->size_bytes - off) + off - from, MADV_WILLNEED);
+}
+
 void tw_map_close(tw_map *m)
 {
     if (m == NULL)

@@ -25,6 +25,11 @@ typedef struct tw_map {
 TW_MUST_CHECK int tw_map_open(const char *path, tw_map *ret, tw_err *err);
 /* Lets go of the pages that lie wholly inside [off, off + n): they leave our RSS. */
 void tw_map_drop(const tw_map *m, size_t off, size_t n);
+/* From now on a fault reads its own page alone, not what lies around it: for a map of which only
+ * parts are used. What will be used next is asked for by tw_map_want. */
+void tw_map_set_sparse(const tw_map *m);
+/* Has the kernel read [off, off + n) from the disk; does not wait for it. */
+void tw_map_want(const tw_map *m, size_t off, size_t n);
 void tw_map_close(tw_map *m);
 
 /* Zeroed anonymous memory, page-aligned, huge pages asked for when >= 2 MiB. */
