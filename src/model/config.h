@@ -19,37 +19,38 @@ enum tw_rope_kind { TW_ROPE_PLAIN, TW_ROPE_LINEAR, TW_ROPE_LLAMA3, TW_ROPE_YARN 
 typedef struct tw_rope_config {
     enum tw_rope_kind kind;
     double theta;
-    double factor;                                /* linear, llama3, yarn */
-    double low_freq_factor, high_freq_factor;     /* llama3 */
-    double beta_fast, beta_slow;                  /* yarn */
-    double attention_factor;                      /* yarn; cos and sin are multiplied by it; else 1 */
-    bool truncate;                                /* yarn: correction range rounded to whole dims */
-    uint32_t original_ctx;                        /* llama3, yarn */
+    double factor;                            /* linear, llama3, yarn */
+    double low_freq_factor, high_freq_factor; /* llama3 */
+    double beta_fast, beta_slow;              /* yarn */
+    double attention_factor;                  /* yarn; cos and sin are multiplied by it; else 1 */
+    bool truncate;                            /* yarn: correction range rounded to whole dims */
+    uint32_t original_ctx;                    /* llama3, yarn */
 } tw_rope_config;
 
 typedef struct tw_model_config {
-    const char *family;    /* "llama", "qwen2", "qwen3", "mistral"; static text */
-    uint32_t n_layers;     /* L */
-    uint32_t d_model;      /* D */
-    uint32_t n_heads;      /* H */
-    uint32_t n_kv_heads;   /* K */
-    uint32_t head_dim;     /* Q; need not be D / H */
-    uint32_t ffn;          /* F */
-    uint32_t vocab;        /* V */
-    uint32_t max_ctx;      /* max_position_embeddings */
+    const char *family;  /* "llama", "qwen2", "qwen3", "mistral"; static text */
+    uint32_t n_layers;   /* L */
+    uint32_t d_model;    /* D */
+    uint32_t n_heads;    /* H */
+    uint32_t n_kv_heads; /* K */
+    uint32_t head_dim;   /* Q; need not be D / H */
+    uint32_t ffn;        /* F */
+    uint32_t vocab;      /* V */
+    uint32_t max_ctx;    /* max_position_embeddings */
     float norm_eps;
-    bool tied;             /* lm_head is the embedding */
+    bool tied; /* lm_head is the embedding */
     bool q_bias, k_bias, v_bias, o_bias, mlp_bias;
-    bool qk_norm;          /* rmsnorm over each head's Q before rope */
+    bool qk_norm; /* rmsnorm over each head's Q before rope */
     tw_rope_config rope;
     uint32_t window[TW_LAYERS_MAX]; /* sliding window of each layer, 0: none */
-    enum tw_dtype dtype;   /* config's torch_dtype / dtype: the file's tensors say the truth */
+    enum tw_dtype dtype; /* config's torch_dtype / dtype: the file's tensors say the truth */
     uint32_t eos[TW_EOS_MAX];
     unsigned n_eos;
     int64_t bos; /* -1: none */
 } tw_model_config;
 
-/* generation_config.json's defaults for sampling; a field that is absent keeps the OpenAI default */
+/* generation_config.json's defaults for sampling; a field that is absent keeps the OpenAI default
+ * (do_sample true, temperature and top_p 1, the others off). */
 typedef struct tw_gen_config {
     bool do_sample;
     float temperature, top_p, min_p;
@@ -63,8 +64,8 @@ TW_MUST_CHECK int tw_model_config_parse(const char *name, const char *json, size
                                         const char *gen_json, size_t n_gen, tw_model_config *ret,
                                         tw_gen_config *ret_gen, tw_err *err);
 
-/* Rope tables for positions: cos, sin [head_dim/2] of position pos, f32: angle = (float)pos * f[i]
- * rounded to f32, as the reference implementation does. */
+/* Rope's frequencies f, in f32 step by step as the reference implementation computes them: the angle
+ * of position pos is (float)pos * f[i] rounded to f32, and cos and sin are multiplied by *ret_scale. */
 void tw_rope_freqs(const tw_model_config *c, float *ret_freq /* [Q/2] */, float *ret_scale);
 
 #endif

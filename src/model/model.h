@@ -28,7 +28,8 @@ TW_API const char *tw_model_id(const tw_model *m);
 const char *tw_model_chat_template(const tw_model *m);
 const char *tw_model_bos_text(const tw_model *m);
 const char *tw_model_eos_text(const tw_model *m);
-/* Opened once, owned by the model. -ENOENT when the folder has none. Thread: call first from one. */
+/* Opened once, owned by the model. -ENOENT when the folder has none. Thread: one at
+ * first. */
 TW_MUST_CHECK int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err);
 
 /* Embedding row of token id (below V), as it lies in the file ([D] of *ret_type), so at any
@@ -37,31 +38,32 @@ const void *tw_model_embed_row(const tw_model *m, uint32_t id, enum tw_dtype *re
 
 /* One layer of a shard. Norm weights and biases are widened to f32. Absent: NULL / data NULL. */
 typedef struct tw_layer {
-    const float *attn_norm;      /* [D] */
-    tw_packed q, k, v;           /* [n_heads*Q][D], [n_kv*Q][D], [n_kv*Q][D] */
+    const float *attn_norm;                         /* [D] */
+    tw_packed q, k, v;                              /* [n_heads*Q][D], [n_kv*Q][D], [n_kv*Q][D] */
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* [n_heads*Q], [n_kv*Q] x 2, [D] */
-    const float *q_norm, *k_norm; /* [Q] */
-    tw_packed o;                 /* [D][n_heads*Q] */
-    const float *ffn_norm;       /* [D] */
-    tw_packed gate, up;          /* [n_ffn][D] */
-    tw_packed down;              /* [D][n_ffn] */
-    const float *gate_bias, *up_bias, *down_bias; /* [n_ffn] x 2, [D] */
+    const float *q_norm, *k_norm;                   /* [Q] */
+    tw_packed o;                                    /* [D][n_heads*Q] */
+    const float *ffn_norm;                          /* [D] */
+    tw_packed gate, up;                             /* [n_ffn][D] */
+    tw_packed down;                                 /* [D][n_ffn] */
+    const float *gate_bias, *up_bias, *down_bias;   /* [n_ffn] x 2, [D] */
 } tw_layer;
 
 typedef struct tw_weights {
-    tw_layer *layers;            /* [L] */
-    const float *final_norm;     /* [D] */
-    tw_packed lm_head;           /* [n_vocab][D] */
-    size_t bytes;                /* of packed data */
-    void *impl;                  /* owner of the memory */
+    tw_layer *layers;        /* [L] */
+    const float *final_norm; /* [D] */
+    tw_packed lm_head;       /* [n_vocab][D] */
+    size_t bytes;            /* of packed data */
+    void *impl;              /* owner of the memory */
 } tw_weights;
 
 /* done of total bytes packed; called from the loading thread. */
 typedef void tw_progress_fn(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
 
-/* Packs the shard's part with the team (NULL: in the caller alone). Source pages are let go as it goes, so that the peak RSS
- * stays at the packed bytes plus a few MiB. Reads only the shard's own bytes. Non-finite weights
- * are an error that names the tensor. */
+/* Packs the shard's part with the team (NULL: in the caller alone). Source pages are let go as it
+ * goes, so that the peak RSS stays at the packed bytes plus a few MiB. Reads only the shard's own
+ * bytes, and short gaps between them. Errors: -EDOM names tensor, row and column of a number that
+ * is not finite; -ENOMEM. */
 TW_MUST_CHECK int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team,
                                   tw_progress_fn *progress, void *ctx, tw_weights *ret,
                                   tw_err *err);
