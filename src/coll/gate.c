@@ -11,6 +11,8 @@
 #include "base/scope.h"
 #include "os/sock.h"
 
+enum { MAKE_ROOM = 16 }; /* pushed out at once when all places are taken */
+
 void tw_gate_init(tw_gate *g, int listener, int unix_listener, const uint8_t *token)
 {
     g->listeners[0] = listener;
@@ -159,8 +161,6 @@ static bool accept_one(tw_gate *g, uint64_t now_ns)
         int fd;
         if (g->listeners[i] < 0 || tw_sock_accept(g->listeners[i], &fd) != 0)
             continue;
-        if (g->n_pending == TW_GATE_PENDING)
-            drop_pending(g, 0, "made room for a newer connection");
         tw_gate_pending *p = &g->pending[g->n_pending++];
         p->g = (tw_gate_guest){.fd = fd, .is_unix = i == 1};
         p->n = 0;
@@ -173,10 +173,16 @@ static bool accept_one(tw_gate *g, uint64_t now_ns)
 
 bool tw_gate_next(tw_gate *g, uint64_t now_ns, tw_gate_guest *ret)
 {
-    /* Everybody is read before a newcomer may push the oldest out. */
-    do {
+    for (;;) {
+        bool more = true;
+        while (more && g->n_pending < TW_GATE_PENDING)
+            more = accept_one(g, now_ns);
+        /* Everybody is read before newcomers may push the oldest out. */
         if (find_whole(g, now_ns, ret))
             return true;
-    } while (accept_one(g, now_ns));
-    return false;
+        if (!more)
+            return false;
+        while (g->n_pending > TW_GATE_PENDING - MAKE_ROOM)
+            drop_pending(g, 0, "made room for newer connections");
+    }
 }

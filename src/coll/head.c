@@ -46,11 +46,27 @@ static int check_guest(const tw_meet *m, const tw_gate_guest *g, tw_frame_hello 
     return tw_meet_compare(m, ret, err);
 }
 
+/* A rank that was taken in and is gone again may come back until all are here. */
+static void forget_gone(tw_meet *m)
+{
+    for (unsigned i = 1; i < m->n_ranks; i++) {
+        char c;
+        if (m->m.fds[i] < 0)
+            continue;
+        ssize_t n = recv(m->m.fds[i], &c, 1, MSG_DONTWAIT | MSG_PEEK);
+        if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+            continue;
+        tw_fd_closep(&m->m.fds[i]);
+        tw_gate_guest_done(&m->hellos[i]);
+    }
+}
+
 /* 0: taken in, or turned away alone. Else the group cannot be. */
 static int take_hello(tw_meet *m, tw_gate_guest *g, tw_err *err)
 {
     tw_frame_hello h;
     tw_err why;
+    forget_gone(m);
     int rc = check_guest(m, g, &h, &why);
     if (rc != 0) {
         tw_meet_send_text(g->fd, 0, why.msg);
@@ -71,21 +87,6 @@ static int take_hello(tw_meet *m, tw_gate_guest *g, tw_err *err)
     m->m.fds[h.rank] = g->fd;
     m->table.peers[h.rank] = h.me;
     return 0;
-}
-
-/* A rank that was taken in and is gone again may come back until all are here. */
-static void forget_gone(tw_meet *m)
-{
-    for (unsigned i = 1; i < m->n_ranks; i++) {
-        char c;
-        if (m->m.fds[i] < 0)
-            continue;
-        ssize_t n = recv(m->m.fds[i], &c, 1, MSG_DONTWAIT | MSG_PEEK);
-        if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
-            continue;
-        tw_fd_closep(&m->m.fds[i]);
-        tw_gate_guest_done(&m->hellos[i]);
-    }
 }
 
 static unsigned find_missing(const tw_meet *m)
@@ -178,8 +179,11 @@ static int gather_links(tw_meet *m, tw_err *err)
         tw_gate_guest g;
         uint64_t now = tw_clock_now_ns();
         int rc = 0;
-        while (rc == 0 && tw_gate_next(&m->gate, now, &g))
+        while (rc == 0 && tw_gate_next(&m->gate, now, &g)) {
+            if (g.ctl.type == TW_FRAME_HELLO)
+                tw_meet_send_text(g.fd, 0, "all ranks are here already");
             rc = tw_meet_accept_link(m, &g, err);
+        }
         for (unsigned i = 1; rc == 0 && i < m->n_ranks; i++)
             if (!m->ready[i])
                 rc = hear_worker(m, i, err);

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "link/sim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+
+enum { RANKS = TW_FRAME_RANKS_MAX, PIECES = 64 };
+
+typedef struct sim_piece {
+    uint64_t at_ns;
+    size_t bytes;
+} sim_piece;
+
+/* One direction of a pair. */
+typedef struct sim_lane {
+    uint8_t *data; /* ring [cap] */
+    size_t head, used;
+    sim_piece pieces[PIECES]; /* ring, order of arrival */
+    unsigned i_piece, n_pieces;
+    uint64_t left; /* bytes until the cut */
+    bool silent, closed;
+} sim_lane;
+
+struct tw_sim {
+    tw_sim_opts o;
+    tw_rng rng;
+    uint64_t now_ns, moved_bytes;
+    sim_lane lanes[RANKS][RANKS]; /* [from][to] */
+};
+
+typedef struct sim_link {
+    tw_link l;
+    tw_sim *sim;
+} sim_link;
+
+static sim_lane *lane_of(tw_link *l, bool out)
+{
+    tw_sim *s = ((sim_link *)l)->sim; /* first member */
+    return out ? &s->lanes[l->rank][l->peer] : &s->lanes[l->peer][l->rank];
+}
+
+static void close_pair(tw_sim *s, unsigned a, unsigned b)
+{
+    s->lanes[a][b].closed = true;
+    s->lanes[b][a].closed = true;
+}
+
+static bool does_nothing(tw_sim *s)
+{
+    return tw_rng_below(&s->rng, 100) < s->o.percent_nothing;
+}
+
+/* 1 .. n, often all. */
+static size_t choose_bytes(tw_sim *s, size_t n)
+{
+    return tw_rng_below(&s->rng, 2) != 0 ? n : (size_t)tw_rng_below(&s->rng, n) + 1;
+}
+
+static size_t total_bytes(const struct iovec *iov, int n_iov)
+{
+    size_t n = 0;
+    for (int i = 0; i < n_iov; i++)
+        n += iov[i].iov_len;
+    return n;
+}
+
+static void add_piece(tw_sim *s, sim_lane *lane, size_t n)
+{
+    uint64_t at = s->now_ns + tw_rng_below(&s->rng, s->o.delay_max_ns + 1);
+    if (lane->n_pieces > 0) {
+        const sim_piece *last = &lane->pieces[(lane->i_piece + lane->n_pieces - 1) % PIECES];
+        at = TW_MAX(at, last->at_ns);
+    }
+    lane->pieces[(lane->i_piece + lane->n_pieces) % PIECES] = (sim_piece){at, n};
+    lane->n_pieces++;
+}
+
+static ssize_t sim_write(tw_link *l, const struct iovec *iov, int n_iov)
+{
+    tw_sim *s = ((sim_link *)l)->sim;
+    sim_lane *lane = lane_of(l, true);
+    size_t cap = s->o.buffer_bytes, all = total_bytes(iov, n_iov);
+    if (lane->closed)
+        return -ECONNRESET;
+    if (lane->left == 0) {
+        if (lane->silent)
+            return (ssize_t)all; /* into the void */
+        close_pair(s, l->rank, l->peer);
+        return -ECONNRESET;
+    }
+    size_t n = TW_MIN(all, cap - lane->used);
+    if (n == 0 || lane->n_pieces == PIECES || does_nothing(s))
+        return 0;
+    n = TW_MIN(choose_bytes(s, n), lane->left);
+    size_t left = n;
+    for (int i = 0; i < n_iov; i++) {
+        const uint8_t *p = iov[i].iov_base;
+        for (size_t k = 0; k < iov[i].iov_len && left > 0; k++, left--)
+            lane->data[(lane->head + lane->used + (n - left)) % cap] = p[k];
+    }
+    lane->used += n;
+    lane->left -= lane->left == UINT64_MAX ? 0 : n;
+    add_piece(s, lane, n);
+    s->moved_bytes += n;
+    return (ssize_t)n;
+}
+
+static ssize_t sim_read(tw_link *l, const struct iovec *iov, int n_iov)
+{
+    tw_sim *s = ((sim_link *)l)->sim;
+    sim_lane *lane = lane_of(l, false);
+    if (lane->n_pieces == 0)
+        return lane->closed ? -ECONNRESET : 0;
+    sim_piece *piece = &lane->pieces[lane->i_piece];
+    if (piece->at_ns > s->now_ns || does_nothing(s))
+        return 0;
+    size_t n = choose_bytes(s, TW_MIN(total_bytes(iov, n_iov), piece->bytes)), left = n;
+    for (int i = 0; i < n_iov; i++) {
+        uint8_t *p = iov[i].iov_base;
+        for (size_t k = 0; k < iov[i].iov_len && left > 0; k++, left--)
+            p[k] = lane->data[(lane->head + (n - left)) % s->o.buffer_bytes];
+    }
+    lane->head = (lane->head + n) % s->o.buffer_bytes;
+    lane->used -= n;
+    piece->bytes -= n;
+    s->moved_bytes += n;
+    if (piece->bytes == 0) {
+        lane->i_piece = (lane->i_piece + 1) % PIECES;
+        lane->n_pieces--;
+    }
+    return (ssize_t)n;
+}
+
+static bool sim_arm(tw_link *l, struct pollfd *ret)
+{
+    (void)l;
+    (void)ret;
+    return false; /* virtual time: nobody sleeps */
+}
+
+static void sim_disarm(tw_link *l, short revents)
+{
+    (void)l;
+    (void)revents;
+}
+
+static void sim_close(tw_link *l)
+{
+    close_pair(((sim_link *)l)->sim, l->rank, l->peer);
+    tw_mem_free(l);
+}
+
+static const tw_link_ops sim_ops = {.name = "sim",
+                                    .write = sim_write,
+                                    .read = sim_read,
+                                    .arm = sim_arm,
+                                    .disarm = sim_disarm,
+                                    .close = sim_close};
+
+int tw_sim_new(const tw_sim_opts *opts, tw_sim **ret, tw_err *err)
+{
+    tw_sim *s = tw_mem_calloc(1, sizeof *s);
+    if (s == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for a simulation");
+    s->o = *opts;
+    s->rng = tw_rng_seed(opts->seed);
+    for (unsigned i = 0; i < RANKS; i++) {
+        for (unsigned k = 0; k < RANKS; k++) {
+            s->lanes[i][k].left = UINT64_MAX;
+            if (i == k || i >= opts->n_ranks || k >= opts->n_ranks)
+                continue;
+            s->lanes[i][k].data = tw_mem_alloc(opts->buffer_bytes);
+            if (s->lanes[i][k].data == NULL) {
+                tw_sim_free(s);
+                return tw_err_set(err, -ENOMEM, "no memory for a simulation");
+            }
+        }
+    }
+    *ret = s;
+    return 0;
+}
+
+void tw_sim_free(tw_sim *s)
+{
+    if (s == NULL)
+        return;
+    for (unsigned i = 0; i < RANKS; i++)
+        for (unsigned k = 0; k < RANKS; k++)
+            tw_mem_free(s->lanes[i][k].data);
+    tw_mem_free(s);
+}
+
+int tw_sim_link(tw_sim *s, unsigned rank, unsigned peer, bool verify, tw_link **ret, tw_err *err)
+{
+    sim_link *l = tw_mem_calloc(1, sizeof *l);
+    if (l == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for a simulated link");
+    l->sim = s;
+    snprintf(l->l.proof.peer, sizeof l->l.proof.peer, "lane %u", peer);
+    tw_link_init(&l->l, &sim_ops, (uint8_t)rank, (uint8_t)peer, verify);
+    *ret = &l->l;
+    return 0;
+}
+
+uint64_t tw_sim_now_ns(const tw_sim *s)
+{
+    return s->now_ns;
+}
+
+void tw_sim_advance(tw_sim *s, uint64_t ns)
+{
+    s->now_ns += ns;
+}
+
+uint64_t tw_sim_next_ns(const tw_sim *s)
+{
+    uint64_t at = TW_NEVER_NS;
+    for (unsigned i = 0; i < s->o.n_ranks; i++) {
+        for (unsigned k = 0; k < s->o.n_ranks; k++) {
+            const sim_lane *lane = &s->lanes[i][k];
+            if (lane->n_pieces > 0 && lane->pieces[lane->i_piece].at_ns > s->now_ns)
+                at = TW_MIN(at, lane->pieces[lane->i_piece].at_ns);
+        }
+    }
+    return at;
+}
+
+uint64_t tw_sim_moved_bytes(const tw_sim *s)
+{
+    return s->moved_bytes;
+}
+
+void tw_sim_cut(tw_sim *s, unsigned rank, unsigned peer, uint64_t after_bytes, bool silent)
+{
+    s->lanes[rank][peer].left = after_bytes;
+    s->lanes[rank][peer].silent = silent;
+}
+
+void tw_sim_kill(tw_sim *s, unsigned rank)
+{
+    for (unsigned i = 0; i < s->o.n_ranks; i++)
+        if (i != rank)
+            close_pair(s, rank, i);
+}
