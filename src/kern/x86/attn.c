@@ -5,33 +5,9 @@
  *
  * Scores want lane i mod 16 and then the halving tree. Lanes are visited in the order of a binary
  * counter (0, 8, 4, 12, ...), so that the tree needs a stack of four. */
-#include "kern/x86/x86.h"
+#include "kern/x86/attn.h"
 
 #include <math.h>
-
-#include "kern/scratch.h"
-
-enum { V16 = 16 / TW_W, TILE = 6, MAX_PAIRS = TW_ATTN_PAIRS, BLOCK = TW_KV_BLOCK };
-
-typedef struct pair {
-    uint32_t begin, end; /* visible keys */
-    unsigned lo, hi;     /* visible in this block */
-    bool in_span, any;   /* m, l, o of the span and of all before it hold something */
-    float m, l, c, m_all, l_all;
-} pair;
-
-typedef struct walk {
-    const tw_attn *op;
-    size_t q_pad, n_pairs;
-    uint32_t pair0; /* row * n_group + head of pair 0 */
-    float *q;       /* [pairs][Q] in lane order */
-    float *o;       /* [pairs][Q] */
-    float *o_all;   /* [pairs][Q] */
-    float *p;       /* [pairs][64]: scores, then weights */
-    float *k;       /* [Q][64] in lane order */
-    float *v;       /* [64][Q] */
-    pair pairs[MAX_PAIRS];
-} walk;
 
 /* Bit reversal: its own inverse. */
 static const unsigned char lane_order[16] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
@@ -42,9 +18,14 @@ static const float *row_q(const walk *w, size_t i)
     return w->op->q + at / w->op->n_group * w->op->ld_row + at % w->op->n_group * w->op->ld_head;
 }
 
-/* q into lane order: lane by lane as visited, its dims ascending. */
+/* q into lane order (unless few): lane by lane as visited, its dims ascending. */
 static void take_q(walk *w)
 {
+    if (w->few) {
+        for (size_t i = 0; i < w->n_pairs; i++)
+            memcpy(w->q + i * w->q_pad, row_q(w, i), w->q_pad * sizeof *w->q);
+        return;
+    }
     const size_t steps = w->q_pad / 16;
     for (size_t i = 0; i < w->n_pairs; i++) {
         const float *q = row_q(w, i);
@@ -299,6 +280,16 @@ static void add_block(walk *w, uint32_t i_block)
     }
     if (lo >= hi)
         return;
+    if (w->few) {
+        TW_FN(attn_few_scores)(w, i_block, lo, hi);
+        for (size_t j = 0; j < w->n_pairs; j++)
+            if (w->pairs[j].lo < w->pairs[j].hi)
+                weigh_pair(&w->pairs[j], w->p + j * BLOCK);
+        TW_FN(attn_few_values)(w, i_block);
+        for (size_t j = 0; j < w->n_pairs; j++)
+            w->pairs[j].in_span |= w->pairs[j].lo < w->pairs[j].hi;
+        return;
+    }
     turn_k(w, w->op->k_pages[i_block], lo, hi);
     widen_v(w, w->op->v_pages[i_block], lo, hi);
     for (size_t i = 0; i < w->n_pairs; i += TILE) {
@@ -363,6 +354,7 @@ static void run_pairs(walk *w)
         first = a->begin < first ? a->begin : first;
         last = a->end > last ? a->end : last;
     }
+    w->few = w->n_pairs <= FEW && op->q_dim % 16 == 0;
     take_q(w);
     for (uint32_t b = first / BLOCK; b * BLOCK < last; b++) {
         if (b % (TW_KV_SPAN / BLOCK) == 0)

@@ -116,6 +116,22 @@ TW_INLINE float v_tree16(const vf l[16 / TW_W])
 {
     return v_tree8(v_add(l[0], l[1]));
 }
+/* v_tree8 of eight vectors at once: lane i is that of r[i]. */
+TW_INLINE __m256 v_tree8_each(const __m256 r[8])
+{
+    __m256 s[4], u[2];
+    TW_UNROLL
+    for (int i = 0; i < 4; i++)
+        s[i] = _mm256_add_ps(_mm256_permute2f128_ps(r[i], r[i + 4], 0x20),
+                             _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    TW_UNROLL
+    for (int i = 0; i < 2; i++) {
+        __m256d a = _mm256_castps_pd(s[2 * i]), b = _mm256_castps_pd(s[2 * i + 1]);
+        u[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+                             _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    return _mm256_add_ps(_mm256_shuffle_ps(u[0], u[1], 0x88), _mm256_shuffle_ps(u[0], u[1], 0xdd));
+}
 TW_INLINE float v_first(vf v)
 {
     return _mm256_cvtss_f32(v);
@@ -175,6 +191,12 @@ TW_INLINE void v_store_bf16(uint16_t *p, vf v)
     r = _mm256_blendv_epi8(r, _mm256_or_si256(top, _mm256_set1_epi32(0x40)), nan);
     r = _mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 0x08);
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(r));
+}
+
+/* Keys and values. */
+TW_INLINE vf v_load_kv(enum tw_dtype type, const void *p, size_t at)
+{
+    return type == TW_F32 ? v_load((const float *)p + at) : v_load_bf16((const uint16_t *)p + at);
 }
 
 /* 16 columns of a packed panel row, in column order. */

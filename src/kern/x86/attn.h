@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two files of attention share: attn.c walks the blocks and has the tiles for many pairs,
+ * attn_few.c those for few. */
+#ifndef TWINAX_KERN_X86_ATTN_H
+#define TWINAX_KERN_X86_ATTN_H
+
+#include "kern/scratch.h"
+#include "kern/x86/x86.h"
+
+enum { V16 = 16 / TW_W, TILE = 6, MAX_PAIRS = TW_ATTN_PAIRS, BLOCK = TW_KV_BLOCK, FEW = 8 };
+
+typedef struct pair {
+    uint32_t begin, end; /* visible keys */
+    unsigned lo, hi;     /* visible in this block */
+    bool in_span, any;   /* m, l, o of the span and of all before it hold something */
+    float m, l, c, m_all, l_all;
+} pair;
+
+typedef struct walk {
+    const tw_attn *op;
+    size_t q_pad, n_pairs;
+    bool few;
+    uint32_t pair0; /* row * n_group + head of pair 0 */
+    float *q;       /* [pairs][Q] in lane order; as it is when few */
+    float *o;       /* [pairs][Q] */
+    float *o_all;   /* [pairs][Q] */
+    float *p;       /* [pairs][64]: scores, then weights */
+    float *k;       /* [Q][64] in lane order */
+    float *v;       /* [64][Q] */
+    pair pairs[MAX_PAIRS];
+} walk;
+
+/* Up to FEW pairs, Q a multiple of 16: keys [lo, hi) of page i_page, rounded out to eights, give
+ * scores to w->p; values likewise go to w->o, pair by pair as far as each sees. */
+void TW_FN(attn_few_scores)(const walk *w, size_t i_page, unsigned lo, unsigned hi);
+void TW_FN(attn_few_values)(const walk *w, size_t i_page);
+
+#endif
