@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "kern/unroll.h"
 
 enum { STRIP_K = 128 };
 
@@ -41,21 +42,26 @@ static size_t column_at(enum tw_dtype type, size_t i)
 static inline void turn_16(uint16_t *dst, const char *const rows[8], size_t at_bytes)
 {
     vec16 a[8], b[8];
+    TW_UNROLL
     for (size_t i = 0; i < 8; i++)
         memcpy(&a[i], rows[i] + at_bytes, sizeof a[i]);
     /* Three rounds of zipping row i with row i + 4. */
+    TW_UNROLL
     for (size_t i = 0; i < 4; i++) {
         b[2 * i] = ZIP16_LO(a[i], a[i + 4]);
         b[2 * i + 1] = ZIP16_HI(a[i], a[i + 4]);
     }
+    TW_UNROLL
     for (size_t i = 0; i < 4; i++) {
         a[2 * i] = ZIP16_LO(b[i], b[i + 4]);
         a[2 * i + 1] = ZIP16_HI(b[i], b[i + 4]);
     }
+    TW_UNROLL
     for (size_t i = 0; i < 4; i++) {
         b[2 * i] = ZIP16_LO(a[i], a[i + 4]);
         b[2 * i + 1] = ZIP16_HI(a[i], a[i + 4]);
     }
+    TW_UNROLL
     for (size_t i = 0; i < 8; i++)
         memcpy(dst + i * TW_PANEL, &b[i], sizeof b[i]);
 }
@@ -63,16 +69,20 @@ static inline void turn_16(uint16_t *dst, const char *const rows[8], size_t at_b
 static inline void turn_32(uint32_t *dst, const char *const rows[4], size_t at_bytes)
 {
     vec32 a[4], b[4];
+    TW_UNROLL
     for (size_t i = 0; i < 4; i++)
         memcpy(&a[i], rows[i] + at_bytes, sizeof a[i]);
+    TW_UNROLL
     for (size_t i = 0; i < 2; i++) {
         b[2 * i] = ZIP32_LO(a[i], a[i + 2]);
         b[2 * i + 1] = ZIP32_HI(a[i], a[i + 2]);
     }
+    TW_UNROLL
     for (size_t i = 0; i < 2; i++) {
         a[2 * i] = ZIP32_LO(b[i], b[i + 2]);
         a[2 * i + 1] = ZIP32_HI(b[i], b[i + 2]);
     }
+    TW_UNROLL
     for (size_t i = 0; i < 4; i++)
         memcpy(dst + i * TW_PANEL, &a[i], sizeof a[i]);
 }

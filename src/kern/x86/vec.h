@@ -12,13 +12,9 @@
 
 #include "kern/expf.h"
 #include "kern/kern.h"
+#include "kern/unroll.h"
 
 #define TW_INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define TW_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TW_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 #if defined(TW_X86_AVX2)
 
