@@ -15,7 +15,7 @@ enum { TW_BLOCK_M = 192, TW_BLOCK_K = 256 };
 
 /* attn works on up to TW_ATTN_PAIRS (row, head) pairs at once: q, o of the span and of all, p, and a
  * block of K and of V widened; Q rounded up to 16. */
-enum { TW_ATTN_PAIRS = 48 };
+enum { TW_ATTN_PAIRS = 96 };
 #define TW_ATTN_Q_PAD(q) (((q) + 15) / 16 * 16)
 #define TW_ATTN_SCRATCH_BYTES(q)                                                                   \
     (sizeof(float) * (TW_ATTN_Q_PAD(q) * (3 * TW_ATTN_PAIRS + 2 * TW_KV_BLOCK) +                   \

@@ -146,26 +146,32 @@ static void score_pairs(const walk *w, size_t i, size_t key)
 /* p [64] from scores to weights; keys out of sight become 0, which adds nothing to the sum. */
 static void weigh_pair(pair *a, float *p)
 {
-    vf none = v_set1(-INFINITY), top = none;
-    for (size_t i = 0; i < BLOCK; i += TW_W) {
-        unsigned lo = a->lo > i ? a->lo - (unsigned)i : 0;
-        unsigned hi = a->hi > i ? a->hi - (unsigned)i : 0;
-        vf s = v_pick(v_load(p + i), none, lo, hi);
-        v_store(p + i, s);
-        top = v_max(s, top);
+    enum { N = BLOCK / TW_W };
+    vf s[N], none = v_set1(-INFINITY), top = none, l[V16];
+    TW_UNROLL
+    for (size_t i = 0; i < N; i++)
+        s[i] = v_load(p + i * TW_W);
+    if (a->lo > 0 || a->hi < BLOCK) {
+        for (size_t i = 0; i < N; i++) {
+            unsigned at = (unsigned)i * TW_W;
+            s[i] = v_pick(s[i], none, a->lo > at ? a->lo - at : 0, a->hi > at ? a->hi - at : 0);
+        }
     }
+    TW_UNROLL
+    for (size_t i = 0; i < N; i++)
+        top = v_max(s[i], top);
     float old = a->in_span ? a->m : -INFINITY;
     float m = v_max_all(top);
     m = m > old ? m : old;
-    vf l[V16];
+    TW_UNROLL
     for (size_t j = 0; j < V16; j++)
         l[j] = v_zero();
-    for (size_t i = 0; i < BLOCK; i += 16)
-        for (size_t j = 0; j < V16; j++) {
-            vf e = v_exp(v_sub(v_load(p + i + j * TW_W), v_set1(m)));
-            v_store(p + i + j * TW_W, e);
-            l[j] = v_add(l[j], e);
-        }
+    TW_UNROLL
+    for (size_t i = 0; i < N; i++) {
+        s[i] = v_exp(v_sub(s[i], v_set1(m)));
+        v_store(p + i * TW_W, s[i]);
+        l[i % V16] = v_add(l[i % V16], s[i]);
+    }
     a->c = a->in_span ? v_first(v_exp(v_set1(old - m))) : 0.0f;
     a->l = v_first(v_fma(v_set1(a->in_span ? a->l : 0.0f), v_set1(a->c), v_set1(v_tree16(l))));
     a->m = m;
@@ -378,9 +384,12 @@ void TW_FN(attn)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scra
     w.v = w.k + BLOCK * q_pad;
     w.p = w.v + BLOCK * q_pad;
     uint32_t end = i_row1 * op->n_group;
-    for (uint32_t i = i_row0 * op->n_group; i < end; i += MAX_PAIRS) {
+    /* Walks of equal length: a short one would pay for its blocks almost as much as a long one. */
+    uint32_t all = end - i_row0 * op->n_group, n_walks = (all + MAX_PAIRS - 1) / MAX_PAIRS;
+    uint32_t each = n_walks ? (all + n_walks - 1) / n_walks : 1;
+    for (uint32_t i = i_row0 * op->n_group; i < end; i += each) {
         w.pair0 = i;
-        w.n_pairs = end - i < MAX_PAIRS ? end - i : MAX_PAIRS;
+        w.n_pairs = end - i < each ? end - i : each;
         run_pairs(&w);
     }
 }
