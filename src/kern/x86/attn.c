@@ -38,40 +38,75 @@ static void take_q(walk *w)
     }
 }
 
-TW_INLINE vf load_kv(const walk *w, const void *page, size_t key, size_t dim)
+/* TW_W dims from dim on, +0 past the last. */
+TW_INLINE vf load_kv(const void *page, enum tw_dtype type, size_t q_dim, size_t key, size_t dim)
 {
-    const size_t at = key * w->op->q_dim + dim, n = w->op->q_dim - dim;
-    if (w->op->kv_type == TW_F32)
-        return v_load_n((const float *)page + at, n);
+    const size_t at = key * q_dim + dim, n = q_dim - dim;
     if (n >= TW_W)
-        return v_load_bf16((const uint16_t *)page + at);
+        return v_load_kv(type, page, at);
+    if (type == TW_F32)
+        return v_load_n((const float *)page + at, n);
     uint16_t tail[TW_W] = {0};
     memcpy(tail, (const uint16_t *)page + at, n * sizeof *tail);
     return v_load_bf16(tail);
 }
 
-static void widen_v(walk *w, const void *page, unsigned lo, unsigned hi)
+TW_INLINE void widen_v(const walk *w, const void *page, enum tw_dtype type, unsigned lo,
+                       unsigned hi)
 {
+    const size_t q_dim = w->op->q_dim;
+    if (q_dim == w->q_pad) {
+        for (size_t i = lo * q_dim; i < hi * q_dim; i += 16) {
+            TW_UNROLL
+            for (size_t j = 0; j < V16; j++)
+                v_store(w->v + i + j * TW_W, v_load_kv(type, page, i + j * TW_W));
+        }
+        return;
+    }
     for (size_t key = lo; key < hi; key++)
-        for (size_t dim = 0; dim < w->op->q_dim; dim += TW_W)
-            v_store(w->v + key * w->q_pad + dim, load_kv(w, page, key, dim));
+        for (size_t dim = 0; dim < q_dim; dim += TW_W)
+            v_store(w->v + key * w->q_pad + dim, load_kv(page, type, q_dim, key, dim));
 }
 
-/* Squares of TW_W keys x TW_W dims. */
-static void turn_k(walk *w, const void *page, unsigned lo, unsigned hi)
+/* A square of TW_W keys x TW_W dims; whole: none of its dims lies past the last. */
+TW_INLINE void turn_square(const walk *w, const void *page, enum tw_dtype type, size_t key,
+                           size_t dim, const bool whole)
 {
-    const size_t steps = w->q_pad / 16;
-    for (size_t key = lo / TW_W * TW_W; key < hi; key += TW_W)
-        for (size_t dim = 0; dim < w->op->q_dim; dim += TW_W) {
-            vf r[TW_W];
-            TW_UNROLL
-            for (size_t j = 0; j < TW_W; j++)
-                r[j] = load_kv(w, page, key + j, dim);
-            v_transpose(r);
-            TW_UNROLL
-            for (size_t j = 0; j < TW_W; j++)
-                v_store(w->k + (lane_order[(dim + j) % 16] * steps + dim / 16) * BLOCK + key, r[j]);
-        }
+    const size_t q_dim = w->op->q_dim, steps = w->q_pad / 16;
+    vf r[TW_W];
+    TW_UNROLL
+    for (size_t j = 0; j < TW_W; j++)
+        r[j] = whole ? v_load_kv(type, page, (key + j) * q_dim + dim)
+                     : load_kv(page, type, q_dim, key + j, dim);
+    v_transpose(r);
+    float *to = w->k + dim / 16 * BLOCK + key;
+    const unsigned char *order = lane_order + dim % 16;
+    TW_UNROLL
+    for (size_t j = 0; j < TW_W; j++)
+        v_store(to + order[j] * steps * BLOCK, r[j]);
+}
+
+TW_INLINE void turn_k(const walk *w, const void *page, enum tw_dtype type, unsigned lo, unsigned hi)
+{
+    const size_t q_dim = w->op->q_dim;
+    for (size_t key = lo / TW_W * TW_W; key < hi; key += TW_W) {
+        size_t dim = 0;
+        for (; dim + TW_W <= q_dim; dim += TW_W)
+            turn_square(w, page, type, key, dim, true);
+        if (dim < q_dim)
+            turn_square(w, page, type, key, dim, false);
+    }
+}
+
+static void take_block_bf16(const walk *w, uint32_t i, unsigned lo, unsigned hi)
+{
+    turn_k(w, w->op->k_pages[i], TW_BF16, lo, hi);
+    widen_v(w, w->op->v_pages[i], TW_BF16, lo, hi);
+}
+static void take_block_f32(const walk *w, uint32_t i, unsigned lo, unsigned hi)
+{
+    turn_k(w, w->op->k_pages[i], TW_F32, lo, hi);
+    widen_v(w, w->op->v_pages[i], TW_F32, lo, hi);
 }
 
 /* n pairs x 16 keys. A lane without dims is +0 and is added like any other. */
@@ -147,7 +182,7 @@ static void score_pairs(const walk *w, size_t i, size_t key)
 static void weigh_pair(pair *a, float *p)
 {
     enum { N = BLOCK / TW_W };
-    vf s[N], none = v_set1(-INFINITY), top = none, l[V16];
+    vf s[N], none = v_set1(-INFINITY), l[V16];
     TW_UNROLL
     for (size_t i = 0; i < N; i++)
         s[i] = v_load(p + i * TW_W);
@@ -157,9 +192,11 @@ static void weigh_pair(pair *a, float *p)
             s[i] = v_pick(s[i], none, a->lo > at ? a->lo - at : 0, a->hi > at ? a->hi - at : 0);
         }
     }
+    vf t[4] = {none, none, none, none};
     TW_UNROLL
     for (size_t i = 0; i < N; i++)
-        top = v_max(s[i], top);
+        t[i % 4] = v_max(s[i], t[i % 4]);
+    vf top = v_max(v_max(t[0], t[1]), v_max(t[2], t[3]));
     float old = a->in_span ? a->m : -INFINITY;
     float m = v_max_all(top);
     m = m > old ? m : old;
@@ -296,8 +333,7 @@ static void add_block(walk *w, uint32_t i_block)
             w->pairs[j].in_span |= w->pairs[j].lo < w->pairs[j].hi;
         return;
     }
-    turn_k(w, w->op->k_pages[i_block], lo, hi);
-    widen_v(w, w->op->v_pages[i_block], lo, hi);
+    (w->op->kv_type == TW_F32 ? take_block_f32 : take_block_bf16)(w, i_block, lo, hi);
     for (size_t i = 0; i < w->n_pairs; i += TILE) {
         size_t n = w->n_pairs - i < TILE ? w->n_pairs - i : TILE;
         for (size_t key = lo / 16 * 16; key < hi; key += 16)
