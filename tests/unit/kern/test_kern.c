@@ -136,6 +136,30 @@ static void test_matmul_all_empty(void **state)
     guard_reset();
 }
 
+/* Sums too small for f32 leave -0, and an empty neighbour does not make it +0. */
+static void test_matmul_empty_neighbour(void **state)
+{
+    (void)state;
+    float x[3] = {-1e-30f, -1e-30f, -1e-30f}, y[6];
+    float *data = guard_new(3 * TW_PANEL * sizeof *data);
+    void *scratch = guard_new((tw_kern_matmul_scratch_bytes(3) + 63) / 64 * 64);
+    for (size_t i = 0; i < 3 * TW_PANEL; i++)
+        data[i] = 1e-30f;
+    tw_packed w = {TW_F32, 6, 3, data};
+    for (unsigned full = 0; full < TW_SEGMENTS; full++) {
+        uint32_t seg[TW_SEGMENTS + 1] = {0};
+        for (unsigned i = full + 1; i <= TW_SEGMENTS; i++)
+            seg[i] = 3;
+        for (size_t t = 0; t <= n_tables; t++) {
+            tw_matmul op = {&w, x, 1, 3, y, 6, seg, TW_SEGMENTS, NULL};
+            (t < n_tables ? tables[t] : tw_kern_ref())->matmul(&op, 0, 1, scratch);
+            for (size_t i = 0; i < 6; i++)
+                assert_int_equal(tw_f32_bits(y[i]), 0x80000000u);
+        }
+    }
+    guard_reset();
+}
+
 typedef struct attn_shape {
     size_t q_dim, n_rows, pad;
     unsigned n_group;
@@ -378,9 +402,13 @@ static void test_exp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matmul), cmocka_unit_test(test_matmul_all_empty),
-        cmocka_unit_test(test_attn),   cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_rope),   cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_matmul_all_empty),
+        cmocka_unit_test(test_matmul_empty_neighbour),
+        cmocka_unit_test(test_attn),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_convert),
         cmocka_unit_test(test_exp),
     };
     find_tables();
