@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the HTTP server. Owners: the HTTP thread owns every tw_http (its live list apart, which
+ * the server's lock guards); the stream guards itself. */
+#ifndef TWINAX_SERVE_SERVER_H
+#define TWINAX_SERVE_SERVER_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "fmt/openai.h"
+#include "serve/serve.h"
+#include "serve/stream.h"
+
+enum {
+    TW_SERVE_CONNECTIONS_MAX = 512,
+    TW_SERVE_BODIES_MAX_BYTES = 64 << 20,  /* held for all connections together */
+    TW_SERVE_DISCARD_MAX_BYTES = 64 << 20, /* read and thrown away so that a refusal arrives */
+    TW_SERVE_ANSWER_MAX_BYTES = 64 << 20,
+    TW_SERVE_TIMEOUT_S = 120, /* of a connection on which nothing moves */
+    TW_SERVE_CLOSE_S = 1      /* for open answers to end when the server stops */
+};
+
+struct tw_http;
+
+struct tw_serve {
+    tw_engine *engine;
+    tw_model *model;
+    char *key; /* NULL: none */
+    char *name;
+    char host[64];
+    uint16_t port;
+    bool loopback;
+    uint64_t created_s;
+    struct MHD_Daemon *daemon;
+    size_t n_body_bytes; /* HTTP thread only */
+
+    pthread_t watcher;
+    bool watching;
+    int epoll_fd, wake_fd;
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t ended; /* n_live went down */
+    struct tw_http *live; /* requests with a stream */
+    size_t n_live;
+    uint64_t next_serial;
+    bool closing;
+};
+
+enum tw_route {
+    TW_ROUTE_CHAT,
+    TW_ROUTE_TEXT,
+    TW_ROUTE_MODELS,
+    TW_ROUTE_MODEL,
+    TW_ROUTE_HEALTH,
+    TW_ROUTE_UNKNOWN
+};
+
+/* One HTTP request. */
+typedef struct tw_http {
+    tw_serve *serve;
+    struct MHD_Connection *conn;
+    enum tw_route route;
+    char *url_model; /* the NAME of /v1/models/NAME */
+    tw_buf body;
+    size_t n_seen;
+    bool discard;        /* the body is not kept: the request is refused when it has arrived */
+    tw_openai_fail fail; /* status 0: none */
+
+    tw_stream *stream; /* while it is on the live list */
+    uint64_t serial;
+    int fd;
+    struct tw_http *next, *prev;
+
+    char id[48];
+    tw_openai_head head;
+    size_t n_choices, n_prompts;
+    tw_buf *texts;   /* [n_choices]: whole answer, not a stream */
+    bool *role_sent; /* [n_choices]: stream */
+    tw_buf out;      /* stream: text for the socket */
+    bool last_out;   /* stream: after out comes the end */
+} tw_http;
+
+/* reply.c */
+enum MHD_Result tw_http_reply(tw_http *h, int status, const tw_buf *json);
+enum MHD_Result tw_http_refuse(tw_http *h, const tw_openai_fail *f);
+enum MHD_Result tw_http_reply_stream(tw_http *h);
+/* answers what ended wrong */
+void tw_http_fail_from(tw_openai_fail *f, const tw_err *err);
+
+/* route.c */
+enum tw_route tw_http_route(const char *url);
+void tw_http_check(tw_http *h, const char *method); /* fills h->fail when it is to be refused */
+enum MHD_Result tw_http_get(tw_http *h, const char *method);
+
+/* generate.c: a POST whose body has arrived; called again when the connection was resumed. */
+enum MHD_Result tw_http_generate(tw_http *h);
+enum MHD_Result tw_http_collect(tw_http *h);
+
+/* watch.c */
+int tw_serve_watch_start(tw_serve *s, tw_err *err);
+void tw_serve_watch_stop(tw_serve *s);
+/* false: the server is closing. Puts h on the live list and its socket under watch. */
+bool tw_serve_live_add(tw_http *h);
+void tw_serve_live_remove(tw_http *h);
+
+#endif
