@@ -137,6 +137,7 @@ LONG = re.compile(r"(?<!long )\blong\b(?! (?:long|double)\b)")
 GOTO = re.compile(r"\bgoto\b")
 NOTE = re.compile(r"\b(TODO|FIXME|XXX)\b(?!\(\w)")
 HOME = re.compile(r"(?<![\w.$}~])/(home|root|Users)/\w")
+CONFLICT = re.compile(r"(<{7}|>{7}) \S")
 # /* budget: why */ on the same line or the one above lifts the rule for that line.
 ALLOW = re.compile(r"/\* budget: *\w")
 
@@ -174,13 +175,15 @@ TEXT_FILES = (".c", ".h", ".py", ".sh", ".build", ".md", ".yml", ".txt")
 
 
 def check_text(root, files):
-    """Notes without an owner, and paths of somebody's home, in whatever a person wrote."""
+    """Notes without an owner, paths of somebody's home, forgotten conflicts, in any text."""
     found = []
     for path in files:
         if not path.endswith(TEXT_FILES) or path.startswith("tools/lint/"):
             continue
         for i, line in enumerate((root / path).read_text().split("\n")):
             note, home = NOTE.search(line), HOME.search(line)
+            if CONFLICT.match(line):
+                found.append(Finding(path, i + 1, "a merge's conflict marker"))
             if note and not path.endswith((".md", ".txt")):
                 found.append(Finding(path, i + 1, f"{note.group(1)} without an owner: write {note.group(1)}(name)"))
             if home:
