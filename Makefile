@@ -59,7 +59,6 @@ fuzz:
 	@tools/deps.sh --dev
 	@CC=clang; export CC; \
 	$(call setup,build-fuzz,-Dfuzz=true -Db_sanitize=address$(comma)undefined -Db_lundef=false)
-	@ninja -C build-fuzz
 	@python3 tools/run_fuzz.py --build build-fuzz --seconds $(TIME)
 
 asan:

@@ -93,12 +93,13 @@ has()
 }
 
 wanted_sets=" build "
+flag=
 action=install
 manager=
 while [ $# -gt 0 ]; do
     case $1 in
-    --test) wanted_sets=" build test " ;;
-    --dev) wanted_sets=" build test dev " ;;
+    --test) wanted_sets=" build test " && flag=$1 ;;
+    --dev) wanted_sets=" build test dev " && flag=$1 ;;
     --check) action=check ;;
     --dry-run) action=dry-run ;;
     --list) action=list ;;
@@ -169,7 +170,7 @@ done
 case $action in
 dry-run) exit 0 ;;
 check)
-    echo "tools/deps.sh${wanted_sets:+ }$(case $wanted_sets in *dev*) echo --dev ;; *test*) echo --test ;; esac) installs them" >&2
+    echo "tools/deps.sh${flag:+ $flag} installs them" >&2
     exit 1
     ;;
 esac
@@ -186,4 +187,6 @@ for c in "${commands[@]}"; do
     *) echo "failed: $c" >&2 && exit 1 ;;
     esac
 done
-hash -r
+# What the packages did not bring is named, and is a failure.
+# shellcheck disable=SC2086
+exec "$0" $flag --check
