@@ -37,7 +37,7 @@ deps:
 
 demo: deps
 	@$(MAKE) --no-print-directory all
-	@BUILD=$(BUILD) tools/demo.sh
+	@python3 tools/demo.py --build $(BUILD)
 
 test:
 	@tools/deps.sh --test
