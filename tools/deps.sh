@@ -34,10 +34,10 @@ build|pc:libpcre2-8|libpcre2-dev|pcre2-devel
 build|pc:libutf8proc|libutf8proc-dev|utf8proc-devel
 build|pc:libcrypto|libssl-dev|openssl-devel
 test|pc:cmocka|libcmocka-dev|libcmocka-devel
-test|cmd:python3|python3|python3
+build|cmd:python3|python3|python3
 test|fn:has_venv|python3-venv|python3-pip
 test|cmd:flock|util-linux|util-linux-core
-test|cmd:ip|iproute2|iproute
+build|cmd:ip|iproute2|iproute
 dev|cmd:gcc|gcc|gcc
 dev|fn:has_gcc_sanitizers|gcc|libasan libubsan libtsan
 dev|cmd:clang|clang|clang

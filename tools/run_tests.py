@@ -20,6 +20,7 @@ NEED_MORE_HARDWARE = {"lab", "vllm"}  # folders of tests/ with a make target of 
 PYTEST_SECONDS = 1500
 TAP = re.compile(r"^(not )?ok\b[ \t]*\d*(.*)$", re.MULTILINE)
 GOOD, SKIPPED = {"OK", "EXPECTEDFAIL"}, {"SKIP"}
+SKIP_NOTE = re.compile(r"^# skipped: *(.*)$", re.MULTILINE)  # what our C tests print, then pass
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
@@ -29,7 +30,7 @@ SANITIZERS = {
 
 class Tally:
     def __init__(self):
-        self.passed, self.failed, self.skipped, self.wrong = 0, 0, 0, []
+        self.passed, self.failed, self.wrong, self.skipped = 0, 0, [], []
 
     def fail(self, what, n=1):
         self.failed += n
@@ -41,14 +42,17 @@ def count_tap(tally, name, result, stdout):
     n_bad = 0
     for bad, rest in TAP.findall(stdout):
         if re.search(r"#\s*skip\b", rest, re.IGNORECASE):
-            tally.skipped += 1
+            tally.skipped.append(f"{name}: {rest.strip()}")
         elif bad:
             n_bad += 1
             tally.fail(f"{name}: {rest.strip(' -')}")
         else:
             tally.passed += 1
+    notes = SKIP_NOTE.findall(stdout)
+    tally.passed -= len(notes)
+    tally.skipped += [f"{name}: {note}" for note in notes]
     if result in SKIPPED and not TAP.search(stdout):
-        tally.skipped += 1
+        tally.skipped.append(name)
     elif result in GOOD | SKIPPED and not TAP.search(stdout):
         tally.passed += 1
     elif result not in GOOD | SKIPPED and n_bad == 0:
@@ -86,7 +90,8 @@ def count_junit(tally, report):
         if kinds & {"failure", "error"}:
             tally.fail(f"{case.get('classname')}::{case.get('name')}")
         elif "skipped" in kinds:
-            tally.skipped += 1
+            why = case.find("skipped").get("message")
+            tally.skipped.append(f"{case.get('classname')}::{case.get('name')}: {why}")
         else:
             tally.passed += 1
 
@@ -101,7 +106,7 @@ def run_pytest(tally, build, folders):
     report = build / "meson-logs" / "pytest.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [python.stdout.strip(), "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider"]
+    command = [python.stdout.strip(), "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider"]
     command += [f"--junitxml={report}", f"--rootdir={ROOT}", *folders]
     env = os.environ | {"TWINAX": str(build / "twinax"), "PYTHONDONTWRITEBYTECODE": "1"}
     child = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True)
@@ -142,8 +147,8 @@ def main():
             run_pytest(tally, build, folders)
     for what in tally.wrong:
         print(f"FAILED {what}")
-    if tally.skipped:
-        print(f"{tally.skipped} skipped")
+    for what in tally.skipped:
+        print(f"skipped {what}")
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed or not tally.passed else 0
 

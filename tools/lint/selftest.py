@@ -57,6 +57,7 @@ CASES = [
     ("forbidden", "src/engine/a.c", C + "/* budget: */\nlong x;\n", 3),
     ("forbidden", "src/engine/a.c", C + "char *x = alloca(3);\n", 2),
     ("forbidden", "tests/a.c", C + "void f(void)\n{\n    goto out;\n}\n", 4),
+    ("forbidden", "tests/a.c", C + "void f(void)\n{\n    skip();\n}\n", 4),
     ("text", "src/os/a.c", C + "/* TO" "DO: later */\n", 2),
     ("text", "src/os/a.c", C + "/* TO" "DO(anna): later */\n", None),
     ("text", "docs/a.md", "x\nsee /ho" "me/anna/notes\n", 2),
