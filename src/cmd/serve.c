@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `twinax serve`: the OpenAI server in the foreground, until ctrl-C or until a rank is lost. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "cmd/commands.h"
+#include "cmd/node.h"
+#include "os/signal.h"
+#include "serve/serve.h"
+
+static void print_end(const tw_node *n)
+{
+    tw_engine_info info;
+    tw_engine_get_info(n->engine, &info);
+    tw_log(TW_LOG_INFO, "serve", "%llu prompt tokens, %llu generated in %llu steps",
+           (unsigned long long)info.n_prompt_tokens, (unsigned long long)info.n_generated_tokens,
+           (unsigned long long)info.n_steps);
+    tw_node_print_proof(n, info.n_generated_tokens);
+}
+
+static int serve(tw_node *n, tw_err *err)
+{
+    const tw_args *a = &n->args;
+    const char *key = a->api_key != NULL ? a->api_key : getenv("TWINAX_API_KEY");
+    tw_serve_opts o = {.engine = n->engine, .model = n->model, .host = a->host, .port = a->port,
+                       .api_key = key, .no_auth = a->no_auth};
+    tw_serve *s;
+    tw_engine_info info;
+    int rc = tw_serve_open(&o, &s, err);
+    if (rc != 0)
+        return rc;
+    tw_engine_get_info(n->engine, &info);
+    tw_log(TW_LOG_INFO, "serve", "%s: %u ranks x %u threads, context %u, %u sequences at once, "
+           "kernels %s, ready after %.2f s", tw_model_name(n->model), info.n_ranks, info.n_threads,
+           info.ctx, info.max_seqs, info.cpu, (double)n->open_ns / 1e9);
+    printf("listening on http://%s:%u\n", tw_serve_host(s), (unsigned)tw_serve_port(s));
+    fflush(stdout);
+    rc = tw_serve_run(s, tw_signal_fd(), true, err);
+    tw_serve_close(s);
+    if (rc == 0)
+        print_end(n);
+    return rc;
+}
+
+int tw_cmd_serve(int argc, char **argv)
+{
+    tw_args a;
+    tw_node n;
+    tw_err err = {0};
+    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
+        fprintf(stderr, "twinax serve: %s\n",
+                err.code != 0 ? err.msg : "no MODEL given; see `twinax help`");
+        return TW_EXIT_USAGE;
+    }
+    int rc = tw_node_open(&a, &n, &err);
+    if (rc == 0) {
+        rc = serve(&n, &err);
+        tw_node_close(&n);
+    }
+    if (rc != 0)
+        fprintf(stderr, "twinax serve: %s\n", err.msg);
+    return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
+}
