@@ -46,6 +46,8 @@ typedef struct tw_coll_opts {
     uint64_t rendezvous_ns; /* how long to wait for all ranks; 0: 30 s */
     uint64_t step_ns;       /* deadline of one collective; 0: 5 s */
     bool verify;            /* checksum on every data message */
+    const char *fault;      /* tests: "flip" damages one received byte of rank 0, "order" sums
+                                    four ranks in another order; NULL: none */
     unsigned n_threads;     /* that compute in this rank; 0: 1. Where the ranks of one machine
                                   * have more threads than it has cores, waiting does not spin. */
     int spin_us;            /* spin before sleep: 0 adaptive, < 0 never, else at most this */

@@ -279,8 +279,10 @@ int tw_args_parse(int argc, char **argv, tw_args *ret, tw_err *err)
     int opt;
     while ((opt = getopt_long(argc, argv, "p:n:b:d:v", options, NULL)) != -1) {
         if (opt == '?')
-            return tw_err_set(err, -EINVAL, "%s: unknown option, or its value is missing; see "
-                              "`twinax help`", argv[optind - 1]);
+            return tw_err_set(err, -EINVAL,
+                              "%s: unknown option, or its value is missing; see "
+                              "`twinax help`",
+                              argv[optind - 1]);
         int rc = parse_option(opt, optarg, ret, err);
         if (rc != 0)
             return rc;
@@ -289,8 +291,10 @@ int tw_args_parse(int argc, char **argv, tw_args *ret, tw_err *err)
         return tw_err_set(err, -EINVAL, "%s: only one MODEL is wanted", argv[optind + 1]);
     ret->model = optind < argc ? argv[optind] : NULL;
     if (ret->tp > 1 && !ret->local)
-        return tw_err_set(err, -EINVAL, "--tp %u: no nodes are configured; add --local to run all "
-                          "ranks on this machine", ret->tp);
+        return tw_err_set(err, -EINVAL,
+                          "--tp %u: no nodes are configured; add --local to run all "
+                          "ranks on this machine",
+                          ret->tp);
     if (ret->netns && ret->tp != 2)
         return tw_err_set(err, -EINVAL, "--netns joins two ranks: wanted --local --tp 2");
     return 0;

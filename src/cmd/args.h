@@ -13,24 +13,24 @@ enum { TW_EXIT_OK = 0, TW_EXIT_FAILED = 1, TW_EXIT_USAGE = 2 };
 
 typedef struct tw_args {
     const char *model;
-    const char *prompt;      /* -p, NULL: none */
-    const char *prompt_ids;  /* "1,2,3", NULL: none */
-    const char *logits_path; /* --logits */
-    const char *stop;        /* --stop */
+    const char *prompt;           /* -p, NULL: none */
+    const char *prompt_ids;       /* "1,2,3", NULL: none */
+    const char *logits_path;      /* --logits */
+    const char *stop;             /* --stop */
     const char *batches, *depths; /* bench -b, -d: lists */
-    uint32_t max_tokens;     /* -n */
+    uint32_t max_tokens;          /* -n */
     bool has_max_tokens;
-    unsigned tp;             /* ranks */
+    unsigned tp; /* ranks */
     bool local, netns, ids, ignore_eos, json, verify, no_auth;
     int verbose;
     enum tw_transport transport;
     tw_engine_opts engine;
     bool has_temp, has_top_k, has_top_p, has_min_p, has_seed;
     tw_sampling sampling;
-    const char *host;        /* serve */
+    const char *host; /* serve */
     uint16_t port;
     const char *api_key;
-    const char *fault;       /* tests: what to break, see group.c */
+    const char *fault; /* tests: what to break, see group.c */
 } tw_args;
 
 /* Fills *ret from argv[1..] of a command. A usage error is in *err: exit 2. */

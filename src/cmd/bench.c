@@ -26,8 +26,8 @@ struct bench {
     const tw_model_config *cfg;
     tw_peak peak;
     bool json;
-    size_t read_bytes;   /* weights that a decoded token reads, all ranks */
-    double layer_flops;  /* of one token in the layers' products */
+    size_t read_bytes;  /* weights that a decoded token reads, all ranks */
+    double layer_flops; /* of one token in the layers' products */
 };
 
 /* ---- one request, from the outside ---- */
@@ -65,8 +65,12 @@ static int run_jobs(struct bench *b, struct job *jobs, unsigned n_jobs, uint32_t
     int rc = 0;
     for (; rc == 0 && n_sent < n_jobs; n_sent++) {
         jobs[n_sent] = (struct job){.done = &done};
-        tw_request r = {.prompt = prompt, .n_prompt = n_prompt, .max_tokens = n, .ignore_eos = true,
-                        .on_event = on_event, .ctx = &jobs[n_sent],
+        tw_request r = {.prompt = prompt,
+                        .n_prompt = n_prompt,
+                        .max_tokens = n,
+                        .ignore_eos = true,
+                        .on_event = on_event,
+                        .ctx = &jobs[n_sent],
                         .sampling = {.top_p = 1, .repetition_penalty = 1}};
         uint64_t id;
         rc = tw_engine_submit(b->node.engine, &r, &id, err);
@@ -99,8 +103,8 @@ static void report(const struct bench *b, const char *test, double tok_s, double
     if (b->json)
         printf("{\"test\":\"%s\",\"tok_s\":%.3f,\"share\":%.4f,\"of\":\"%s\",\"tp\":%u,"
                "\"threads\":%u,\"cpu\":\"%s\"}\n",
-               test, tok_s, share, of, b->node.args.tp,
-               b->peak.n_threads, b->node.args.engine.cpu != NULL ? b->node.args.engine.cpu : "best");
+               test, tok_s, share, of, b->node.args.tp, b->peak.n_threads,
+               b->node.args.engine.cpu != NULL ? b->node.args.engine.cpu : "best");
     else
         printf("%-12s %10.2f tok/s   %5.1f %% of %s\n", test, tok_s, share * 100, of);
     fflush(stdout);
@@ -211,8 +215,8 @@ static int bench_model(const tw_args *a, tw_err *err)
     struct bench b = {.json = a->json};
     int cpus[TW_CPU_MAX];
     const unsigned n_cpus = tw_sys_cpus(cpus, TW_CPU_MAX);
-    const unsigned per_rank = a->engine.n_threads != 0 ? a->engine.n_threads
-                                                       : TW_MAX(n_cpus / a->tp, 1u);
+    const unsigned per_rank =
+        a->engine.n_threads != 0 ? a->engine.n_threads : TW_MAX(n_cpus / a->tp, 1u);
     int rc = tw_peak_measure(TW_MIN(per_rank * a->tp, n_cpus), &b.peak, err);
     if (rc == 0)
         rc = tw_node_open(a, &b.node, err);
@@ -222,8 +226,7 @@ static int bench_model(const tw_args *a, tw_err *err)
     count_work(&b);
     if (!a->json)
         printf("machine: %u threads, read %.1f GB/s, fma %.1f GFLOP/s; model loaded in %.2f s\n",
-               b.peak.n_threads, b.peak.read_gb_s, b.peak.fma_gflops,
-               (double)b.node.open_ns / 1e9);
+               b.peak.n_threads, b.peak.read_gb_s, b.peak.fma_gflops, (double)b.node.open_ns / 1e9);
     rc = run_tests(&b, a, err);
     if (rc == 0 && !a->json) {
         tw_engine_info info;

@@ -43,8 +43,8 @@ static int make_veth(tw_group_local *g, char name1[16], char ip1[64], tw_err *er
     veth_names(getpid(), name0, name1, g->address, ip1);
     snprintf(pid, sizeof(pid), "%d", (int)g->children[1].pid);
     snprintf(cidr, sizeof(cidr), "%s/30", g->address);
-    const char *add[] = {"ip", "link", "add", name0, "type", "veth", "peer", "name", name1,
-                         "netns", pid, NULL};
+    const char *add[] = {"ip",   "link", "add", name0,   "type", "veth",
+                         "peer", "name", name1, "netns", pid,    NULL};
     const char *addr[] = {"ip", "addr", "add", cidr, "dev", name0, NULL};
     const char *up[] = {"ip", "link", "set", name0, "up", NULL};
     int rc = tw_child_run(add, err);
@@ -171,17 +171,16 @@ static int read_part(struct part *p, tw_err *err)
         return tw_err_set(err, -EPIPE, "no part on stdin: `twinax rank` is started by rank 0");
     json_error_t je;
     p->json = json_loads(line, 0, &je);
-    if (p->json == NULL || json_unpack_ex(p->json, &je, 0,
-                                          "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
-                                          "s:i},s?s,s?s,s?s,s?s}",
-                                          "rank", &p->rank, "n_ranks", &p->n_ranks, "address",
-                                          &p->address, "port", &p->port, "token", &p->token,
-                                          "transport", &p->transport, "model", &p->model, "verify",
-                                          &p->verify, "engine", "threads", &p->threads, "ctx",
-                                          &p->ctx, "max_seqs", &p->max_seqs, "chunk", &p->chunk,
-                                          "kv", &p->kv, "n_local", &p->n_local, "veth", &p->veth,
-                                          "veth_ip", &p->veth_ip, "cpu", &p->cpu, "fault",
-                                          &p->fault) != 0)
+    if (p->json == NULL ||
+        json_unpack_ex(p->json, &je, 0,
+                       "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
+                       "s:i},s?s,s?s,s?s,s?s}",
+                       "rank", &p->rank, "n_ranks", &p->n_ranks, "address", &p->address, "port",
+                       &p->port, "token", &p->token, "transport", &p->transport, "model", &p->model,
+                       "verify", &p->verify, "engine", "threads", &p->threads, "ctx", &p->ctx,
+                       "max_seqs", &p->max_seqs, "chunk", &p->chunk, "kv", &p->kv, "n_local",
+                       &p->n_local, "veth", &p->veth, "veth_ip", &p->veth_ip, "cpu", &p->cpu,
+                       "fault", &p->fault) != 0)
         return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
     if (p->rank < 1 || p->rank >= p->n_ranks || p->n_ranks > TW_RANKS_MAX || p->port < 1 ||
         p->port > 65535 || p->transport < 0 || p->transport > TW_TRANSPORT_RDMA)
@@ -236,7 +235,8 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
                        .address = p->address,
                        .port = (uint16_t)p->port,
                        .listen_fd = -1,
-                       .verify = p->verify != 0};
+                       .verify = p->verify != 0,
+                       .fault = p->fault};
     rc = tw_node_join(n, &co, err);
     return rc == 0 ? tw_engine_serve_rank(n->engine, err) : rc;
 }

@@ -23,5 +23,4 @@ TW_MUST_CHECK int tw_group_start(const tw_args *a, tw_group_local *ret, tw_err *
 unsigned tw_group_lost(tw_group_local *g, int *ret_status);
 void tw_group_stop(tw_group_local *g);
 
-
 #endif

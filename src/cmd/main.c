@@ -54,7 +54,8 @@ static const char options_help[] =
     "  --logits FILE        raw f32 [V] of the last prompt position\n"
     "serve:\n"
     "  --host H --port P    127.0.0.1:8000; port 0: the kernel chooses\n"
-    "  --api-key K          wanted from clients; any other host than loopback needs it or --no-auth\n"
+    "  --api-key K          wanted from clients; any other host than loopback needs it or "
+    "--no-auth\n"
     "bench:\n"
     "  -p N -n N            prompt and generated tokens (512, 128)   --json\n"
     "  -b B,.. -d DEPTH,..  sequences at once, context depths\n";

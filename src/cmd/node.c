@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "model/model.h"
+#include "os/sys.h"
 
 static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 {
@@ -48,6 +49,9 @@ int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err)
         o.progress_ctx = n;
     }
     if (co->n_ranks > 1) {
+        int cpus[TW_CPU_MAX];
+        const unsigned n_cpus = tw_sys_cpus(cpus, TW_CPU_MAX);
+        co->n_threads = o.n_threads != 0 ? o.n_threads : n_cpus / (o.n_local != 0 ? o.n_local : 1);
         tw_coll_fact *facts;
         size_t n_facts;
         rc = tw_engine_facts(n->model, &o, co->n_ranks, &facts, &n_facts, err);
@@ -105,6 +109,7 @@ static int open_group(tw_node *n, tw_err *err)
     co.address = n->group.address;
     co.listen_fd = n->group.listen_fd;
     co.verify = n->args.verify;
+    co.fault = n->args.fault;
     rc = tw_node_join(n, &co, err);
     atomic_store(&n->joined, true);
     return rc;
@@ -118,7 +123,8 @@ int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
     n->args.engine.n_local = a->tp;
     n->group.listen_fd = -1;
     if (a->model == NULL)
-        return tw_err_set(err, -EINVAL, "no MODEL given: a folder in Hugging Face layout is wanted");
+        return tw_err_set(err, -EINVAL,
+                          "no MODEL given: a folder in Hugging Face layout is wanted");
     uint64_t t0 = tw_clock_now_ns();
     int rc = open_group(n, err);
     n->open_ns = tw_clock_now_ns() - t0;
@@ -155,8 +161,9 @@ void tw_node_print_proof(const tw_node *n, uint64_t n_tokens)
                 r, p->transport, p->device, p->local, p->peer, p->mtu, p->tx_bytes, p->tx_msgs,
                 p->rx_bytes, p->rx_msgs);
     }
-    fprintf(stderr, "exchanges: %" PRIu64 " collectives, %.1f per token, %" PRIu64
-            " plans, %.1f ms of waiting\n", st.n_collectives,
-            n_tokens > 0 ? (double)st.n_collectives / (double)n_tokens : 0.0, st.n_plans,
-            (double)st.wait_ns / 1e6);
+    fprintf(stderr,
+            "exchanges: %" PRIu64 " collectives, %.1f per token, %" PRIu64
+            " plans, %.1f ms of waiting\n",
+            st.n_collectives, n_tokens > 0 ? (double)st.n_collectives / (double)n_tokens : 0.0,
+            st.n_plans, (double)st.wait_ns / 1e6);
 }

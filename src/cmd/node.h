@@ -17,9 +17,9 @@ typedef struct tw_node {
     tw_engine *engine;
     tw_group_local group;
     bool has_watch;
-    pthread_t watch;        /* looks after children until all have joined */
+    pthread_t watch; /* looks after children until all have joined */
     _Atomic bool joined;
-    uint64_t open_ns;       /* how long tw_node_open took */
+    uint64_t open_ns; /* how long tw_node_open took */
 } tw_node;
 
 /* Rank 0's whole start, with a progress bar on stderr when it is a terminal. */

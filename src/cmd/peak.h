@@ -7,8 +7,8 @@
 
 typedef struct tw_peak {
     unsigned n_threads;
-    double fma_gflops;  /* all threads together, f32 */
-    double read_gb_s;   /* all threads together, each its own part of >= 1 GiB */
+    double fma_gflops; /* all threads together, f32 */
+    double read_gb_s;  /* all threads together, each its own part of >= 1 GiB */
 } tw_peak;
 
 /* About two seconds. */

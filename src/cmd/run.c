@@ -144,8 +144,12 @@ static int run_once(tw_node *n, tw_err *err)
     if (a->logits_path != NULL && logits == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for %u logits", info.vocab);
     struct generation g = {.print_ids = a->ids, .echo = !a->ids};
-    tw_request r = {.prompt = ids, .n_prompt = n_ids, .max_tokens = a->max_tokens,
-                    .ignore_eos = a->ignore_eos, .stops = &a->stop, .n_stops = a->stop != NULL,
+    tw_request r = {.prompt = ids,
+                    .n_prompt = n_ids,
+                    .max_tokens = a->max_tokens,
+                    .ignore_eos = a->ignore_eos,
+                    .stops = &a->stop,
+                    .n_stops = a->stop != NULL,
                     .ret_logits = logits};
     tw_args_sampling(a, n->model, &r.sampling);
     rc = generate(n, &r, &g, err);
@@ -162,8 +166,8 @@ static int run_once(tw_node *n, tw_err *err)
 
 static int append_message(json_t *messages, const char *role, const char *text, size_t n)
 {
-    return json_array_append_new(messages, json_pack("{s:s,s:s%}", "role", role, "content", text,
-                                                     n)) == 0
+    return json_array_append_new(messages,
+                                 json_pack("{s:s,s:s%}", "role", role, "content", text, n)) == 0
                ? 0
                : -EINVAL;
 }
@@ -181,9 +185,11 @@ static int answer(tw_node *n, json_t *messages, tw_buf *reply, tw_err *err)
     if (rc != 0)
         return rc;
     struct generation g = {.echo = true, .reply = reply};
-    tw_request r = {.prompt = ids, .n_prompt = n_ids,
+    tw_request r = {.prompt = ids,
+                    .n_prompt = n_ids,
                     .max_tokens = n->args.has_max_tokens ? n->args.max_tokens : 0,
-                    .ignore_eos = n->args.ignore_eos, .stops = &n->args.stop,
+                    .ignore_eos = n->args.ignore_eos,
+                    .stops = &n->args.stop,
                     .n_stops = n->args.stop != NULL};
     tw_args_sampling(&n->args, n->model, &r.sampling);
     rc = generate(n, &r, &g, err);
@@ -237,9 +243,8 @@ int tw_cmd_run(int argc, char **argv)
     tw_node n;
     tw_err err = {0};
     if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
-        fprintf(stderr, "twinax run: %s\n", a.model == NULL && err.code == 0
-                                                ? "no MODEL given; see `twinax help`"
-                                                : err.msg);
+        fprintf(stderr, "twinax run: %s\n",
+                a.model == NULL && err.code == 0 ? "no MODEL given; see `twinax help`" : err.msg);
         return TW_EXIT_USAGE;
     }
     int rc = tw_node_open(&a, &n, &err);

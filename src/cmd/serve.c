@@ -23,17 +23,23 @@ static int serve(tw_node *n, tw_err *err)
 {
     const tw_args *a = &n->args;
     const char *key = a->api_key != NULL ? a->api_key : getenv("TWINAX_API_KEY");
-    tw_serve_opts o = {.engine = n->engine, .model = n->model, .host = a->host, .port = a->port,
-                       .api_key = key, .no_auth = a->no_auth};
+    tw_serve_opts o = {.engine = n->engine,
+                       .model = n->model,
+                       .host = a->host,
+                       .port = a->port,
+                       .api_key = key,
+                       .no_auth = a->no_auth};
     tw_serve *s;
     tw_engine_info info;
     int rc = tw_serve_open(&o, &s, err);
     if (rc != 0)
         return rc;
     tw_engine_get_info(n->engine, &info);
-    tw_log(TW_LOG_INFO, "serve", "%s: %u ranks x %u threads, context %u, %u sequences at once, "
-           "kernels %s, ready after %.2f s", tw_model_name(n->model), info.n_ranks, info.n_threads,
-           info.ctx, info.max_seqs, info.cpu, (double)n->open_ns / 1e9);
+    tw_log(TW_LOG_INFO, "serve",
+           "%s: %u ranks x %u threads, context %u, %u sequences at once, "
+           "kernels %s, ready after %.2f s",
+           tw_model_name(n->model), info.n_ranks, info.n_threads, info.ctx, info.max_seqs, info.cpu,
+           (double)n->open_ns / 1e9);
     printf("listening on http://%s:%u\n", tw_serve_host(s), (unsigned)tw_serve_port(s));
     fflush(stdout);
     rc = tw_serve_run(s, tw_signal_fd(), true, err);

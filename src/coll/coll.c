@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "link/fault.h"
 #include "coll/group.h"
 #include "coll/rendezvous.h"
 
@@ -71,6 +72,25 @@ static uint64_t choose_spin(const tw_coll_opts *o, unsigned n_threads_here)
     return n_cpus > 0 && n_threads_here > (unsigned)n_cpus ? 0 : SPIN_MAX_NS;
 }
 
+/* The top byte of a float in the first all-reduce: past the headers and the agreement on the load,
+ * before the end of any prompt's first exchange. */
+enum { FAULT_FLIP_AT = 2403 };
+
+/* Proofs are worth what can break them: damage on request, see tw_coll_opts. */
+static int damage_links(const tw_coll_opts *o, tw_link **links, tw_err *err)
+{
+    const tw_link_fault flip = {.flip_rx_at = FAULT_FLIP_AT, .cut_rx_at = TW_FAULT_NEVER};
+    if (o->fault == NULL || strcmp(o->fault, "order") == 0)
+        return 0;
+    if (strcmp(o->fault, "flip") != 0)
+        return tw_err_set(err, -EINVAL, "fault %s: wanted flip or order", o->fault);
+    if (o->rank != 0)
+        return 0;
+    tw_link *inner = links[1];
+    links[1] = NULL; /* taken, whatever comes */
+    return tw_link_fault_new(inner, &flip, &links[1], err);
+}
+
 int tw_coll_open(const tw_coll_opts *o, tw_coll **ret, tw_err *err)
 {
     tw_link *none[TW_RANKS_MAX] = {0};
@@ -85,14 +105,19 @@ int tw_coll_open(const tw_coll_opts *o, tw_coll **ret, tw_err *err)
     rc = tw_rendezvous(o, &m, err);
     if (rc != 0)
         return rc;
-    rc = tw_health_start(o->rank, o->n_ranks, m.fds, &health, err);
+    rc = damage_links(o, m.links, err);
+    if (rc == 0)
+        rc = tw_health_start(o->rank, o->n_ranks, m.fds, &health, err);
     if (rc != 0) {
         for (unsigned i = 0; i < o->n_ranks; i++)
             tw_link_close(m.links[i]);
         return rc;
     }
-    return tw_coll_new(o->rank, o->n_ranks, m.links, health, o->step_ns,
-                       choose_spin(o, m.n_threads_here), ret, err);
+    rc = tw_coll_new(o->rank, o->n_ranks, m.links, health, o->step_ns,
+                     choose_spin(o, m.n_threads_here), ret, err);
+    if (rc == 0)
+        (*ret)->ops.swap_order = o->fault != NULL && strcmp(o->fault, "order") == 0;
+    return rc;
 }
 
 void tw_coll_close(tw_coll *c)

@@ -123,6 +123,11 @@ static void sum_shot(tw_ops *o)
     float *x = o->x + o->at;
     for (unsigned i = 0; i < o->n_ranks; i++)
         v[i] = i == o->rank ? x : shot_slot(o, i);
+    if (o->swap_order) {
+        const float *v1 = v[1];
+        v[1] = v[2];
+        v[2] = v1;
+    }
     if (o->n_ranks == 4) {
         for (size_t i = 0; i < o->chunk; i++)
             x[i] = (v[0][i] + v[1][i]) + (v[2][i] + v[3][i]);

@@ -35,6 +35,7 @@ typedef struct tw_ops {
     float *x;                     /* all-reduce: [n] */
     size_t n, at, chunk;          /* elements; the chunk under way is [at, at + chunk) */
     size_t summed;                /* of the receive under way */
+    bool swap_order;              /* tests: the wrong tree, (0+2)+(1+3) */
     unsigned step;
     size_t lo[TW_OPS_LEVELS_MAX + 1], hi[TW_OPS_LEVELS_MAX + 1]; /* before level k, absolute */
 } tw_ops;

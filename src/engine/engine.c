@@ -24,9 +24,9 @@ struct tw_engine {
     bool opened, stop, posted; /* posted: something for the thread to look at */
     tw_err broken;             /* code 0: fine */
     uint64_t last_id;
-    tw_session *inbox;         /* newest first */
-    tw_session *sessions;      /* oldest first: waiting and running */
-    tw_session **by_slot;      /* [max_seqs], engine thread only */
+    tw_session *inbox;    /* newest first */
+    tw_session *sessions; /* oldest first: waiting and running */
+    tw_session **by_slot; /* [max_seqs], engine thread only */
     tw_engine_info info;
 };
 
@@ -143,8 +143,9 @@ static void plan_feeds(struct tw_engine *e)
         if (s->slot < 0 || s->done || n_want == 0)
             continue;
         uint32_t n = TW_MIN(n_want, n_left);
-        p->feeds[p->head.n_feed++] = (tw_plan_feed){
-            .slot = (uint32_t)s->slot, .n_tokens = n, .tokens = s->req.prompt + s->n_fed};
+        p->feeds[p->head.n_feed++] = (tw_plan_feed){.slot = (uint32_t)s->slot,
+                                                    .n_tokens = n,
+                                                    .tokens = s->req.prompt + s->n_fed};
         s->n_fed += n;
         n_left -= n;
     }

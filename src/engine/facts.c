@@ -19,18 +19,24 @@ struct fact_row {
 static void fill_rows(struct fact_row *rows, const tw_model *m, const tw_engine_opts *o,
                       unsigned n_ranks)
 {
-    static const char *const names[N_FACTS] = {"protocol version", "arithmetic version",
-                                               "model id",         "model family",
-                                               "tensor parallel degree", "context",
-                                               "sequences at once", "prompt chunk",
-                                               "KV cache type",    "byte order"};
-    const char *const texts[N_FACTS] = {
-        NULL, NULL, tw_model_id(m), tw_model_get_config(m)->family, NULL, NULL, NULL, NULL,
-        o->kv == TW_KV_F32 ? "f32" : "bf16",
-        __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? "little" : "big"};
-    const unsigned numbers[N_FACTS] = {TW_PROTOCOL_VERSION, TW_ARITH_VERSION, 0,        0,
-                                       n_ranks,             o->ctx,           o->max_seqs, o->chunk,
-                                       0,                   0};
+    static const char *const names[N_FACTS] = {
+        "protocol version",  "arithmetic version",     "model id",
+        "model family",      "tensor parallel degree", "context",
+        "sequences at once", "prompt chunk",           "KV cache type",
+        "byte order"};
+    const char *const texts[N_FACTS] = {NULL,
+                                        NULL,
+                                        tw_model_id(m),
+                                        tw_model_get_config(m)->family,
+                                        NULL,
+                                        NULL,
+                                        NULL,
+                                        NULL,
+                                        o->kv == TW_KV_F32 ? "f32" : "bf16",
+                                        __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? "little"
+                                                                                  : "big"};
+    const unsigned numbers[N_FACTS] = {TW_PROTOCOL_VERSION, TW_ARITH_VERSION, 0, 0, n_ranks, o->ctx,
+                                       o->max_seqs,         o->chunk,         0, 0};
     for (unsigned i = 0; i < N_FACTS; i++) {
         rows[i].name = names[i];
         if (texts[i] != NULL)
@@ -46,8 +52,7 @@ int tw_engine_facts(tw_model *m, const tw_engine_opts *opts, unsigned n_ranks, t
     tw_engine_opts o = *opts;
     tw_engine_resolve(tw_model_get_config(m), &o);
     /* One block: the facts, then their texts. */
-    tw_coll_fact *facts =
-        tw_mem_calloc(1, N_FACTS * (sizeof(*facts) + sizeof(struct fact_row)));
+    tw_coll_fact *facts = tw_mem_calloc(1, N_FACTS * (sizeof(*facts) + sizeof(struct fact_row)));
     if (facts == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the hello");
     struct fact_row *rows = (struct fact_row *)(void *)(facts + N_FACTS);

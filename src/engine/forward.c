@@ -55,8 +55,8 @@ static size_t scratch_size(const tw_forward *f)
     const tw_model_config *c = f->cfg;
     size_t k_max = TW_MAX(TW_MAX((size_t)c->d_model, (size_t)f->shard.n_ffn),
                           (size_t)f->shard.n_heads * c->head_dim);
-    size_t bytes = TW_MAX(tw_kern_matmul_scratch_bytes(k_max),
-                          tw_kern_attn_scratch_bytes(c->head_dim));
+    size_t bytes =
+        TW_MAX(tw_kern_matmul_scratch_bytes(k_max), tw_kern_attn_scratch_bytes(c->head_dim));
     return round64(bytes) + round64((size_t)f->max_pages * 2 * sizeof(void *));
 }
 
@@ -109,8 +109,8 @@ struct job {
     uint32_t i_layer;
     const tw_matmul *ops; /* [n_ops] */
     unsigned n_ops;
-    const float *norm;    /* after an exchange: the next norm's weight, or NULL */
-    const float *bias;    /* after an exchange: [D] or NULL */
+    const float *norm; /* after an exchange: the next norm's weight, or NULL */
+    const float *bias; /* after an exchange: [D] or NULL */
 };
 
 /* Share of n things for thread i of n_threads. */
@@ -217,10 +217,10 @@ static void rope_job(void *ctx, unsigned i, unsigned n)
         const uint32_t page = span_of_row(j->b, r)->pages[pos / TW_KV_BLOCK];
         for (uint32_t g = 0; g < s->n_kv; g++) {
             const size_t off = pos % TW_KV_BLOCK * slot_bytes, e = (size_t)g * q_dim;
-            f->kern->from_f32(tw_kv_block(f->kv, j->i_layer, page, 0, g) + off, k + e,
-                              f->kv->type, q_dim);
-            f->kern->from_f32(tw_kv_block(f->kv, j->i_layer, page, 1, g) + off, v + e,
-                              f->kv->type, q_dim);
+            f->kern->from_f32(tw_kv_block(f->kv, j->i_layer, page, 0, g) + off, k + e, f->kv->type,
+                              q_dim);
+            f->kern->from_f32(tw_kv_block(f->kv, j->i_layer, page, 1, g) + off, v + e, f->kv->type,
+                              q_dim);
         }
     }
 }
@@ -235,8 +235,9 @@ static void attend(const struct job *j, const tw_span *s, const tw_group *g, uin
     const size_t ld = (size_t)f->shard.n_heads * q_dim;
     const uint32_t n_rows = TW_MIN((uint32_t)ATTN_ROWS, s->n_rows - row0);
     const uint32_t n_pages = (s->pos0 + row0 + n_rows - 1) / TW_KV_BLOCK + 1;
-    const void **tables = (const void **)(void *)(scratch + f->scratch_bytes -
-                                                  round64((size_t)f->max_pages * 2 * sizeof(void *)));
+    const void **tables =
+        (const void **)(void *)(scratch + f->scratch_bytes -
+                                round64((size_t)f->max_pages * 2 * sizeof(void *)));
     const void **k_pages = tables, **v_pages = tables + f->max_pages;
     for (uint32_t p = 0; p < n_pages; p++) {
         k_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 0, g->i_kv);
@@ -244,9 +245,18 @@ static void attend(const struct job *j, const tw_span *s, const tw_group *g, uin
     }
     const size_t at = (s->row0 + row0) * ld + (size_t)g->head0 * q_dim;
     const tw_attn op = {
-        .q = f->q + at, .ld_row = ld, .ld_head = q_dim, .out = f->attn + at, .ld_out_row = ld,
-        .k_pages = k_pages, .v_pages = v_pages, .kv_type = f->kv->type, .q_dim = q_dim,
-        .n_group = g->n_heads, .pos0 = s->pos0 + row0, .window = f->cfg->window[j->i_layer],
+        .q = f->q + at,
+        .ld_row = ld,
+        .ld_head = q_dim,
+        .out = f->attn + at,
+        .ld_out_row = ld,
+        .k_pages = k_pages,
+        .v_pages = v_pages,
+        .kv_type = f->kv->type,
+        .q_dim = q_dim,
+        .n_group = g->n_heads,
+        .pos0 = s->pos0 + row0,
+        .window = f->cfg->window[j->i_layer],
         .scale = 1.0f / sqrtf((float)q_dim),
     };
     f->kern->attn(&op, 0, n_rows, scratch);
@@ -293,15 +303,28 @@ static void final_norm_job(void *ctx, unsigned i, unsigned n)
 static tw_matmul column_op(const tw_forward *f, uint32_t m, const tw_packed *w, float *y,
                            const float *bias)
 {
-    return (tw_matmul){.w = w, .x = f->h, .m = m, .ldx = f->cfg->d_model, .y = y, .ldy = w->n,
-                       .seg = f->shard.seg_d, .n_seg = TW_SEGMENTS, .add = bias};
+    return (tw_matmul){.w = w,
+                       .x = f->h,
+                       .m = m,
+                       .ldx = f->cfg->d_model,
+                       .y = y,
+                       .ldy = w->n,
+                       .seg = f->shard.seg_d,
+                       .n_seg = TW_SEGMENTS,
+                       .add = bias};
 }
 
 static tw_matmul row_op(const tw_forward *f, uint32_t m, const tw_packed *w, const float *x,
                         const uint32_t *seg)
 {
-    return (tw_matmul){.w = w, .x = x, .m = m, .ldx = w->k, .y = f->partial,
-                       .ldy = f->cfg->d_model, .seg = seg, .n_seg = f->shard.n_seg};
+    return (tw_matmul){.w = w,
+                       .x = x,
+                       .m = m,
+                       .ldx = w->k,
+                       .y = f->partial,
+                       .ldy = f->cfg->d_model,
+                       .seg = seg,
+                       .n_seg = f->shard.n_seg};
 }
 
 static void run_ops(struct job *j, const tw_matmul *ops, unsigned n_ops)
@@ -317,8 +340,8 @@ static int exchange(struct job *j, const float *bias, const float *norm, tw_err 
     tw_forward *f = j->f;
     if (f->coll != NULL) {
         uint64_t t0 = tw_clock_now_ns();
-        int rc = tw_coll_all_reduce(f->coll, f->partial, (size_t)j->b->n_rows * f->cfg->d_model,
-                                    err);
+        int rc =
+            tw_coll_all_reduce(f->coll, f->partial, (size_t)j->b->n_rows * f->cfg->d_model, err);
         f->exchange_ns += tw_clock_now_ns() - t0;
         if (rc != 0)
             return rc;

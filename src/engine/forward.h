@@ -16,12 +16,12 @@ typedef struct tw_span {
 } tw_span;
 
 typedef struct tw_batch {
-    uint32_t n_rows;        /* M */
-    uint32_t *tokens;       /* [M] */
-    uint32_t *positions;    /* [M] */
-    tw_span *spans;         /* [n_spans] */
+    uint32_t n_rows;     /* M */
+    uint32_t *tokens;    /* [M] */
+    uint32_t *positions; /* [M] */
+    tw_span *spans;      /* [n_spans] */
     uint32_t n_spans;
-    uint32_t *logit_rows;   /* [n_logits] rows whose logits are wanted */
+    uint32_t *logit_rows; /* [n_logits] rows whose logits are wanted */
     uint32_t n_logits;
 } tw_batch;
 
@@ -37,24 +37,24 @@ typedef struct tw_forward {
     const tw_weights *weights;
     const tw_kern *kern;
     tw_team *team;
-    tw_coll *coll;          /* NULL: one rank */
+    tw_coll *coll; /* NULL: one rank */
     tw_kv *kv;
     uint32_t max_rows, max_logits, max_pages; /* max_pages: of one sequence */
-    float *freqs;           /* [Q/2] */
+    float *freqs;                             /* [Q/2] */
     float rope_scale;
-    tw_group *groups;       /* [n_groups] */
+    tw_group *groups; /* [n_groups] */
     uint32_t n_groups;
-    void *work;             /* one mapping that holds all below */
+    void *work; /* one mapping that holds all below */
     size_t work_bytes;
-    float *x;               /* [M][D] residual stream */
-    float *h;               /* [M][D] normalised */
-    float *q, *k, *v;       /* [M][H*Q], [M][K*Q] x 2 */
-    float *attn;            /* [M][H*Q] */
-    float *gate, *up;       /* [M][F] */
-    float *cos, *sin;       /* [M][Q/2] */
-    float *logits;          /* [max_logits][V] */
-    float *partial;         /* [M][D], from tw_coll_alloc when there is a group */
-    uint8_t *scratch;       /* [n_threads][scratch_bytes] */
+    float *x;         /* [M][D] residual stream */
+    float *h;         /* [M][D] normalised */
+    float *q, *k, *v; /* [M][H*Q], [M][K*Q] x 2 */
+    float *attn;      /* [M][H*Q] */
+    float *gate, *up; /* [M][F] */
+    float *cos, *sin; /* [M][Q/2] */
+    float *logits;    /* [max_logits][V] */
+    float *partial;   /* [M][D], from tw_coll_alloc when there is a group */
+    uint8_t *scratch; /* [n_threads][scratch_bytes] */
     size_t scratch_bytes;
     uint64_t arith_ns, exchange_ns; /* since init */
 } tw_forward;

@@ -19,8 +19,8 @@ typedef struct tw_kv {
     uint32_t n_layers, n_kv, q_dim; /* L, local KV heads, Q */
     enum tw_dtype type;             /* BF16 or F32 */
     uint32_t n_pages, n_free;
-    uint32_t *free;                 /* [n_pages] stack of free pages */
-    size_t head_bytes;              /* of one [64][Q] block */
+    uint32_t *free;    /* [n_pages] stack of free pages */
+    size_t head_bytes; /* of one [64][Q] block */
     size_t pool_bytes;
     uint8_t *pool;
 } tw_kv;

@@ -210,8 +210,8 @@ static int choose(tw_rank *r, uint32_t i_row, size_t at, size_t bytes, uint32_t 
         return rc;
     rc = gather_row(r, r->fwd.logits + (size_t)i_row * r->fwd.shard.n_vocab, err);
     if (rc == 0)
-        *ret_id = tw_sample_pick_full(r->kern, s, r->full, r->cfg->vocab, r->fwd.shard.seg_v,
-                                      r->order);
+        *ret_id =
+            tw_sample_pick_full(r->kern, s, r->full, r->cfg->vocab, r->fwd.shard.seg_v, r->order);
     return rc;
 }
 

@@ -20,14 +20,14 @@ enum { TW_VOTE_PLAN_FOLLOWS = 1 };
 /* What a step chose for one sequence. */
 typedef struct tw_choice {
     uint32_t slot, id;
-    bool ended;          /* the sequence is over and its slot is free again */
-    enum tw_finish why;  /* when ended */
+    bool ended;         /* the sequence is over and its slot is free again */
+    enum tw_finish why; /* when ended */
 } tw_choice;
 
 typedef struct tw_rank {
     tw_model *model;
     const tw_model_config *cfg;
-    tw_coll *coll;             /* NULL: one rank */
+    tw_coll *coll; /* NULL: one rank */
     unsigned rank, n_ranks;
     uint32_t ctx, max_seqs, chunk;
     tw_team *team;
@@ -36,25 +36,25 @@ typedef struct tw_rank {
     tw_weights weights;
     tw_kv kv;
     tw_forward fwd;
-    tw_seq *seqs;              /* [max_seqs] */
-    uint32_t *page_tables;     /* [max_seqs][ctx / 64] */
-    uint16_t *counts;          /* [max_seqs][V] */
+    tw_seq *seqs;          /* [max_seqs] */
+    uint32_t *page_tables; /* [max_seqs][ctx / 64] */
+    uint16_t *counts;      /* [max_seqs][V] */
     tw_plan plan;
-    uint8_t *plan_bytes;       /* [plan_max_bytes] */
+    uint8_t *plan_bytes; /* [plan_max_bytes] */
     size_t plan_max_bytes;
     tw_batch batch;
-    uint32_t *logit_slots;     /* [max_seqs] slot of each logits row */
-    uint8_t *votes;            /* [R][vote_max_bytes], from tw_coll_alloc */
+    uint32_t *logit_slots; /* [max_seqs] slot of each logits row */
+    uint8_t *votes;        /* [R][vote_max_bytes], from tw_coll_alloc */
     size_t vote_max_bytes;
-    uint32_t part_max;         /* largest rank's share of V */
-    uint32_t *part0, *part_n;  /* [R] every rank's share of V */
-    float *parts;              /* [R][part_max] for gathered logits */
-    float *full;               /* [V] */
-    tw_candidate *order;       /* [V] scratch of a full pick */
-    tw_choice *choices;        /* [max_seqs] of the last step */
+    uint32_t part_max;        /* largest rank's share of V */
+    uint32_t *part0, *part_n; /* [R] every rank's share of V */
+    float *parts;             /* [R][part_max] for gathered logits */
+    float *full;              /* [V] */
+    tw_candidate *order;      /* [V] scratch of a full pick */
+    tw_choice *choices;       /* [max_seqs] of the last step */
     uint32_t n_choices;
     uint64_t step;
-    bool plan_follows;         /* the next step needs a plan */
+    bool plan_follows;                               /* the next step needs a plan */
     float *(*logits_sink)(void *ctx, uint32_t slot); /* rank 0: where wanted logits go */
     void *sink_ctx;
 } tw_rank;

@@ -13,7 +13,8 @@
 
 enum { CTX_CAP = 8192, SEQS_DEFAULT = 4, CHUNK_DEFAULT = 256 };
 
-static const uint64_t load_limit_ns = 3600 * TW_NS_PER_S; /* heartbeats find the dead much earlier */
+static const uint64_t load_limit_ns =
+    3600 * TW_NS_PER_S; /* heartbeats find the dead much earlier */
 
 void tw_engine_resolve(const tw_model_config *c, tw_engine_opts *o)
 {

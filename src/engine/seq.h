@@ -31,13 +31,13 @@ enum { TW_SEQ_IGNORE_EOS = 1, TW_SEQ_WANT_LOGITS = 2 };
 typedef struct tw_seq {
     enum tw_seq_state state;
     tw_seq_params params;
-    uint32_t len;         /* positions in the KV cache */
+    uint32_t len; /* positions in the KV cache */
     uint32_t n_generated;
-    uint32_t last;        /* newest token: not yet in the cache */
+    uint32_t last; /* newest token: not yet in the cache */
     uint32_t n_pages;
-    uint32_t *pages;      /* [ctx / 64] */
-    uint16_t *counts;     /* [V] times each token was generated; 0x8000: stands in the prompt */
-    bool has_counts;      /* counts are kept: some penalty is on */
+    uint32_t *pages;  /* [ctx / 64] */
+    uint16_t *counts; /* [V] times each token was generated; 0x8000: stands in the prompt */
+    bool has_counts;  /* counts are kept: some penalty is on */
 } tw_seq;
 
 #endif

@@ -103,7 +103,9 @@ static size_t held_back(const tw_session *s)
 
 static void emit(tw_session *s, uint32_t id, size_t n)
 {
-    tw_event ev = {.kind = TW_EVENT_TOKEN, .id = id, .text = n > 0 ? s->text.data : "",
+    tw_event ev = {.kind = TW_EVENT_TOKEN,
+                   .id = id,
+                   .text = n > 0 ? s->text.data : "",
                    .text_len = n};
     s->req.on_event(s->req.ctx, &ev);
     tw_buf_drop(&s->text, n);

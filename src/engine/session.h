@@ -11,16 +11,16 @@
 typedef struct tw_session {
     struct tw_session *next;
     uint64_t id;
-    tw_request req;       /* prompt and stops are our copies */
-    uint32_t n_fed;       /* prompt tokens already in a plan */
+    tw_request req; /* prompt and stops are our copies */
+    uint32_t n_fed; /* prompt tokens already in a plan */
     uint32_t n_generated;
-    int slot;             /* -1: waiting */
-    bool cancel;          /* asked for, under the engine's lock */
-    bool done;            /* DONE was sent; the slot goes with the next plan */
-    bool stopped;         /* by a stop string */
-    bool has_text;        /* the model has a tokenizer */
+    int slot;      /* -1: waiting */
+    bool cancel;   /* asked for, under the engine's lock */
+    bool done;     /* DONE was sent; the slot goes with the next plan */
+    bool stopped;  /* by a stop string */
+    bool has_text; /* the model has a tokenizer */
     tw_detok detok;
-    tw_buf text;          /* certain, but may be the beginning of a stop string */
+    tw_buf text; /* certain, but may be the beginning of a stop string */
     uint64_t t_submit_ns, t_start_ns, t_first_ns;
 } tw_session;
 

@@ -24,8 +24,8 @@ static int make_model(void **state)
 {
     (void)state;
     /* 8 heads share 2 KV heads: with 4 and 8 ranks they are replicated; the window is passed */
-    const struct tw_tiny t = {.family = "mistral", .n_kv_heads = 2, .ffn = 352, .vocab = V,
-                              .window = 70, .seed = 5};
+    const struct tw_tiny t = {
+        .family = "mistral", .n_kv_heads = 2, .ffn = 352, .vocab = V, .window = 70, .seed = 5};
     tw_rng rng = tw_rng_seed(9);
     for (unsigned i = 0; i < N_PROMPT; i++)
         prompt[i] = (uint32_t)tw_rng_below(&rng, V);
@@ -42,10 +42,15 @@ static int drop_model(void **state)
 
 static tw_request request(float temperature)
 {
-    return (tw_request){.prompt = prompt, .n_prompt = N_PROMPT, .max_tokens = N_GEN,
+    return (tw_request){.prompt = prompt,
+                        .n_prompt = N_PROMPT,
+                        .max_tokens = N_GEN,
                         .ignore_eos = true,
-                        .sampling = {.temperature = temperature, .top_p = 0.95f, .seed = 77,
-                                     .repetition_penalty = 1.1f, .presence_penalty = 0.2f}};
+                        .sampling = {.temperature = temperature,
+                                     .top_p = 0.95f,
+                                     .seed = 77,
+                                     .repetition_penalty = 1.1f,
+                                     .presence_penalty = 0.2f}};
 }
 
 struct output {

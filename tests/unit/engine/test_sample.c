@@ -184,13 +184,15 @@ static void test_penalties(void **state)
     uint16_t counts[4] = {0, 2, 0x8000, 0x8001};
     float x[4] = {1.0f, 1.0f, 1.0f, -1.0f};
     tw_seq s = {.has_counts = true, .counts = counts};
-    s.params = (tw_seq_params){.temperature = 0, .presence_penalty = 0.5f,
-                               .frequency_penalty = 0.25f, .repetition_penalty = 2.0f};
+    s.params = (tw_seq_params){.temperature = 0,
+                               .presence_penalty = 0.5f,
+                               .frequency_penalty = 0.25f,
+                               .repetition_penalty = 2.0f};
     tw_sample_shape(&s, x, 0, 4);
-    assert_true(x[0] == 1.0f);                     /* never seen */
-    assert_true(x[1] == 0.5f - 2 * 0.25f - 0.5f);  /* generated twice */
-    assert_true(x[2] == 0.5f);                     /* only in the prompt */
-    assert_true(x[3] == -2.0f - 0.25f - 0.5f);     /* both; negative logits are multiplied */
+    assert_true(x[0] == 1.0f);                    /* never seen */
+    assert_true(x[1] == 0.5f - 2 * 0.25f - 0.5f); /* generated twice */
+    assert_true(x[2] == 0.5f);                    /* only in the prompt */
+    assert_true(x[3] == -2.0f - 0.25f - 0.5f);    /* both; negative logits are multiplied */
 }
 
 static void test_not_finite_is_told(void **state)

@@ -59,8 +59,12 @@ static void run(const char *letters_in, const char *const *stops, size_t n_stops
     tw_err err = {0};
     const uint32_t prompt[1] = {0};
     memset(ret, 0, sizeof(*ret));
-    tw_request r = {.prompt = prompt, .n_prompt = 1, .stops = stops, .n_stops = n_stops,
-                    .on_event = on_event, .ctx = ret};
+    tw_request r = {.prompt = prompt,
+                    .n_prompt = 1,
+                    .stops = stops,
+                    .n_stops = n_stops,
+                    .on_event = on_event,
+                    .ctx = ret};
     assert_int_equal(tw_session_new(&r, t, &s, &err), 0);
     int rc = 0;
     for (const char *c = letters_in; *c != '\0' && rc == 0; c++)

@@ -15,9 +15,14 @@ static int open_rank(world_rank *r)
         tw_coll_fact *facts;
         size_t n_facts;
         rc = tw_engine_facts(r->model, &o, w->n_ranks, &facts, &n_facts, &r->err);
-        tw_coll_opts co = {.rank = r->rank, .n_ranks = w->n_ranks, .transport = w->transport,
-                           .token = w->token, .address = "127.0.0.1", .port = w->port,
-                           .listen_fd = r->rank == 0 ? w->listen_fd : -1, .facts = facts,
+        tw_coll_opts co = {.rank = r->rank,
+                           .n_ranks = w->n_ranks,
+                           .transport = w->transport,
+                           .token = w->token,
+                           .address = "127.0.0.1",
+                           .port = w->port,
+                           .listen_fd = r->rank == 0 ? w->listen_fd : -1,
+                           .facts = facts,
                            .n_facts = n_facts};
         if (rc == 0) {
             rc = tw_coll_open(&co, &r->coll, &r->err);
