@@ -64,8 +64,8 @@ TW_MUST_CHECK int tw_model_config_parse(const char *name, const char *json, size
                                         const char *gen_json, size_t n_gen, tw_model_config *ret,
                                         tw_gen_config *ret_gen, tw_err *err);
 
-/* Rope's frequencies f, in f32 step by step as the reference implementation computes them: the angle
- * of position pos is (float)pos * f[i] rounded to f32, and cos and sin are multiplied by *ret_scale. */
+/* Rope's frequencies f, in f32 step by step as the reference implementation computes them: the
+ * angle of position pos is (float)pos * f[i] rounded to f32; *ret_scale multiplies cos and sin. */
 void tw_rope_freqs(const tw_model_config *c, float *ret_freq /* [Q/2] */, float *ret_scale);
 
 #endif
