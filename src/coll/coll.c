@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@
  * enough and the core rests. */
 #define SPIN_MAX_NS   (100 * TW_NS_PER_US)
 #define SPIN_SHORT_NS (5 * TW_NS_PER_US)
+/* Past this, a spinning rank lets others run: the peer it waits for may share its core. */
+#define SPIN_YIELD_NS (10 * TW_NS_PER_US)
 
 int tw_coll_new(unsigned rank, unsigned n_ranks, tw_link *const *links, tw_health *health,
                 uint64_t step_ns, uint64_t spin_ns, tw_coll **ret, tw_err *err)
@@ -324,6 +327,8 @@ static int wait_until(tw_coll *c, uint64_t begin_ns, tw_err *err)
         }
         if (now >= spin_until)
             sleep_on_links(c, now);
+        else if (now >= begin_ns + SPIN_YIELD_NS)
+            sched_yield();
         else
             tw_cpu_relax();
         now = tw_clock_now_ns();
