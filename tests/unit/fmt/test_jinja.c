@@ -11,8 +11,14 @@
 #include "base/scope.h"
 #include "fmt/jinja.h"
 
-static const struct tm noon = {.tm_year = 125, .tm_mon = 2, .tm_mday = 9, .tm_hour = 14,
-                               .tm_min = 5, .tm_sec = 7, .tm_wday = 0, .tm_yday = 67};
+static const struct tm noon = {.tm_year = 125,
+                               .tm_mon = 2,
+                               .tm_mday = 9,
+                               .tm_hour = 14,
+                               .tm_min = 5,
+                               .tm_sec = 7,
+                               .tm_wday = 0,
+                               .tm_yday = 67};
 
 static int render(const char *src, size_t n, const json_t *ctx, tw_buf *out, tw_err *err)
 {
