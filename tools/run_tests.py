@@ -6,6 +6,7 @@ count as failures. Every check of a TAP program counts as one test.
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -30,7 +31,8 @@ SANITIZERS = {
 
 class Tally:
     def __init__(self):
-        self.passed, self.failed, self.wrong, self.skipped = 0, 0, [], []
+        self.passed, self.failed, self.wrong = 0, 0, []
+        self.skipped = collections.defaultdict(list)  # reason: names
 
     def fail(self, what, n=1):
         self.failed += n
@@ -42,7 +44,7 @@ def count_tap(tally, name, result, stdout):
     n_bad = 0
     for bad, rest in TAP.findall(stdout):
         if re.search(r"#\s*skip\b", rest, re.IGNORECASE):
-            tally.skipped.append(f"{name}: {rest.strip()}")
+            tally.skipped[rest.strip(" -")].append(name)
         elif bad:
             n_bad += 1
             tally.fail(f"{name}: {rest.strip(' -')}")
@@ -50,9 +52,10 @@ def count_tap(tally, name, result, stdout):
             tally.passed += 1
     notes = SKIP_NOTE.findall(stdout)
     tally.passed -= len(notes)
-    tally.skipped += [f"{name}: {note}" for note in notes]
+    for note in notes:
+        tally.skipped[note].append(name)
     if result in SKIPPED and not TAP.search(stdout):
-        tally.skipped.append(name)
+        tally.skipped["by itself"].append(name)
     elif result in GOOD | SKIPPED and not TAP.search(stdout):
         tally.passed += 1
     elif result not in GOOD | SKIPPED and n_bad == 0:
@@ -91,7 +94,7 @@ def count_junit(tally, report):
             tally.fail(f"{case.get('classname')}::{case.get('name')}")
         elif "skipped" in kinds:
             why = case.find("skipped").get("message")
-            tally.skipped.append(f"{case.get('classname')}::{case.get('name')}: {why}")
+            tally.skipped[why].append(f"{case.get('classname')}::{case.get('name')}")
         else:
             tally.passed += 1
 
@@ -147,8 +150,8 @@ def main():
             run_pytest(tally, build, folders)
     for what in tally.wrong:
         print(f"FAILED {what}")
-    for what in tally.skipped:
-        print(f"skipped {what}")
+    for why, names in tally.skipped.items():
+        print(f"skipped {len(names)}, {names[0]}{' …' if names[1:] else ''}: {why}")
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed or not tally.passed else 0
 
