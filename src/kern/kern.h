@@ -93,7 +93,7 @@ typedef struct tw_kern {
     /* y = silu(g) * u, silu(g) = g / (1 + exp(-g)); y may be g. */
     void (*silu_mul)(float *y, const float *g, const float *u, size_t n);
     void (*add)(float *y, const float *a, const float *b, size_t n); /* y = a + b; may alias */
-    void (*to_f32)(float *y, const void *x, enum tw_dtype type, size_t n); /* exact widening */
+    void (*to_f32)(float *y, const void *x, enum tw_dtype type, size_t n);   /* exact widening */
     void (*from_f32)(void *y, const float *x, enum tw_dtype type, size_t n); /* nearest even */
     /* y = exp(x); the same fixed sequence that attention and silu use. y may be x. */
     void (*exp)(float *y, const float *x, size_t n);

@@ -69,10 +69,9 @@ void TW_FN(attn_few_scores)(const walk *w, size_t i_page, unsigned lo, unsigned 
         few_scores(w, page, TW_BF16, lo, hi);
 }
 
-/* n pairs x n_v vectors of dims, keys [lo, hi) for all of them. */
+/* n pairs x n_v vectors of dims; all of them see the same keys. */
 TW_INLINE void few_values_tile(const walk *w, const void *page, enum tw_dtype type, size_t i_pair,
-                               size_t dim, unsigned lo, unsigned hi, const size_t n,
-                               const size_t n_v)
+                               size_t dim, const size_t n, const size_t n_v)
 {
     const size_t q_dim = w->op->q_dim;
     const float *p = w->p + i_pair * BLOCK;
@@ -85,6 +84,7 @@ TW_INLINE void few_values_tile(const walk *w, const void *page, enum tw_dtype ty
         for (size_t v = 0; v < n_v; v++)
             c[r * n_v + v] = v_mul(a->in_span ? v_load(o + v * TW_W) : v_zero(), v_set1(a->c));
     }
+    const size_t lo = w->pairs[i_pair].lo, hi = w->pairs[i_pair].hi;
     for (size_t key = lo; key < hi; key++) {
         TW_UNROLL
         for (size_t v = 0; v < n_v; v++) {
@@ -107,23 +107,22 @@ TW_INLINE void few_values_tile(const walk *w, const void *page, enum tw_dtype ty
 TW_INLINE void few_values(const walk *w, const void *page, enum tw_dtype type, size_t i, size_t n)
 {
     const size_t q_dim = w->op->q_dim;
-    unsigned lo = w->pairs[i].lo, hi = w->pairs[i].hi;
     size_t dim = 0;
     if (n == 1)
         for (; dim + 8 * TW_W <= q_dim; dim += 8 * TW_W)
-            few_values_tile(w, page, type, i, dim, lo, hi, 1, 8);
+            few_values_tile(w, page, type, i, dim, 1, 8);
     if (n == 2)
         for (; dim + 4 * TW_W <= q_dim; dim += 4 * TW_W)
-            few_values_tile(w, page, type, i, dim, lo, hi, 2, 4);
+            few_values_tile(w, page, type, i, dim, 2, 4);
     for (; dim < q_dim; dim += 16) {
         if (n == 1)
-            few_values_tile(w, page, type, i, dim, lo, hi, 1, V16);
+            few_values_tile(w, page, type, i, dim, 1, V16);
         else if (n == 2)
-            few_values_tile(w, page, type, i, dim, lo, hi, 2, V16);
+            few_values_tile(w, page, type, i, dim, 2, V16);
         else if (n == 3)
-            few_values_tile(w, page, type, i, dim, lo, hi, 3, V16);
+            few_values_tile(w, page, type, i, dim, 3, V16);
         else
-            few_values_tile(w, page, type, i, dim, lo, hi, 4, V16);
+            few_values_tile(w, page, type, i, dim, 4, V16);
     }
 }
 

@@ -156,11 +156,24 @@ static void run_block(const block *b, enum tw_dtype type, float *wide)
         stream_f32(&rest);
 }
 
+static void add_into(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += TW_W)
+        v_store(y + i, v_add(v_load(x + i), v_load(y + i)));
+}
+
+static void swap(float **a, float **b)
+{
+    float *other = *a;
+    *a = *b;
+    *b = other;
+}
+
 /* One panel's rows [i_m, i_m + m): the tree as a binary counter. slot[l] holds the sum of 2^l
  * segments; cur and slots change places, nothing is copied. Returns the sums [m][64]. */
 static float *sum_panel(const tw_matmul *op, size_t i_panel, size_t i_m, size_t m, float *scratch)
 {
-    const size_t size = m * TW_PANEL, row_bytes = TW_PANEL * (op->w->type == TW_F32 ? 4 : 2);
+    const size_t row_bytes = TW_PANEL * (op->w->type == TW_F32 ? 4 : 2);
     float *slot[4], *wide = scratch, *cur;
     bool full[4] = {false};
     scratch += TW_BLOCK_K * TW_PANEL;
@@ -187,25 +200,30 @@ static float *sum_panel(const tw_matmul *op, size_t i_panel, size_t i_m, size_t 
         unsigned l = 0;
         for (unsigned t = s; t & 1; t >>= 1, l++) {
             if (full[l] && has)
-                for (size_t i = 0; i < size; i += TW_W)
-                    v_store(cur + i, v_add(v_load(slot[l] + i), v_load(cur + i)));
-            if (full[l] && !has) {
-                float *other = slot[l];
-                slot[l] = cur;
-                cur = other;
-                has = true;
-            }
+                add_into(cur, slot[l], m * TW_PANEL);
+            if (full[l] && !has)
+                swap(&slot[l], &cur);
+            has = has || full[l];
         }
         if (s + 1 < op->n_seg) {
-            float *other = slot[l];
-            slot[l] = cur;
-            cur = other;
+            swap(&slot[l], &cur);
             full[l] = has;
         }
     }
     if (!has)
-        memset(cur, 0, size * sizeof *cur);
+        memset(cur, 0, m * TW_PANEL * sizeof *cur);
     return cur;
+}
+
+/* sum [64] to y [n], n <= 64; add [n] or NULL. */
+static void store_row(float *y, const float *sum, const float *add, size_t n)
+{
+    for (size_t i = 0; i < n; i += TW_W) {
+        vf v = v_load(sum + i);
+        if (add)
+            v = v_add(v, v_load_n(add + i, n - i));
+        v_store_n(y + i, v, n - i);
+    }
 }
 
 void TW_FN(matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *scratch)
@@ -215,15 +233,9 @@ void TW_FN(matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *
         for (size_t m0 = 0; m0 < op->m; m0 += TW_BLOCK_M) {
             size_t m_n = op->m - m0 < TW_BLOCK_M ? op->m - m0 : TW_BLOCK_M;
             const float *sum = sum_panel(op, p, m0, m_n, scratch);
-            for (size_t m = 0; m < m_n; m++) {
-                float *y = op->y + (m0 + m) * op->ldy + n0;
-                for (size_t i = 0; i < n_n; i += TW_W) {
-                    vf v = v_load(sum + m * TW_PANEL + i);
-                    if (op->add)
-                        v = v_add(v, v_load_n(op->add + n0 + i, n_n - i));
-                    v_store_n(y + i, v, n_n - i);
-                }
-            }
+            for (size_t m = 0; m < m_n; m++)
+                store_row(op->y + (m0 + m) * op->ldy + n0, sum + m * TW_PANEL,
+                          op->add ? op->add + n0 : NULL, n_n);
         }
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The few vector operations that the x86 kernels are written in. Each source file is compiled once
- * an instruction set, with TW_X86_AVX2 (8 lanes) defined; a wider set adds its branch here.
+ * an instruction set; the -m flags choose the branch, a wider set adds its own.
  * No other file knows an intrinsic. */
 #ifndef TWINAX_KERN_X86_VEC_H
 #define TWINAX_KERN_X86_VEC_H
@@ -16,7 +16,7 @@
 
 #define TW_INLINE static inline __attribute__((always_inline))
 
-#if defined(TW_X86_AVX2)
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
 #define TW_FN(name) tw_avx2_##name
 enum { TW_W = 8 };

@@ -335,49 +335,59 @@ static void test_rope(void **state)
         }
 }
 
-/* Every 16-bit pattern wide, and near every border between two of them narrow; and tails. */
+/* Every 16-bit pattern wide, and narrow every border between two of them and its neighbours. */
+static void check_patterns(const tw_kern *kern, enum tw_dtype type)
+{
+    enum { N = 65536 };
+    const tw_kern *ref = tw_kern_ref();
+    uint16_t *h = guard_new(N * 4), *h2 = guard_new(N * 4);
+    float *want = guard_new(N * 4), *got = guard_new(N * 4);
+    for (size_t i = 0; i < N; i++)
+        h[i] = (uint16_t)i;
+    if (type == TW_F32)
+        fill_hard((float *)(void *)h, N);
+    ref->to_f32(want, h, type, N);
+    kern->to_f32(got, h, type, N);
+    assert_memory_equal(got, want, N * 4);
+    const uint32_t border = type == TW_BF16 ? 0x8000u : 0x1000u;
+    for (int step = -2; step <= 2; step++) {
+        for (size_t i = 0; i < N; i++) {
+            uint32_t near = tw_f32_bits(got[i]) + border + (uint32_t)step;
+            want[i] = tw_f32_from_bits(step < 2 ? near : (uint32_t)rng_next());
+        }
+        ref->from_f32(h, want, type, N);
+        kern->from_f32(h2, want, type, N);
+        assert_memory_equal(h, h2, N * tw_dtype_bytes(type));
+    }
+    guard_reset();
+}
+
+static void check_convert(const tw_kern *kern, enum tw_dtype type, size_t n)
+{
+    const tw_kern *ref = tw_kern_ref();
+    size_t bytes = n * tw_dtype_bytes(type);
+    float *x = guard_new(n * 4), *y = guard_new(n * 4), *y2 = guard_new(n * 4);
+    void *a = guard_new(bytes), *b = guard_new(bytes);
+    fill_hard(x, n);
+    ref->from_f32(a, x, type, n);
+    kern->from_f32(b, x, type, n);
+    assert_memory_equal(a, b, bytes);
+    ref->to_f32(y, a, type, n);
+    kern->to_f32(y2, a, type, n);
+    assert_memory_equal(y, y2, n * 4);
+    guard_reset();
+}
+
 static void test_convert(void **state)
 {
     (void)state;
     rng_start();
-    enum { N = 65536 };
-    const tw_kern *ref = tw_kern_ref();
     for (size_t t = 0; t < n_tables; t++)
         for (int type = TW_F32; type <= TW_BF16; type++) {
-            uint16_t *h = guard_new(N * 4), *h2 = guard_new(N * 4);
-            float *want = guard_new(N * 4), *got = guard_new(N * 4);
-            for (size_t i = 0; i < N; i++)
-                h[i] = (uint16_t)i;
-            if (type == TW_F32)
-                fill_hard((float *)(void *)h, N);
-            ref->to_f32(want, h, (enum tw_dtype)type, N);
-            tables[t]->to_f32(got, h, (enum tw_dtype)type, N);
-            assert_memory_equal(got, want, N * 4);
-            for (int step = -2; step <= 2; step++) {
-                for (size_t i = 0; i < N; i++) {
-                    uint32_t low = type == TW_BF16 ? 0x8000u : 0x1000u;
-                    want[i] = tw_f32_from_bits(tw_f32_bits(got[i]) + low + (uint32_t)step);
-                    if (step == 2)
-                        want[i] = tw_f32_from_bits((uint32_t)rng_next());
-                }
-                ref->from_f32(h, want, (enum tw_dtype)type, N);
-                tables[t]->from_f32(h2, want, (enum tw_dtype)type, N);
-                assert_memory_equal(h, h2, N * tw_dtype_bytes((enum tw_dtype)type));
-            }
-            guard_reset();
+            check_patterns(tables[t], (enum tw_dtype)type);
             for (size_t n = 1; n < 70; n++) {
-                size_t bytes = n * tw_dtype_bytes((enum tw_dtype)type);
                 guard_end = n % 3 != 0;
-                float *x = guard_new(n * 4), *y = guard_new(n * 4), *y2 = guard_new(n * 4);
-                void *a = guard_new(bytes), *b = guard_new(bytes);
-                fill_hard(x, n);
-                ref->from_f32(a, x, (enum tw_dtype)type, n);
-                tables[t]->from_f32(b, x, (enum tw_dtype)type, n);
-                assert_memory_equal(a, b, bytes);
-                ref->to_f32(y, a, (enum tw_dtype)type, n);
-                tables[t]->to_f32(y2, a, (enum tw_dtype)type, n);
-                assert_memory_equal(y, y2, n * 4);
-                guard_reset();
+                check_convert(tables[t], (enum tw_dtype)type, n);
             }
         }
 }
