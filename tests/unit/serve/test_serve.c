@@ -323,6 +323,9 @@ static void test_too_long(void **state)
     rig *g = *state;
     answer a;
     char *body = malloc((size_t)18 << 20);
+    assert_non_null(body);
+    if (body == NULL)
+        return;
     size_t n = (size_t)sprintf(body, "{\"prompt\":\"");
     memset(body + n, 'a', (size_t)17 << 20);
     strcpy(body + n + FAKE_CTX, "\"}");
