@@ -30,15 +30,18 @@ def missing_binary():
 
 
 def run(*argv, stdin=None, env=None, timeout=LIMIT_S):
-    """`twinax argv...` to its end: a CompletedProcess with text."""
-    return subprocess.run(
+    """`twinax argv...` to its end: a CompletedProcess with text, line ends as they are."""
+    if isinstance(stdin, str):
+        stdin = stdin.encode()
+    done = subprocess.run(
         [str(BINARY), *map(str, argv)],
-        input=stdin if stdin is not None else "",
+        input=stdin or b"",
         capture_output=True,
-        text=True,
         timeout=timeout,
         env=os.environ | (env or {}),
     )
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    return done
 
 
 def good(*argv, **more):
