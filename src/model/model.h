@@ -32,6 +32,17 @@ const char *tw_model_eos_text(const tw_model *m);
  * first. */
 TW_MUST_CHECK int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err);
 
+/* Text: see twinax/engine.h, which offers these to serve/ and cmd/. tw_text_free frees. */
+TW_API TW_MUST_CHECK int tw_model_tokenize(tw_model *m, const char *text, size_t n,
+                                           bool add_special, uint32_t **ret_ids, size_t *ret_n,
+                                           tw_err *err);
+TW_API TW_MUST_CHECK int tw_model_detokenize(tw_model *m, const uint32_t *ids, size_t n,
+                                             bool skip_special, char **ret_text, tw_err *err);
+TW_API TW_MUST_CHECK int tw_model_render_chat(tw_model *m, const char *messages_json,
+                                              const char *tools_json, bool add_generation_prompt,
+                                              char **ret_text, tw_err *err);
+TW_API void tw_text_free(void *p);
+
 /* Embedding row of token id (below V), as it lies in the file ([D] of *ret_type), so at any
  * alignment. The map stays valid while the model is open. */
 const void *tw_model_embed_row(const tw_model *m, uint32_t id, enum tw_dtype *ret_type);

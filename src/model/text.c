@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Text in and out of a model: what engine.h promises over the tokenizer and the chat template. */
+/* Text in and out of a model, over its tokenizer and its chat template. */
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -9,7 +9,6 @@
 #include "base/scope.h"
 #include "fmt/jinja.h"
 #include "model/model.h"
-#include "twinax/engine.h"
 
 enum { TEXT_MAX = 64 << 20 }; /* of one rendered or detokenized text */
 
