@@ -29,14 +29,15 @@ TW_API const char *tw_model_name(const tw_model *m);
 TW_API const char *tw_model_id(const tw_model *m); /* SHA-256, hex */
 
 typedef struct tw_engine_opts {
-    unsigned n_threads;      /* 0: all cores this process may use, shared by n_local_ranks */
+    unsigned n_threads;        /* 0: all cores this process may use, shared by n_local_ranks */
     unsigned i_local, n_local; /* this rank among the ranks on this machine: shares out cores */
-    uint32_t ctx;            /* positions per sequence; 0: the model's, capped at 8,192 */
-    uint32_t max_seqs;       /* sequences at once; 0: 4 */
-    uint32_t chunk;          /* prompt tokens per step; 0: 256 */
-    enum tw_kv_type kv;      /* AUTO: BF16, F32 for F32 models */
-    const char *cpu;         /* TW_CPU: "ref", "avx2"; NULL: the best */
-    void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* loading; may be NULL */
+    uint32_t ctx;              /* positions per sequence; 0: the model's, capped at 8,192 */
+    uint32_t max_seqs;         /* sequences at once; 0: 4 */
+    uint32_t chunk;            /* prompt tokens per step; 0: 256 */
+    enum tw_kv_type kv;        /* AUTO: BF16, F32 for F32 models */
+    const char *cpu;           /* TW_CPU: "ref", "avx2"; NULL: the best */
+    void (*progress)(void *ctx, uint64_t done_bytes,
+                     uint64_t total_bytes); /* loading; may be NULL */
     void *progress_ctx;
 } tw_engine_opts;
 
@@ -60,7 +61,7 @@ typedef struct tw_sampling {
     float temperature, top_p, min_p; /* 1, 1, 0: no effect */
     uint32_t top_k;                  /* 0: off */
     uint64_t seed;
-    uint32_t choice;         /* index among the choices of one request: part of the noise's key */
+    uint32_t choice; /* index among the choices of one request: part of the noise's key */
     float presence_penalty, frequency_penalty, repetition_penalty; /* 0, 0, 1: no effect */
 } tw_sampling;
 
@@ -71,12 +72,12 @@ enum tw_finish { TW_FINISH_STOP, TW_FINISH_LENGTH, TW_FINISH_CANCELLED, TW_FINIS
 
 typedef struct tw_event {
     enum tw_event_kind kind;
-    uint32_t id;             /* TOKEN: the token; UINT32_MAX: only text that was held back */
-    const char *text;        /* TOKEN: text that became certain (may be empty); valid in the call */
+    uint32_t id;      /* TOKEN: the token; UINT32_MAX: only text that was held back */
+    const char *text; /* TOKEN: text that became certain (may be empty); valid in the call */
     size_t text_len;
-    enum tw_finish finish;   /* DONE */
-    const tw_err *err;       /* DONE with TW_FINISH_ERROR */
-    uint32_t n_prompt, n_generated; /* DONE */
+    enum tw_finish finish;                    /* DONE */
+    const tw_err *err;                        /* DONE with TW_FINISH_ERROR */
+    uint32_t n_prompt, n_generated;           /* DONE */
     uint64_t queue_ns, prefill_ns, decode_ns; /* DONE: where the time went */
 } tw_event;
 
@@ -84,15 +85,15 @@ typedef struct tw_event {
 typedef void tw_event_fn(void *ctx, const tw_event *ev);
 
 typedef struct tw_request {
-    const uint32_t *prompt;  /* [n_prompt], copied */
+    const uint32_t *prompt; /* [n_prompt], copied */
     size_t n_prompt;
-    uint32_t max_tokens;     /* 0: to the end of the context */
+    uint32_t max_tokens; /* 0: to the end of the context */
     tw_sampling sampling;
     bool ignore_eos;
-    bool emit_special;       /* text of special tokens too */
+    bool emit_special;        /* text of special tokens too */
     const char *const *stops; /* [n_stops] stop strings, copied; their text is never emitted */
     size_t n_stops;
-    float *ret_logits;       /* [V] of the last prompt position, or NULL; written before TOKEN 1 */
+    float *ret_logits; /* [V] of the last prompt position, or NULL; written before TOKEN 1 */
     tw_event_fn *on_event;
     void *ctx;
 } tw_request;
@@ -124,7 +125,7 @@ typedef struct tw_engine_info {
     uint64_t weight_bytes, kv_bytes; /* of this rank */
     uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
     unsigned n_running, n_waiting;
-    const char *cpu;                 /* kernel table in use */
+    const char *cpu; /* kernel table in use */
 } tw_engine_info;
 
 TW_API void tw_engine_get_info(const tw_engine *e, tw_engine_info *ret);

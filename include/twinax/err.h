@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-#define TW_API __attribute__((visibility("default")))
-#define TW_MUST_CHECK __attribute__((warn_unused_result))
+#define TW_API                  __attribute__((visibility("default")))
+#define TW_MUST_CHECK           __attribute__((warn_unused_result))
 #define TW_PRINTF(i_fmt, i_arg) __attribute__((format(printf, i_fmt, i_arg)))
 
 typedef struct tw_err {

@@ -91,9 +91,9 @@ static int print_config(const struct tw_tiny *t, tw_buf *b)
         " \"tie_word_embeddings\": %s, \"attention_bias\": %s, \"mlp_bias\": %s,\n"
         " \"torch_dtype\": \"%s\", \"bos_token_id\": 1, \"eos_token_id\": 2%s%s}\n",
         t->family, t->n_layers, t->d_model, t->n_heads, t->n_kv_heads, t->head_dim, t->ffn,
-        t->vocab, t->max_ctx, window, t->tied ? "true" : "false", t->attention_bias ? "true" : "false",
-        t->mlp_bias ? "true" : "false", dtype, t->extra != NULL ? ", " : "",
-        t->extra != NULL ? t->extra : "");
+        t->vocab, t->max_ctx, window, t->tied ? "true" : "false",
+        t->attention_bias ? "true" : "false", t->mlp_bias ? "true" : "false", dtype,
+        t->extra != NULL ? ", " : "", t->extra != NULL ? t->extra : "");
 }
 
 struct out_tensor {
