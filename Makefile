@@ -24,7 +24,7 @@ help:
 	@echo 'make demo          install what is missing, build, show two ranks at work'
 	@echo 'make test          install what is missing, build, run every test'
 	@echo 'make parity        the models of tests/data against the goldens of transformers'
-	@echo 'make bench         speed of kernels and collectives, JSON lines (BENCH_ARGS=)'
+	@echo 'make bench         speed of kernels and of a 1B model, TP=1 against TP=2 (BENCH_ARGS=)'
 	@echo 'make fuzz          libFuzzer on every parser, TIME=$(TIME) seconds each'
 	@echo 'make asan tsan     unit tests under the sanitizers'
 	@echo 'make lint          style, layers, symbols, headers, builds with -Werror'
@@ -49,11 +49,12 @@ parity:
 	@$(MAKE) --no-print-directory all
 	@python3 tools/run_tests.py --build $(BUILD) --no-meson --python tests/parity
 
-bench: deps
+bench:
+	@tools/deps.sh --test
 	@test -e build-release/build.ninja || meson setup build-release --buildtype=release $(MESON_ARGS)
 	@ninja -C build-release
-	@build-release/twinax bench kern --json $(BENCH_ARGS)
-	@build-release/twinax bench coll --json $(BENCH_ARGS)
+	@build-release/twinax bench kern
+	@$$(tools/venv.sh) bench/run.py --build build-release $(BENCH_ARGS)
 
 fuzz:
 	@tools/deps.sh --dev
