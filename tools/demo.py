@@ -8,7 +8,6 @@ memory. Asks three questions through the OpenAI API, shows what carried the byte
 TP=1, 2 and 4 compute the same bits. Exits with 1 when anything is not as it should be.
 """
 import argparse
-import glob
 import http.client
 import json
 import os
@@ -131,12 +130,15 @@ def questions():
 
 
 def veth_counters():
-    """Bytes and packets of the veth end that twinax made here."""
-    for path in glob.glob("/sys/class/net/twx*a/statistics"):
-        def read(name):
-            with open(os.path.join(path, name)) as f:
-                return int(f.read())
-        return {n: read(n) for n in ("tx_bytes", "rx_bytes", "tx_packets", "rx_packets")}
+    """Bytes and packets of the veth end that twinax made here. /proc, not /sys: it shows the
+    network namespace of this process, whatever is mounted."""
+    with open("/proc/self/net/dev") as f:
+        for line in f:
+            name, _, numbers = line.partition(":")
+            if re.fullmatch(r"twx\d+a", name.strip()):
+                n = [int(v) for v in numbers.split()]
+                return {"rx_bytes": n[0], "rx_packets": n[1], "tx_bytes": n[8],
+                        "tx_packets": n[9]}
     return None
 
 
@@ -175,8 +177,6 @@ def serve_and_ask(args, extra):
     if "--netns" in extra and counters is None:
         raise Failed("the veth pair is not there")
     check_proof(server.log, counters)
-    if glob.glob("/sys/class/net/twx*a"):
-        time.sleep(0.5)  # the kernel takes a namespace down in the background
     if wrong:
         raise Failed("an answer is not word for word right; " + wrong[0])
 
