@@ -15,6 +15,7 @@
 #include "coll/rendezvous.h"
 
 #define STEP_DEFAULT_NS (5 * TW_NS_PER_S)
+#define EXPLAIN_NS      (200 * TW_NS_PER_MS)
 /* Spinning pays while the peer is usually here within it; where waits last longer, a short try is
  * enough and the core rests. */
 #define SPIN_MAX_NS   (100 * TW_NS_PER_US)
@@ -245,10 +246,24 @@ static int tell_late(tw_coll *c, tw_err *err)
                       what != NULL ? what : "?", state, more ? "; nor did other ranks" : "");
 }
 
+/* A closed data connection is the symptom: a peer may have closed it because another one died, and
+ * that news travels elsewhere. */
+static int explain_closed(tw_coll *c, uint64_t now_ns, tw_err *err)
+{
+    tw_err why;
+    if (!tw_health_dead(c->health) && now_ns < c->closed_until_ns)
+        return -EAGAIN;
+    if (tw_health_check(c->health, &why) == 0)
+        why = c->closed;
+    return fail_group(c, &why, err);
+}
+
 static int poll_group(tw_coll *c, uint64_t now_ns, tw_err *err)
 {
     tw_err why = {0};
     bool idle = c->ops.kind == TW_OP_NONE;
+    if (c->closed.code != 0)
+        return explain_closed(c, now_ns, err);
     /* Asked before the links: what a dying peer has sent is still taken. */
     bool dead = c->health != NULL && tw_health_dead(c->health);
     int rc = tw_ops_poll(&c->ops, &why);
@@ -256,12 +271,13 @@ static int poll_group(tw_coll *c, uint64_t now_ns, tw_err *err)
         c->n_collectives += !idle;
         return 0;
     }
-    if (rc != -EAGAIN) {
-        /* A closed connection is the symptom; who died, and of what, is known better there. */
-        if (rc == -ECONNRESET && dead)
-            (void)!tw_health_check(c->health, &why);
-        return fail_group(c, &why, err);
+    if (rc == -ECONNRESET && c->health != NULL) {
+        c->closed = why;
+        c->closed_until_ns = now_ns + EXPLAIN_NS;
+        return explain_closed(c, now_ns, err);
     }
+    if (rc != -EAGAIN)
+        return fail_group(c, &why, err);
     if (dead && tw_health_check(c->health, &why) != 0)
         return fail_group(c, &why, err);
     if (now_ns < c->deadline_ns)
@@ -287,7 +303,8 @@ static void sleep_on_links(tw_coll *c, uint64_t now_ns)
     tw_link *armed[TW_RANKS_MAX];
     unsigned n = 0;
     bool ready = false;
-    for (unsigned i = 0; i < c->n_ranks && !ready; i++) {
+    bool closed = c->closed.code != 0;
+    for (unsigned i = 0; i < c->n_ranks && !ready && !closed; i++) {
         tw_link *l = c->links[i];
         if (l == NULL || (tw_link_rx_idle(l) && tw_link_tx_idle(l)))
             continue;
@@ -300,9 +317,10 @@ static void sleep_on_links(tw_coll *c, uint64_t now_ns)
     if (c->health != NULL)
         pfd[n_fds++] = (struct pollfd){.fd = tw_health_wake_fd(c->health), .events = POLLIN};
     if (!ready) {
-        uint64_t left = c->deadline_ns > now_ns ? c->deadline_ns - now_ns : 0;
+        uint64_t until = closed ? c->closed_until_ns : c->deadline_ns;
+        uint64_t left = until > now_ns ? until - now_ns : 0;
         struct timespec ts = {(time_t)(left / TW_NS_PER_S), (int)(left % TW_NS_PER_S)};
-        (void)ppoll(pfd, n_fds, c->deadline_ns == TW_NEVER_NS ? NULL : &ts, NULL);
+        (void)ppoll(pfd, n_fds, until == TW_NEVER_NS ? NULL : &ts, NULL);
     }
     for (unsigned i = 0; i < n; i++)
         armed[i]->ops->disarm(armed[i], ready ? 0 : pfd[i].revents);

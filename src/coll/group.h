@@ -25,7 +25,9 @@ struct tw_coll {
     tw_ops ops;
     float *scratch;
     tw_coll_block *blocks;
-    tw_err failed; /* code 0: not */
+    tw_err failed;            /* code 0: not */
+    tw_err closed;            /* a data connection closed; the cause may still be on its way */
+    uint64_t closed_until_ns; /* and is waited for until then */
     uint64_t n_collectives, n_plans, wait_ns;
 };
 
