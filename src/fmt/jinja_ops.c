@@ -164,6 +164,8 @@ static int slice_string(tw_jrun *r, tw_str s, const int64_t b[3], tw_jval *ret)
     }
     TW_CLEANUP(tw_buf_done) tw_buf out = tw_jrun_tmp(r);
     int e = tw_jrun_iter(r, tw_jval_str(s), &chars);
+    if (e == 0 && tw_jstr_chars(s) != chars->n)
+        return tw_jrun_fail(r, "a string that is no UTF-8 cannot be sliced");
     for (int64_t i = b[0]; e == 0 && (b[2] > 0 ? i < b[1] : i > b[1]);) {
         e = tw_buf_append(&out, chars->v[i].u.s.p, chars->v[i].u.s.len);
         if (__builtin_add_overflow(i, b[2], &i))

@@ -145,10 +145,12 @@ size_t tw_jstr_chars(tw_str s)
 
 int tw_jrun_copy(tw_jrun *r, const char *p, size_t n, tw_jval *ret)
 {
-    char *s = n ? tw_arena_strndup(&r->arena, p, n) : NULL;
-    if (n && s == NULL)
+    char *s = tw_arena_alloc(&r->arena, n + 1); /* no strndup: a string may hold zero bytes */
+    if (s == NULL)
         return tw_jrun_nomem(r);
-    *ret = tw_jval_str((tw_str){n ? s : "", n});
+    if (n)
+        memcpy(s, p, n);
+    *ret = tw_jval_str((tw_str){s, n});
     return 0;
 }
 

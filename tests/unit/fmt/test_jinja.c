@@ -180,6 +180,21 @@ static void test_no_context_no_clock(void **state)
     tw_jinja_free(t);
 }
 
+/* Zero bytes and bytes that are no UTF-8 pass through; nothing is read past a string's end. */
+static void test_odd_bytes(void **state)
+{
+    (void)state;
+    static const char src[] = "{{ 'a\\0bc' | reverse }}{{ '\xff\xc3' | upper }}{{ '\xe3x'[0] }}";
+    TW_CLEANUP(tw_buf_done) tw_buf out = TW_BUF(64);
+    tw_err err = {0};
+    assert_int_equal(render(src, sizeof(src) - 1, NULL, &out, &err), 0);
+    assert_true(out.len >= 7);
+    assert_memory_equal(out.data, "cb\0a\xff\xc3", 6);
+    tw_buf_reset(&out);
+    static const char bad[] = "{{ '\xff\x80\x80'[::-1] }}";
+    assert_int_equal(render(bad, sizeof(bad) - 1, NULL, &out, &err), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_errors_name_line_and_cause),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_no_context_no_clock),
+        cmocka_unit_test(test_odd_bytes),
     };
     return cmocka_run_group_tests_name("fmt_jinja", tests, NULL, NULL);
 }
