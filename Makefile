@@ -11,7 +11,7 @@ BENCH_ARGS ?=
 # A build of its own for each way of checking.
 setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
 
-.PHONY: all help deps demo test parity bench fuzz asan tsan lint format install dist clean
+.PHONY: all help deps demo test parity build-release bench fuzz asan tsan lint format install dist clean
 .DEFAULT_GOAL := all
 
 all:
@@ -49,10 +49,13 @@ parity:
 	@$(MAKE) --no-print-directory all
 	@python3 tools/run_tests.py --build $(BUILD) --no-meson --python tests/parity
 
-bench:
-	@tools/deps.sh --test
+# An optimised build without the tests.
+build-release: deps
 	@test -e build-release/build.ninja || meson setup build-release --buildtype=release $(MESON_ARGS)
-	@ninja -C build-release
+	@ninja -C build-release twinax
+
+bench: build-release
+	@tools/deps.sh --test
 	@build-release/twinax bench kern
 	@$$(tools/venv.sh) bench/run.py --build build-release $(BENCH_ARGS)
 
@@ -83,12 +86,11 @@ format:
 	@git ls-files -co --exclude-standard '*.c' '*.h' | \
 		xargs -r "$$(command -v clang-format-14 || command -v clang-format)" -i
 
-install: deps
-	@test -e build-release/build.ninja || meson setup build-release --buildtype=release \
-		--prefix=$(PREFIX) $(MESON_ARGS)
+install: build-release
 	@meson configure build-release --prefix=$(PREFIX)
-	@ninja -C build-release
-	@DESTDIR=$(DESTDIR) meson install -C build-release --no-rebuild
+	@ninja -C build-release twinax
+	@DESTDIR=$(DESTDIR) meson install -C build-release --no-rebuild --quiet
+	@echo "installed $(DESTDIR)$(PREFIX)/bin/twinax"
 
 dist: all
 	@meson dist -C $(BUILD) --no-tests
