@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "model/model.h"
+#include "os/signal.h"
 #include "os/sys.h"
 
 static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
@@ -70,24 +73,44 @@ int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err)
 
 /* A child that ends before it joined would leave rank 0 waiting for the rendezvous' deadline: say
  * it at once. The other children die with us. */
-static void *watch_children(void *arg)
+static void end_if_child_lost(tw_node *n)
+{
+    int status;
+    unsigned lost = tw_group_lost(&n->group, &status);
+    if (lost == 0)
+        return;
+    if (WIFSIGNALED(status))
+        tw_log(TW_LOG_ERROR, "cmd", "rank %u was killed by signal %d before it joined", lost,
+               WTERMSIG(status));
+    else
+        tw_log(TW_LOG_ERROR, "cmd", "rank %u ended with status %d before it joined", lost,
+               WEXITSTATUS(status));
+    _exit(TW_EXIT_FAILED);
+}
+
+/* Ctrl-C while weights load must not wait for the last of them: nothing is there yet that a plain
+ * end of the process would leave behind. */
+static void *watch_start(void *arg)
 {
     tw_node *n = arg;
-    while (!atomic_load(&n->joined)) {
-        int status;
-        unsigned lost = tw_group_lost(&n->group, &status);
-        if (lost != 0) {
-            if (WIFSIGNALED(status))
-                tw_log(TW_LOG_ERROR, "cmd", "rank %u was killed by signal %d before it joined",
-                       lost, WTERMSIG(status));
-            else
-                tw_log(TW_LOG_ERROR, "cmd", "rank %u ended with status %d before it joined", lost,
-                       WEXITSTATUS(status));
-            _exit(TW_EXIT_FAILED);
+    while (!atomic_load(&n->opened)) {
+        struct pollfd p = {.fd = tw_signal_fd(), .events = POLLIN};
+        if (poll(&p, 1, 20) > 0 && tw_signal_asked_to_stop()) {
+            fprintf(stderr, "\ninterrupted while starting\n");
+            _exit(128 + SIGINT);
         }
-        usleep(20 * 1000);
+        if (atomic_load(&n->spawned) && !atomic_load(&n->joined))
+            end_if_child_lost(n);
     }
     return NULL;
+}
+
+static void end_watch(tw_node *n)
+{
+    atomic_store(&n->opened, true);
+    if (n->has_watch)
+        pthread_join(n->watch, NULL);
+    n->has_watch = false;
 }
 
 static int open_group(tw_node *n, tw_err *err)
@@ -103,16 +126,14 @@ static int open_group(tw_node *n, tw_err *err)
         rc = tw_group_start(&n->args, &n->group, err);
     if (rc != 0)
         return rc;
-    n->has_watch = pthread_create(&n->watch, NULL, watch_children, n) == 0;
+    atomic_store(&n->spawned, true);
     co.transport = n->args.transport;
     co.token = n->group.token;
     co.address = n->group.address;
     co.listen_fd = n->group.listen_fd;
     co.verify = n->args.verify;
     co.fault = n->args.fault;
-    rc = tw_node_join(n, &co, err);
-    atomic_store(&n->joined, true);
-    return rc;
+    return tw_node_join(n, &co, err);
 }
 
 int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
@@ -126,7 +147,9 @@ int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
         return tw_err_set(err, -EINVAL,
                           "no MODEL given: a folder in Hugging Face layout is wanted");
     uint64_t t0 = tw_clock_now_ns();
+    n->has_watch = pthread_create(&n->watch, NULL, watch_start, n) == 0;
     int rc = open_group(n, err);
+    end_watch(n);
     n->open_ns = tw_clock_now_ns() - t0;
     if (rc != 0)
         tw_node_close(n);
@@ -137,9 +160,6 @@ void tw_node_close(tw_node *n)
 {
     tw_engine_close(n->engine);
     tw_coll_close(n->coll);
-    atomic_store(&n->joined, true);
-    if (n->has_watch)
-        pthread_join(n->watch, NULL);
     tw_group_stop(&n->group);
     tw_model_close(n->model);
     memset(n, 0, sizeof(*n));

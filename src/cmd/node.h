@@ -17,8 +17,9 @@ typedef struct tw_node {
     tw_engine *engine;
     tw_group_local group;
     bool has_watch;
-    pthread_t watch; /* looks after children until all have joined */
-    _Atomic bool joined;
+    pthread_t watch;     /* looks after children and ctrl-C until the start is over */
+    _Atomic bool joined; /* the group is there: heartbeats look after the ranks */
+    _Atomic bool spawned, opened;
     uint64_t open_ns; /* how long tw_node_open took */
 } tw_node;
 
