@@ -37,6 +37,7 @@ struct tw_health {
     pthread_mutex_t lock; /* all below, and writing to the connections */
     bool gave_up;
     tw_err err; /* code 0: all well */
+    tw_buf out; /* reserved: who gives up may be in the middle of decoding, which allocates nothing */
     health_peer peers[RANKS];
 };
 
@@ -61,14 +62,14 @@ static void send_frame(health_peer *p, const tw_buf *b)
 static void send_text(tw_health *h, enum tw_frame_type type, unsigned rank, const char *text,
                       unsigned except)
 {
-    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_FRAME_CTL_BYTES + BODY_MAX);
     char cut[TEXT_MAX];
     snprintf(cut, sizeof cut, "%s", text);
-    if (tw_frame_text_encode(&b, type, (uint8_t)rank, cut) != 0)
+    tw_buf_reset(&h->out);
+    if (tw_frame_text_encode(&h->out, type, (uint8_t)rank, cut) != 0)
         return;
     for (unsigned i = 0; i < h->n_ranks; i++)
         if (i != except)
-            send_frame(&h->peers[i], &b);
+            send_frame(&h->peers[i], &h->out);
 }
 
 /* Lock held. The first cause stays. */
@@ -274,7 +275,10 @@ int tw_health_start(unsigned rank, unsigned n_ranks, const int *fds, tw_health *
     }
     h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int rc = h->wake_fd < 0 || h->stop_fd < 0 ? -errno : start_thread(h);
+    h->out = TW_BUF(TW_FRAME_CTL_BYTES + BODY_MAX);
+    int rc = h->wake_fd < 0 || h->stop_fd < 0 ? -errno : tw_buf_reserve(&h->out, h->out.max_bytes);
+    if (rc == 0)
+        rc = start_thread(h);
     if (rc != 0) {
         tw_health_stop(h);
         return tw_err_set(err, rc, "heartbeat thread: %s", strerror(-rc));
@@ -301,6 +305,7 @@ void tw_health_stop(tw_health *h)
     if (h->stop_fd >= 0)
         close(h->stop_fd);
     pthread_mutex_destroy(&h->lock);
+    tw_buf_done(&h->out);
     tw_mem_free(h);
 }
 
