@@ -130,7 +130,7 @@ static int parse_behavior(const parse *p, const json_t *o, const char *where, tw
 {
     static const char *const names[] = {"Isolated",       "Removed",    "MergedWithPrevious",
                                         "MergedWithNext", "Contiguous", NULL};
-    tw_str text;
+    tw_str text = {"", 0};
     int rc = get_string(p, o, where, "behavior", &text);
     if (rc < 0)
         return rc;
@@ -182,7 +182,7 @@ static int parse_metaspace(const parse *p, const json_t *o, const char *where, t
     s->scheme = prefix ? TW_TJ_ALWAYS : TW_TJ_NEVER;
     if (is_none(json_object_get(o, "prepend_scheme")))
         return 0;
-    tw_str text;
+    tw_str text = {"", 0};
     rc = get_string(p, o, where, "prepend_scheme", &text);
     if (rc < 0)
         return rc;
@@ -304,7 +304,7 @@ static int parse_stages(parse *p, const json_t *o, const char *where, const list
 {
     if (!json_is_object(o))
         return refuse(p, where, describe(o), "an object");
-    tw_str type;
+    tw_str type = {"", 0};
     int rc = get_string(p, o, where, "type", &type);
     if (rc < 0)
         return rc;
@@ -376,7 +376,7 @@ static int template_piece(const parse *p, const json_t *piece, const json_t *spe
     const char *where = "post_processor.single";
     const json_t *special = json_object_get(piece, "SpecialToken");
     const json_t *sequence = json_object_get(piece, "Sequence");
-    tw_str id;
+    tw_str id = {"", 0};
     if (special == NULL && sequence == NULL)
         return refuse(p, where, describe(piece), "objects with SpecialToken or Sequence");
     int rc = get_string(p, special != NULL ? special : sequence, where, "id", &id);
@@ -427,7 +427,7 @@ static int parse_template(const parse *p, const json_t *o)
 static int parse_processor(parse *p, const json_t *o)
 {
     const char *where = "post_processor";
-    tw_str type;
+    tw_str type = {"", 0};
     if (!json_is_object(o))
         return refuse(p, where, describe(o), "an object");
     int rc = get_string(p, o, where, "type", &type);
