@@ -33,6 +33,7 @@ build|pc:jansson|libjansson-dev|jansson-devel
 build|pc:libpcre2-8|libpcre2-dev|pcre2-devel
 build|pc:libutf8proc|libutf8proc-dev|utf8proc-devel
 build|pc:libcrypto|libssl-dev|openssl-devel
+build|pc:libibverbs|libibverbs-dev|rdma-core-devel
 test|pc:cmocka|libcmocka-dev|libcmocka-devel
 build|cmd:python3|python3|python3
 test|fn:has_venv|python3-venv|python3-pip
