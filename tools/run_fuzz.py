@@ -41,7 +41,10 @@ def main():
     names = sorted(p.stem for p in (ROOT / "tests" / "fuzz").glob("fuzz_*.c"))
     programs = [build / "tests" / name for name in names]
     # Only these: the C tests need no fuzzer.
-    subprocess.run(["ninja", "-C", str(build), *(f"tests/{name}" for name in names)], check=True)
+    command = ["ninja", "-C", str(build), *(f"tests/{name}" for name in names)]
+    if subprocess.run(command, check=False).returncode != 0:
+        print("FAILED the build\n0 passed, 1 failed")
+        return 1
     failed = [p.name for p in programs if not fuzz(p, build, args.seconds)]
     for name in failed:
         print(f"FAILED {name}: input in {build.name}/crashes")
