@@ -194,6 +194,7 @@ static int answer(tw_node *n, json_t *messages, tw_buf *reply, tw_err *err)
     tw_args_sampling(&n->args, n->model, &r.sampling);
     rc = generate(n, &r, &g, err);
     printf("\n");
+    fflush(stdout); /* a program that talks to us waits for the end of the line */
     if (rc == 0 && n->args.verbose > 0)
         print_speed(n, &g);
     return rc;

@@ -8,6 +8,7 @@ tries, and every try must end."""
 import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -47,6 +48,20 @@ def end_of(p):
     except subprocess.TimeoutExpired:
         pytest.fail("rank 0 did not end in 60 s")
     return p.returncode, time.monotonic() - t0, e.decode()
+
+
+def ask(p, a):
+    """One question to a chat: its golden answer comes, and the line ends, while stdin stays open."""
+    p.stdin.write(a["q"].encode() + b"\n")
+    p.stdin.flush()
+    got, until = b"", time.monotonic() + 60
+    while not got.endswith(b"\n"):
+        left = max(0, until - time.monotonic())
+        assert select.select([p.stdout], [], [], left)[0], f"no end of line after {got}"
+        more = os.read(p.stdout.fileno(), 4096)
+        assert more, p.stderr.read().decode()
+        got += more
+    assert got.decode() == a["a"] + "\n"
 
 
 def in_time(attempt, limit_s):
@@ -138,9 +153,7 @@ def test_asked_to_stop(tp, link, sig):
 def test_chat_ends(tp, how):
     """While it waits for a line."""
     with cli.running("run", cli.DEMO, "--temp", "0", "--local", "--tp", tp) as p:
-        p.stdin.write(cli.answers()[0]["q"].encode() + b"\n")
-        p.stdin.flush()
-        assert p.stdout.readline().decode() == cli.answers()[0]["a"] + "\n"
+        ask(p, cli.answers()[0])
         ranks = cli.children(p.pid)
         assert len(ranks) == tp - 1
         if how == "sigint":
@@ -163,9 +176,7 @@ def test_rank_without_rank_0():
 def test_idle_chat_hears_of_a_lost_rank():
     """No request is under way when rank 1 goes: the next one says so instead of hanging."""
     with cli.running("run", cli.DEMO, "--temp", "0", "--local", "--tp", "2") as p:
-        p.stdin.write(cli.answers()[0]["q"].encode() + b"\n")
-        p.stdin.flush()
-        p.stdout.readline()
+        ask(p, cli.answers()[0])
         (rank,) = cli.children(p.pid)
         os.kill(rank, signal.SIGKILL)
         assert cli.gone_after([rank]) < 30
