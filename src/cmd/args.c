@@ -240,6 +240,8 @@ static int parse_option(int opt, char *v, tw_args *a, tw_err *err)
         a->logits_path = v;
         break;
     case OPT_STOP:
+        if (*v == '\0')
+            return tw_err_set(err, -EINVAL, "--stop is empty: wanted the text to stop at");
         a->stop = v;
         break;
     case OPT_JSON:

@@ -137,6 +137,8 @@ void tw_group_stop(tw_group_local *g)
         if (g->children[r].in_fd > 0)
             close(g->children[r].in_fd);
         g->children[r].in_fd = -1;
+        if (g->children[r].pid > 0)
+            (void)kill(g->children[r].pid, SIGCONT); /* a stopped one could not take SIGTERM */
     }
     for (unsigned r = 1; r < g->n_ranks; r++)
         tw_child_stop(&g->children[r], stop_grace_ns);

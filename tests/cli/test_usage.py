@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Help, version and usage errors: exit 2, one line that names what was wrong."""
+
+import json
+import re
+
+import pytest
+import twinax_cli as cli
+
+MODEL = cli.TINY / "llama-plain"
+IDS = ("--prompt-ids", "1,2,3", "-n", "2")
+COMMANDS = ("run", "serve", "bench", "tokenize", "detokenize", "version", "help")
+
+# what was typed, and what the line must name
+WRONG = {
+    "unknown command": (["frobnicate"], ["frobnicate", "twinax help"]),
+    "unknown option": (["run", MODEL, "--frob"], ["--frob", "twinax help"]),
+    "unknown short option": (["run", MODEL, "-Z"], ["-Z"]),
+    "value missing": (["run", MODEL, "--tp"], ["--tp"]),
+    "value missing of -n": (["run", MODEL, "-n"], ["-n"]),
+    "no model": (["run", "-p", "x"], ["MODEL"]),
+    "no model to tokenize": (["tokenize", "-p", "x"], ["MODEL"]),
+    "no model to serve": (["serve"], ["MODEL"]),
+    "no model to bench": (["bench"], ["MODEL"]),
+    "two models": (["run", MODEL, "second"], ["second", "one MODEL"]),
+    "tp 3": (["run", MODEL, "--local", "--tp", "3"], ["--tp 3", "1, 2, 4 or 8"]),
+    "tp 0": (["run", MODEL, "--local", "--tp", "0"], ["--tp 0"]),
+    "tp 16": (["run", MODEL, "--local", "--tp", "16"], ["--tp 16"]),
+    "tp 2 without --local": (["run", MODEL, "--tp", "2"], ["--tp 2", "--local"]),
+    "netns without two ranks": (["run", MODEL, "--local", "--netns"], ["--netns", "--tp 2"]),
+    "transport": (["run", MODEL, "--transport", "pigeon"], ["pigeon", "tcp", "shm"]),
+    "kv": (["run", MODEL, "--kv", "int3"], ["--kv int3", "bf16"]),
+    "threads": (["run", MODEL, "--threads", "0"], ["--threads 0", "from 1"]),
+    "n no number": (["run", MODEL, "-n", "many"], ["-n many"]),
+    "n negative": (["run", MODEL, "-n", "-1"], ["-n -1"]),
+    "n with a tail": (["run", MODEL, "-n", "5x"], ["-n 5x"]),
+    "temperature": (["run", MODEL, "--temp", "-0.5"], ["--temp -0.5"]),
+    "temperature nan": (["run", MODEL, "--temp", "nan"], ["--temp nan"]),
+    "top-p": (["run", MODEL, "--top-p", "1.5"], ["--top-p 1.5"]),
+    "seed": (["run", MODEL, "--seed", "18446744073709551616"], ["--seed 18446744073709551616"]),
+    "ctx": (["run", MODEL, "--ctx", "4"], ["--ctx 4", "from 16"]),
+    "port": (["serve", MODEL, "--port", "70000"], ["--port 70000"]),
+    "engine": (["run", MODEL, "--engine", "abacus"], ["--engine abacus", "native"]),
+    "empty stop": (["run", MODEL, "--stop", ""], ["--stop", "empty"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_usage_error(name):
+    argv, wanted = WRONG[name]
+    done = cli.run(*argv)
+    assert done.returncode == 2, done
+    assert done.stdout == "" and done.stderr.count("\n") == 1, done
+    assert done.stderr.startswith("twinax") and all(w in done.stderr for w in wanted), done.stderr
+
+
+def test_help():
+    page = cli.good("help").stdout
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} ", page, re.MULTILINE), f"{name} is not in the help"
+    for option in ("--tp", "--local", "--netns", "--transport", "--prompt-ids", "--logits", "--seed"):
+        assert option in page
+    assert " rank " not in page.split("options")[0]  # not for people
+    for argv in (["--help"], ["-h"], []):
+        assert cli.good(*argv).stdout == page
+
+
+def test_version():
+    meson = (cli.ROOT / "meson.build").read_text()
+    version = re.search(r"version: '([0-9.]+)'", meson).group(1)
+    line = cli.good("version").stdout
+    assert line == cli.good("--version").stdout
+    facts = json.loads(cli.good("version", "--json").stdout)
+    assert facts["version"] == version
+    assert line == (
+        f"twinax {version} (protocol {facts['protocol']}, arithmetic {facts['arithmetic']})\n"
+    )
+
+
+# ---- what only the model can judge: exit 1 ------------------------------------------------------
+
+REFUSED = {
+    "an id that is none": (["--prompt-ids", "1,x,3"], ["--prompt-ids", '"x,3"', "1,2,3"]),
+    "a negative id": (["--prompt-ids", "1,-2"], ["--prompt-ids", '"-2"']),
+    "an id too large": (["--prompt-ids", "99999999999999999999"], ["--prompt-ids"]),
+    "an id outside the vocabulary": (["--prompt-ids", "1,320"], ["320", "vocabulary of 320"]),
+    "no id": (["--prompt-ids", ""], ["prompt is empty"]),
+    "a prompt longer than the context": (
+        ["--prompt-ids", cli.comma([1] * 40), "--ctx", "32"],
+        ["40 tokens", "32", "--ctx"],
+    ),
+    "text without a tokenizer": (["-p", "hello"], ["tokenizer.json", "missing"]),
+    "tp that leaves a rank without work": (
+        ["--prompt-ids", "1", "--local", "--tp", "8"],
+        ["tp 8", "allows tp 1, 2, 4"],
+    ),
+    "rdma where there is none": (
+        ["--prompt-ids", "1", "--local", "--tp", "2", "--transport", "rdma"],
+        ["rdma"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name):
+    argv, wanted = REFUSED[name]
+    done = cli.run("run", MODEL, "-n", "2", "--ids", *argv)
+    assert done.returncode == 1 and done.stdout == "", done
+    assert done.stderr.startswith("twinax run: ") and done.stderr.count("\n") == 1, done
+    assert all(w in done.stderr for w in wanted), done.stderr
+
+
+@pytest.mark.parametrize("tp", [1, 2])
+def test_a_refused_prompt_with_two_ranks(tp):
+    """The same words, and the other rank goes without a word of its own."""
+    done = cli.run("run", MODEL, "--local", "--tp", tp, "--prompt-ids", "1,320")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "vocabulary of 320" in done.stderr
+
+
+def test_broken_ids_and_text():
+    done = cli.run("detokenize", cli.DEMO, "-p", "1,zwei")
+    assert done.returncode == 1 and '"zwei"' in done.stderr, done
+    done = cli.run("run", cli.DEMO, stdin=b"\xff\xfe broken \xc3\n")
+    assert done.returncode == 1 and "UTF-8" in done.stderr and done.stderr.count("\n") == 1, done
+
+
+def test_a_place_for_logits_that_is_none():
+    done = cli.run("run", MODEL, *IDS, "--ids", "--logits", "/no/such/folder/file")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "/no/such/folder/file: cannot create" in done.stderr
+
+
+def test_unknown_table():
+    done = cli.run("run", MODEL, *IDS, env={"TW_CPU": "abacus"})
+    assert done.returncode == 1 and "TW_CPU=abacus" in done.stderr and "ref" in done.stderr
+    assert "ref" in cli.tables()
