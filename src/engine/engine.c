@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rank 0: requests in, events out. One thread owns the rank; everybody else posts under the lock. */
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -27,8 +28,11 @@ struct tw_engine {
     tw_session *inbox;    /* newest first */
     tw_session *sessions; /* oldest first: waiting and running */
     tw_session **by_slot; /* [max_seqs], engine thread only */
-    tw_engine_info info;
+    tw_engine_info info;  /* n_waiting without the inbox */
 };
+
+/* Colder is greedy: logits divided by it would pass the largest float. */
+static const float coldest = 1e-6f;
 
 static void free_sessions(tw_session *s)
 {
@@ -86,7 +90,7 @@ static tw_seq_params params_of(const tw_session *s, uint32_t ctx)
     return (tw_seq_params){
         .n_prompt = (uint32_t)s->req.n_prompt,
         .max_tokens = TW_MIN(wish, room),
-        .temperature = p->temperature,
+        .temperature = p->temperature >= coldest ? p->temperature : 0.0f,
         .top_p = p->top_p,
         .min_p = p->min_p,
         .top_k = p->top_k,
@@ -159,9 +163,21 @@ static void make_plan(struct tw_engine *e)
     plan_feeds(e);
 }
 
-/* Removes sessions that are done and hold no slot. Under the lock: cancel walks the list. */
+/* Others see sessions only through these numbers: state and slot are the engine thread's. Under the
+ * lock. */
+static void count_sessions(struct tw_engine *e)
+{
+    e->info.n_running = e->info.n_waiting = 0;
+    for (const tw_session *s = e->sessions; s != NULL; s = s->next) {
+        e->info.n_running += s->slot >= 0 && !s->done;
+        e->info.n_waiting += s->slot < 0 && !s->done;
+    }
+}
+
+/* Removes sessions that are done and hold no slot. */
 static void sweep(struct tw_engine *e)
 {
+    pthread_mutex_lock(&e->lock); /* cancel walks the list */
     for (tw_session **at = &e->sessions; *at != NULL;) {
         tw_session *s = *at;
         if (s->done && s->slot < 0) {
@@ -171,6 +187,8 @@ static void sweep(struct tw_engine *e)
             at = &s->next;
         }
     }
+    count_sessions(e);
+    pthread_mutex_unlock(&e->lock);
 }
 
 static bool someone_waits(const struct tw_engine *e)
@@ -198,14 +216,18 @@ static bool wants_plan(struct tw_engine *e)
     return wants || (waits && has_free);
 }
 
-static void emit_choices(struct tw_engine *e)
+static void emit_choices(struct tw_engine *e, bool has_plan)
 {
     const uint64_t now = tw_clock_now_ns();
+    uint64_t n_fed = 0, n_made = 0;
+    for (uint32_t i = 0; has_plan && i < e->rank.plan.head.n_feed; i++)
+        n_fed += e->rank.plan.feeds[i].n_tokens;
     for (uint32_t i = 0; i < e->rank.n_choices; i++) {
         const tw_choice *c = &e->rank.choices[i];
         tw_session *s = e->by_slot[c->slot];
         if (s == NULL || s->done) /* the surplus token after a stop or cancel */
             continue;
+        n_made++;
         if (c->ended && c->why == TW_FINISH_STOP)
             s->n_generated++; /* the end token counts, and is not text */
         else if (tw_session_token(s, c->id, now) != 0)
@@ -215,8 +237,9 @@ static void emit_choices(struct tw_engine *e)
     }
     pthread_mutex_lock(&e->lock);
     e->info.n_steps++;
-    e->info.n_generated_tokens += e->rank.n_choices;
-    e->info.n_prompt_tokens += e->rank.batch.n_rows - e->rank.n_choices;
+    e->info.n_generated_tokens += n_made;
+    e->info.n_prompt_tokens += n_fed;
+    count_sessions(e);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -229,6 +252,7 @@ static bool wait_for_work(struct tw_engine *e)
         pthread_cond_wait(&e->cond, &e->lock);
     e->posted = false;
     take_inbox(e);
+    count_sessions(e);
     bool go_on = !e->stop;
     pthread_mutex_unlock(&e->lock);
     return go_on;
@@ -253,11 +277,10 @@ static int run(struct tw_engine *e, tw_err *err)
     while (wait_for_work(e)) {
         const bool has_plan = e->rank.plan_follows;
         finish_cancelled(e);
-        if (has_plan) {
+        if (has_plan)
             make_plan(e);
-            pthread_mutex_lock(&e->lock);
-            sweep(e);
-            pthread_mutex_unlock(&e->lock);
+        sweep(e);
+        if (has_plan) {
             const tw_plan_head *h = &e->rank.plan.head;
             if (h->n_drop + h->n_admit + h->n_feed == 0 && tw_rank_is_idle(&e->rank))
                 continue;
@@ -270,7 +293,7 @@ static int run(struct tw_engine *e, tw_err *err)
             rc = tw_rank_step(&e->rank, wants_plan(e), err);
         if (rc != 0)
             return rc;
-        emit_choices(e);
+        emit_choices(e, has_plan);
     }
     return 0;
 }
@@ -309,7 +332,9 @@ static void end_all(struct tw_engine *e, int rc, const tw_err *err)
     pthread_mutex_lock(&e->lock);
     free_sessions(e->sessions);
     e->sessions = NULL;
+    count_sessions(e);
     pthread_mutex_unlock(&e->lock);
+    memset(e->by_slot, 0, e->rank.max_seqs * sizeof(*e->by_slot)); /* the end runs a last step */
 }
 
 /* The others may be in the middle of decoding by themselves: run along until they listen. */
@@ -330,13 +355,8 @@ static void *engine_main(void *arg)
     struct tw_engine *e = arg;
     tw_err err = {0};
     int rc = tw_rank_init(&e->rank, e->model, e->coll, &e->opts, &err);
-    if (rc == 0) {
-        e->rank.logits_sink = logits_of;
-        e->rank.sink_ctx = e;
-        e->by_slot = tw_mem_calloc(e->rank.max_seqs, sizeof(tw_session *));
-        if (e->by_slot == NULL)
-            rc = tw_err_set(&err, -ENOMEM, "no memory for the engine");
-    }
+    e->rank.logits_sink = logits_of;
+    e->rank.sink_ctx = e;
     publish_open(e, rc, &err);
     if (rc != 0)
         return NULL;
@@ -349,6 +369,10 @@ static void *engine_main(void *arg)
 
 static int start_thread(struct tw_engine *e, tw_err *err)
 {
+    /* Before the ranks agree that they can serve. */
+    e->by_slot = tw_mem_calloc(e->opts.max_seqs, sizeof(*e->by_slot));
+    if (e->by_slot == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for %u sequences", e->opts.max_seqs);
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
@@ -377,6 +401,7 @@ int tw_engine_open(tw_model *m, tw_coll *group, const tw_engine_opts *o, tw_engi
     err = err != NULL ? err : &local;
     e->model = m;
     e->opts = *o;
+    tw_engine_resolve(tw_model_get_config(m), &e->opts);
     e->coll = group;
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->cond, NULL);
@@ -424,8 +449,30 @@ void tw_engine_close(tw_engine *e)
 
 /* ---- any thread ---- */
 
+static bool is_within(float x, float least, float most)
+{
+    return x >= least && x <= most; /* false for NaN */
+}
+
+/* Wide, but no logit of a sound model leaves the floats by them: one request's numbers must not
+ * look like damaged weights, which end the engine. */
+static int check_sampling(const tw_sampling *p, tw_err *err)
+{
+    if (is_within(p->temperature, 0.0f, 100.0f) && p->top_p > 0.0f && p->top_p <= 1.0f &&
+        is_within(p->min_p, 0.0f, 1.0f) && is_within(p->repetition_penalty, 0.001f, 1000.0f) &&
+        fabsf(p->presence_penalty) <= 1000.0f && fabsf(p->frequency_penalty) <= 1000.0f)
+        return 0;
+    return tw_err_set(err, -EINVAL,
+                      "sampling wants temperature 0..100, top_p in (0, 1], min_p 0..1, "
+                      "repetition_penalty 0.001..1000, the other penalties -1000..1000");
+}
+
 static int check_request(const tw_engine *e, const tw_request *r, tw_err *err)
 {
+    if (!e->has_thread || r->on_event == NULL)
+        return tw_err_set(err, -EINVAL, "%s",
+                          e->has_thread ? "a request without on_event has nobody to answer"
+                                        : "requests go to rank 0");
     if (r->n_prompt == 0)
         return tw_err_set(err, -EINVAL, "the prompt is empty: at least one token is wanted");
     if (r->n_prompt >= e->rank.ctx)
@@ -436,14 +483,7 @@ static int check_request(const tw_engine *e, const tw_request *r, tw_err *err)
         if (r->prompt[i] >= e->info.vocab)
             return tw_err_set(err, -EINVAL, "prompt token %u is outside the vocabulary of %u",
                               r->prompt[i], e->info.vocab);
-    const tw_sampling *p = &r->sampling;
-    if (!(p->temperature >= 0.0f && p->temperature <= 100.0f) ||
-        !(p->top_p > 0.0f && p->top_p <= 1.0f) || !(p->min_p >= 0.0f && p->min_p <= 1.0f) ||
-        !(p->repetition_penalty > 0.0f))
-        return tw_err_set(err, -EINVAL,
-                          "sampling wants temperature 0..100, top_p in (0, 1], min_p 0..1 and "
-                          "repetition_penalty > 0");
-    return 0;
+    return check_sampling(&r->sampling, err);
 }
 
 int tw_engine_submit(tw_engine *e, const tw_request *r, uint64_t *ret_id, tw_err *err)
@@ -504,10 +544,8 @@ void tw_engine_get_info(const tw_engine *engine, tw_engine_info *ret)
     tw_engine *e = u.m;
     pthread_mutex_lock(&e->lock);
     *ret = e->info;
-    for (const tw_session *s = e->sessions; s != NULL; s = s->next) {
-        ret->n_running += s->slot >= 0 && !s->done;
-        ret->n_waiting += s->slot < 0 && !s->done;
-    }
+    for (const tw_session *s = e->inbox; s != NULL; s = s->next)
+        ret->n_waiting++;
     pthread_mutex_unlock(&e->lock);
 }
 

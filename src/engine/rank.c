@@ -191,6 +191,27 @@ static int exchange_votes(tw_rank *r, size_t bytes, tw_err *err)
     return rc;
 }
 
+/* A vote came over a wire: what is in it indexes our arrays. */
+static int check_row(const tw_rank *r, const tw_seq *s, const tw_row_best *row, unsigned i_rank,
+                     tw_err *err)
+{
+    const uint32_t n_max = tw_row_wire_bytes(s) < sizeof(*row) ? 1 : TW_CANDIDATES;
+    if (row->not_finite)
+        return tw_err_set(err, -EDOM,
+                          "rank %u: logits of position %u are not finite: the weights or the "
+                          "arithmetic are damaged",
+                          i_rank, s->len - 1);
+    if (row->n > n_max)
+        return tw_err_set(err, -EPROTO, "rank %u sent %u candidates, wanted %u at most", i_rank,
+                          row->n, n_max);
+    for (uint32_t i = 0; i < row->n; i++)
+        if (row->best[i].id >= r->cfg->vocab)
+            return tw_err_set(err, -EPROTO,
+                              "rank %u voted for token %u, outside the vocabulary of %u", i_rank,
+                              row->best[i].id, r->cfg->vocab);
+    return 0;
+}
+
 /* The row's token from all ranks' candidates, or from all logits. */
 static int choose(tw_rank *r, uint32_t i_row, size_t at, size_t bytes, uint32_t *ret_id,
                   tw_err *err)
@@ -199,11 +220,9 @@ static int choose(tw_rank *r, uint32_t i_row, size_t at, size_t bytes, uint32_t 
     const tw_row_best *rows[TW_RANKS_MAX];
     for (unsigned i = 0; i < r->n_ranks; i++) {
         rows[i] = (const tw_row_best *)(const void *)(r->votes + i * bytes + at);
-        if (rows[i]->not_finite)
-            return tw_err_set(err, -EDOM,
-                              "rank %u: logits of position %u are not finite: the weights or the "
-                              "arithmetic are damaged",
-                              i, s->len - 1);
+        int rc = check_row(r, s, rows[i], i, err);
+        if (rc != 0)
+            return rc;
     }
     int rc = tw_sample_pick(s, rows, r->n_ranks, ret_id);
     if (rc != -EAGAIN)

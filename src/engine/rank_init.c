@@ -99,15 +99,29 @@ static int take_exchange(tw_rank *r, tw_err *err)
     return 0;
 }
 
+static int check_opts(const tw_rank *r, const tw_engine_opts *o, tw_err *err)
+{
+    if (o->i_local >= o->n_local)
+        return tw_err_set(err, -EINVAL, "local rank %u of %u: there is none", o->i_local,
+                          o->n_local);
+    if ((uint64_t)r->max_seqs * r->ctx > INT32_MAX || (uint64_t)r->chunk + r->max_seqs > INT32_MAX)
+        return tw_err_set(err, -EINVAL, "%u sequences of %u positions are too many: lower --ctx",
+                          r->max_seqs, r->ctx);
+    return 0;
+}
+
 static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
 {
+    int rc = check_opts(r, o, err);
+    if (rc != 0)
+        return rc;
     const uint32_t pages = r->max_seqs * TW_DIV_UP(r->ctx, (uint32_t)TW_KV_BLOCK);
     r->kern = tw_kern_get(o->cpu);
     if (r->kern == NULL)
         return tw_err_set(err, -EINVAL, "TW_CPU=%s: not on this machine; there are: %s", o->cpu,
                           tw_kern_names());
     tw_forward *f = &r->fwd;
-    int rc = tw_shard_init(r->cfg, r->n_ranks, r->rank, &f->shard, err);
+    rc = tw_shard_init(r->cfg, r->n_ranks, r->rank, &f->shard, err);
     if (rc == 0)
         rc = make_team(r, o, err);
     if (rc == 0)

@@ -134,26 +134,32 @@ int tw_session_token(tw_session *s, uint32_t id, uint64_t now_ns)
 }
 
 /* Text that was held back: it came with no token of its own. */
-static void flush_text(tw_session *s)
+static int flush_text(tw_session *s, enum tw_finish *io_why, tw_err *err)
 {
-    tw_err ignored;
     if (s->stopped)
-        return;
-    if (s->has_text && tw_detok_end(&s->detok, &s->text, &ignored) != 0)
-        return;
+        return 0;
+    int rc = s->has_text ? tw_detok_end(&s->detok, &s->text, err) : 0;
+    if (rc != 0)
+        return rc;
     const char *stop = find_stop(s);
-    if (stop != NULL)
+    if (stop != NULL) {
         s->text.len = (size_t)(stop - s->text.data);
+        *io_why = TW_FINISH_STOP;
+    }
     if (s->text.len > 0)
         emit(s, UINT32_MAX, s->text.len);
+    return 0;
 }
 
 void tw_session_finish(tw_session *s, enum tw_finish why, const tw_err *err, uint64_t now_ns)
 {
+    tw_err own = {0};
     if (s->done)
         return;
-    if (why == TW_FINISH_STOP || why == TW_FINISH_LENGTH)
-        flush_text(s);
+    if ((why == TW_FINISH_STOP || why == TW_FINISH_LENGTH) && flush_text(s, &why, &own) != 0) {
+        why = TW_FINISH_ERROR; /* text is missing: that is no good end */
+        err = &own;
+    }
     s->done = true;
     const uint64_t start = s->t_start_ns != 0 ? s->t_start_ns : now_ns;
     const uint64_t first = s->t_first_ns != 0 ? s->t_first_ns : now_ns;

@@ -10,9 +10,12 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "engine/session.h"
 
-/* ids 0..25 are the letters a..z */
+enum { HALF_A_CHARACTER = 26 };
+
+/* ids 0..25 are the letters a..z, 26 is the byte 0xc3, of which text is made only at the end */
 static tw_tokenizer *letters(void)
 {
     char json[2048];
@@ -22,9 +25,8 @@ static tw_tokenizer *letters(void)
                       "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{"
                       "\"type\":\"BPE\",\"merges\":[],\"vocab\":{");
     for (int i = 0; i < 26; i++)
-        at += snprintf(json + at, sizeof(json) - (size_t)at, "%s\"%c\":%d", i > 0 ? "," : "",
-                       'a' + i, i);
-    at += snprintf(json + at, sizeof(json) - (size_t)at, "}}}");
+        at += snprintf(json + at, sizeof(json) - (size_t)at, "\"%c\":%d,", 'a' + i, i);
+    at += snprintf(json + at, sizeof(json) - (size_t)at, "\"\u00c3\":26}}}");
     tw_tokenizer *t;
     tw_err err = {0};
     if (tw_tokenizer_new("letters", json, (size_t)at, &t, &err) != 0)
@@ -36,6 +38,7 @@ struct seen {
     char text[256];
     unsigned n_tokens, n_done;
     tw_event done;
+    tw_err err;
 };
 
 static void on_event(void *ctx, const tw_event *ev)
@@ -45,6 +48,8 @@ static void on_event(void *ctx, const tw_event *ev)
     if (ev->kind == TW_EVENT_DONE) {
         s->n_done++;
         s->done = *ev;
+        if (ev->err != NULL)
+            s->err = *ev->err;
         return;
     }
     s->n_tokens += ev->id != UINT32_MAX;
@@ -121,6 +126,29 @@ static void test_cancel_gives_no_held_text(void **state)
     assert_int_equal(s.done.finish, TW_FINISH_CANCELLED);
 }
 
+/* The text that is left at the end needs memory, and there is none: no good end. */
+static void test_lost_text_is_an_error(void **state)
+{
+    (void)state;
+    tw_tokenizer *t = letters();
+    tw_session *s;
+    tw_err err = {0};
+    struct seen seen = {.n_done = 0};
+    const uint32_t prompt[1] = {0};
+    const tw_request r = {.prompt = prompt, .n_prompt = 1, .on_event = on_event, .ctx = &seen};
+    assert_int_equal(tw_session_new(&r, t, &s, &err), 0);
+    assert_int_equal(tw_session_token(s, HALF_A_CHARACTER, 1), 0);
+    assert_string_equal(seen.text, "");
+    tw_mem_fail_at(1);
+    tw_session_finish(s, TW_FINISH_LENGTH, NULL, 2);
+    tw_mem_fail_at(0);
+    assert_int_equal(seen.n_done, 1);
+    assert_int_equal(seen.done.finish, TW_FINISH_ERROR);
+    assert_int_equal(seen.err.code, -ENOMEM);
+    tw_session_free(s);
+    tw_tokenizer_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +157,7 @@ int main(void)
         cmocka_unit_test(test_beginning_of_a_stop_is_held_and_then_given),
         cmocka_unit_test(test_first_of_several_stops_wins),
         cmocka_unit_test(test_cancel_gives_no_held_text),
+        cmocka_unit_test(test_lost_text_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
