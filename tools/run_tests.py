@@ -109,7 +109,8 @@ def run_pytest(tally, build, folders):
     report = build / "meson-logs" / "pytest.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [python.stdout.strip(), "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider"]
+    command = [python.stdout.strip(), "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider",
+               "--timeout=180"]
     command += [f"--junitxml={report}", f"--rootdir={ROOT}", *folders]
     env = os.environ | {"TWINAX": str(build / "twinax"), "PYTHONDONTWRITEBYTECODE": "1"}
     child = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True)
