@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peak memory of each rank: its shard of the weights, its KV cache, and little more."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+import twinax_cli as cli
+
+CTX, SEQS, LAYERS = 512, 1, 2
+SLACK = 64 << 20
+
+
+def peak_rss(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) << 10
+
+
+def expected(config, tp):
+    """(weights, KV) in bytes of one of tp equal ranks; the embedding is also the head, held once."""
+    c = config
+    d, q, f = c["hidden_size"], c["head_dim"], c["intermediate_size"]
+    heads, kv = c["num_attention_heads"] // tp, max(c["num_key_value_heads"] // tp, 1)
+    matrices = d * q * (2 * heads + 2 * kv) + 3 * d * f // tp
+    vectors = 2 * d + 2 * q  # norms, held as f32
+    vocab = -(-c["vocab_size"] // (64 * tp)) * 64 + 64  # blocks of 64 ids, one more here or there
+    layers = c["num_hidden_layers"]
+    weights = 2 * (vocab * d + layers * matrices) + 4 * (layers * vectors + d)
+    return weights, 2 * 2 * layers * kv * q * CTX * SEQS
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    pytest.importorskip("numpy")
+    path = tmp_path_factory.mktemp("memory") / "model"
+    make = [sys.executable, str(cli.ROOT / "tools" / "make_model.py"), "--shape", "qwen3-0.6b"]
+    subprocess.run([*make, "--layers", str(LAYERS), str(path)], check=True, capture_output=True)
+    yield path
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()
+
+
+@pytest.mark.parametrize("tp", [1, 2])
+def test_peak_memory(tp, model):
+    argv = ["--local", "--tp", tp, "--transport", "shm", "--ctx", CTX, "--max-seqs", SEQS]
+    argv += ["--prompt-ids", cli.comma(range(1, 301)), "-n", "200", "--ignore-eos", "--ids"]
+    with cli.running("run", model, *argv) as p:
+        seen = b""
+        while seen.count(b",") < 8:
+            more = os.read(p.stdout.fileno(), 4096)
+            assert more, p.stderr.read().decode()
+            seen += more
+        peaks = [peak_rss(pid) for pid in (p.pid, *cli.children(p.pid))]
+        p.terminate()
+        _, e = p.communicate(timeout=60)
+        assert p.returncode == 0, e.decode()
+    weights, kv = expected(json.loads((model / "config.json").read_text()), tp)
+    assert len(peaks) == tp
+    for rank, peak in enumerate(peaks):
+        told = f"rank {rank} of {tp}: peak {peak >> 20} MiB, weights {weights >> 20}, KV {kv >> 20}"
+        print(told)
+        assert weights * 0.95 <= peak <= weights + kv + SLACK, told
