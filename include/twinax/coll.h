@@ -71,6 +71,13 @@ TW_API void *tw_coll_alloc(tw_coll *c, size_t bytes);
 /* x [n] += the others' x, in place, finished by the canonical tree over ranks:
  * R=2: x0+x1; R=4: (x0+x1)+(x2+x3); R=8 likewise. */
 TW_API TW_MUST_CHECK int tw_coll_all_reduce_start(tw_coll *c, float *x, size_t n, tw_err *err);
+/* The same with both top-level halves of the tree rounded to bf16 (nearest even) before the last
+ * addition: R=2: r(x0)+r(x1); R=4: r(x0+x1)+r(x2+x3). Half the bytes at R=2 and, above 64 KiB,
+ * between the halves of more ranks. One rank has no halves: x stays. */
+TW_API TW_MUST_CHECK int tw_coll_all_reduce_wire16_start(tw_coll *c, float *x, size_t n,
+                                                         tw_err *err);
+/* Done once every rank has started it. */
+TW_API TW_MUST_CHECK int tw_coll_barrier_start(tw_coll *c, tw_err *err);
 /* out [R][bytes] = every rank's in, rank order; in may be its own place in out. */
 TW_API TW_MUST_CHECK int tw_coll_all_gather_start(tw_coll *c, const void *in, size_t bytes,
                                                   void *out, tw_err *err);
@@ -85,6 +92,8 @@ TW_API TW_MUST_CHECK int tw_coll_wait(tw_coll *c, uint64_t extra_ns, tw_err *err
 
 /* start + wait. */
 TW_API TW_MUST_CHECK int tw_coll_all_reduce(tw_coll *c, float *x, size_t n, tw_err *err);
+TW_API TW_MUST_CHECK int tw_coll_all_reduce_wire16(tw_coll *c, float *x, size_t n, tw_err *err);
+TW_API TW_MUST_CHECK int tw_coll_barrier(tw_coll *c, tw_err *err);
 TW_API TW_MUST_CHECK int tw_coll_all_gather(tw_coll *c, const void *in, size_t bytes, void *out,
                                             tw_err *err);
 TW_API TW_MUST_CHECK int tw_coll_broadcast(tw_coll *c, unsigned root, void *p, size_t bytes,

@@ -18,6 +18,9 @@ extern "C" {
 
 typedef struct tw_engine tw_engine;
 
+/* WIRE16: the two top-level halves of every exchanged sum are rounded to bf16 before the last
+ * addition, at every TP, TP=1 too: other bits than EXACT, the same for every split. */
+enum tw_arith { TW_ARITH_EXACT, TW_ARITH_WIRE16 };
 enum tw_kv_type { TW_KV_AUTO, TW_KV_BF16, TW_KV_F32 };
 
 /* A model on disk, opened and checked: before the group exists, because the hello compares it.
@@ -35,6 +38,7 @@ typedef struct tw_engine_opts {
     uint32_t max_seqs;         /* sequences at once; 0: 4 */
     uint32_t chunk;            /* prompt tokens per step; 0: 256 */
     enum tw_kv_type kv;        /* AUTO: BF16, F32 for F32 models */
+    enum tw_arith arith;       /* part of the hello */
     const char *cpu;           /* TW_CPU: "ref", "avx2"; NULL: the best */
     void (*progress)(void *ctx, uint64_t done_bytes,
                      uint64_t total_bytes); /* loading; may be NULL */

@@ -37,6 +37,7 @@ enum {
     OPT_NO_AUTH,
     OPT_FAULT,
     OPT_ENGINE,
+    OPT_ARITH,
 };
 
 static const struct option options[] = {
@@ -70,6 +71,7 @@ static const struct option options[] = {
     {"no-auth", no_argument, NULL, OPT_NO_AUTH},
     {"fault", required_argument, NULL, OPT_FAULT},
     {"engine", required_argument, NULL, OPT_ENGINE},
+    {"arith", required_argument, NULL, OPT_ARITH},
     {NULL, 0, NULL, 0},
 };
 
@@ -127,6 +129,17 @@ static int parse_kv(const char *text, tw_args *a, tw_err *err)
         a->engine.kv = TW_KV_F32;
     else
         return tw_err_set(err, -EINVAL, "--kv %s: wanted auto, bf16 or f32", text);
+    return 0;
+}
+
+static int parse_arith(const char *text, tw_args *a, tw_err *err)
+{
+    if (strcmp(text, "exact") == 0)
+        a->engine.arith = TW_ARITH_EXACT;
+    else if (strcmp(text, "wire16") == 0)
+        a->engine.arith = TW_ARITH_WIRE16;
+    else
+        return tw_err_set(err, -EINVAL, "--arith %s: wanted exact or wire16", text);
     return 0;
 }
 
@@ -188,6 +201,8 @@ static int parse_model_option(int opt, const char *v, tw_args *a, tw_err *err)
         return parse_u32("--chunk", v, 1, 8192, &a->engine.chunk, err);
     case OPT_KV:
         return parse_kv(v, a, err);
+    case OPT_ARITH:
+        return parse_arith(v, a, err);
     case OPT_ENGINE:
         return parse_engine(v, err);
     case OPT_TEMP:

@@ -56,9 +56,9 @@ static int make_veth(tw_group_local *g, char name1[16], char ip1[64], tw_err *er
 static json_t *engine_json(const tw_args *a)
 {
     const tw_engine_opts *o = &a->engine;
-    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i}", "threads", (int)o->n_threads, "ctx", (int)o->ctx,
-                     "max_seqs", (int)o->max_seqs, "chunk", (int)o->chunk, "kv", (int)o->kv,
-                     "n_local", (int)a->tp);
+    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "threads", (int)o->n_threads, "ctx",
+                     (int)o->ctx, "max_seqs", (int)o->max_seqs, "chunk", (int)o->chunk, "kv",
+                     (int)o->kv, "n_local", (int)a->tp, "arith", (int)o->arith);
 }
 
 static void hex_of(const uint8_t *bytes, size_t n, char *out)
@@ -162,7 +162,7 @@ static int hex_to(const char *hex, uint8_t *out, size_t n)
 
 struct part {
     json_t *json; /* owns the strings below */
-    int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local;
+    int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local, arith;
     const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault;
 };
 
@@ -176,13 +176,13 @@ static int read_part(struct part *p, tw_err *err)
     if (p->json == NULL ||
         json_unpack_ex(p->json, &je, 0,
                        "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
-                       "s:i},s?s,s?s,s?s,s?s}",
+                       "s:i,s:i},s?s,s?s,s?s,s?s}",
                        "rank", &p->rank, "n_ranks", &p->n_ranks, "address", &p->address, "port",
                        &p->port, "token", &p->token, "transport", &p->transport, "model", &p->model,
                        "verify", &p->verify, "engine", "threads", &p->threads, "ctx", &p->ctx,
                        "max_seqs", &p->max_seqs, "chunk", &p->chunk, "kv", &p->kv, "n_local",
-                       &p->n_local, "veth", &p->veth, "veth_ip", &p->veth_ip, "cpu", &p->cpu,
-                       "fault", &p->fault) != 0)
+                       &p->n_local, "arith", &p->arith, "veth", &p->veth, "veth_ip", &p->veth_ip,
+                       "cpu", &p->cpu, "fault", &p->fault) != 0)
         return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
     if (p->rank < 1 || p->rank >= p->n_ranks || p->n_ranks > TW_RANKS_MAX || p->port < 1 ||
         p->port > 65535 || p->transport < 0 || p->transport > TW_TRANSPORT_RDMA)
@@ -229,6 +229,7 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
                                       .max_seqs = (uint32_t)p->max_seqs,
                                       .chunk = (uint32_t)p->chunk,
                                       .kv = (enum tw_kv_type)p->kv,
+                                      .arith = (enum tw_arith)p->arith,
                                       .cpu = p->cpu};
     tw_coll_opts co = {.rank = (unsigned)p->rank,
                        .n_ranks = (unsigned)p->n_ranks,

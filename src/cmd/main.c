@@ -46,6 +46,7 @@ static const char options_help[] =
     "  --verify             checksum on every data message\n"
     "  --threads N          per rank; default: the cores, shared by the local ranks\n"
     "  --ctx N --max-seqs N --chunk N --kv auto|bf16|f32\n"
+    "  --arith exact|wire16 wire16: half the bytes between two ranks; other, still equal bits\n"
     "  -v                   more lines about what happens\n"
     "run:\n"
     "  -p TEXT | --prompt-ids 1,2,...   -n N   --stop TEXT   --ignore-eos\n"

@@ -201,6 +201,22 @@ int tw_coll_all_reduce_start(tw_coll *c, float *x, size_t n, tw_err *err)
     return rc;
 }
 
+int tw_coll_all_reduce_wire16_start(tw_coll *c, float *x, size_t n, tw_err *err)
+{
+    int rc = begin_op(c, err);
+    if (rc == 0)
+        tw_ops_reduce16(&c->ops, x, n);
+    return rc;
+}
+
+int tw_coll_barrier_start(tw_coll *c, tw_err *err)
+{
+    int rc = begin_op(c, err);
+    if (rc == 0)
+        tw_ops_barrier(&c->ops);
+    return rc;
+}
+
 int tw_coll_all_gather_start(tw_coll *c, const void *in, size_t bytes, void *out, tw_err *err)
 {
     int rc = begin_op(c, err);
@@ -365,6 +381,18 @@ int tw_coll_wait(tw_coll *c, uint64_t extra_ns, tw_err *err)
 int tw_coll_all_reduce(tw_coll *c, float *x, size_t n, tw_err *err)
 {
     int rc = tw_coll_all_reduce_start(c, x, n, err);
+    return rc != 0 ? rc : tw_coll_wait(c, 0, err);
+}
+
+int tw_coll_all_reduce_wire16(tw_coll *c, float *x, size_t n, tw_err *err)
+{
+    int rc = tw_coll_all_reduce_wire16_start(c, x, n, err);
+    return rc != 0 ? rc : tw_coll_wait(c, 0, err);
+}
+
+int tw_coll_barrier(tw_coll *c, tw_err *err)
+{
+    int rc = tw_coll_barrier_start(c, err);
     return rc != 0 ? rc : tw_coll_wait(c, 0, err);
 }
 

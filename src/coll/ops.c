@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "kern/half.h"
 
 void tw_ops_init(tw_ops *o, unsigned rank, unsigned n_ranks, tw_link *const *links, float *scratch)
 {
-    *o = (tw_ops){.rank = rank, .n_ranks = n_ranks, .scratch = scratch};
+    *o = (tw_ops){.rank = rank, .n_ranks = n_ranks, .scratch = scratch, .kern = tw_kern_get(NULL)};
     while (1U << o->n_levels < n_ranks)
         o->n_levels++;
     for (unsigned i = 0; i < n_ranks; i++) {
@@ -21,23 +22,17 @@ void tw_ops_init(tw_ops *o, unsigned rank, unsigned n_ranks, tw_link *const *lin
 
 const char *tw_ops_name(uint8_t kind)
 {
-    static const char *const names[] = {[TW_OP_REDUCE] = "all-reduce",
-                                        [TW_OP_GATHER] = "all-gather",
-                                        [TW_OP_BROADCAST] = "broadcast",
-                                        [TW_OP_PLAN] = "step plan"};
+    static const char *const names[] = {
+        [TW_OP_REDUCE] = "all-reduce",   [TW_OP_GATHER] = "all-gather",
+        [TW_OP_BROADCAST] = "broadcast", [TW_OP_PLAN] = "step plan",
+        [TW_OP_BARRIER] = "barrier",     [TW_OP_REDUCE16] = "all-reduce (wire16)"};
     return kind < TW_ARRAY_LEN(names) ? names[kind] : NULL;
 }
 
 /* x [n] = low + high, where x is one of them: the caller's side of the tree decides the order. */
-static void add_in_order(float *restrict x, const float *restrict y, size_t n, bool x_is_low)
+static void add_in_order(const tw_ops *o, float *x, const float *y, size_t n, bool x_is_low)
 {
-    if (x_is_low) {
-        for (size_t i = 0; i < n; i++)
-            x[i] = x[i] + y[i];
-    } else {
-        for (size_t i = 0; i < n; i++)
-            x[i] = y[i] + x[i];
-    }
+    o->kern->add(x, x_is_low ? x : y, x_is_low ? y : x, n);
 }
 
 static void send_to(tw_ops *o, unsigned peer, const void *p, size_t bytes)
@@ -50,8 +45,15 @@ static void recv_from(tw_ops *o, unsigned peer, void *p, size_t bytes)
     tw_link_recv(o->links[peer], (uint8_t)o->kind, p, bytes, true);
 }
 
+static bool is_reduce(const tw_ops *o)
+{
+    return o->kind == TW_OP_REDUCE || o->kind == TW_OP_REDUCE16;
+}
+
 static bool is_halving(const tw_ops *o)
 {
+    if (o->n_ranks == 2)
+        return o->kind == TW_OP_REDUCE16;
     return o->n_ranks > 2 && o->chunk > TW_OPS_SHOT_FLOATS;
 }
 
@@ -71,10 +73,39 @@ static void begin_exchange(tw_ops *o)
     }
 }
 
-/* Halving: levels 0 .. n-1 down, then the same levels back. */
+/* Steps of halving: levels 0 .. n-1 down, then the same levels back; with wire16 the last level is
+ * one exchange of the whole part, between the two. */
+static unsigned n_halving_steps(const tw_ops *o)
+{
+    return o->kind == TW_OP_REDUCE16 ? 2 * o->n_levels - 1 : 2 * o->n_levels;
+}
+
 static unsigned halving_level(const tw_ops *o)
 {
-    return o->step < o->n_levels ? o->step : 2 * o->n_levels - 1 - o->step;
+    return o->step < o->n_levels ? o->step : n_halving_steps(o) - 1 - o->step;
+}
+
+static bool is_exchange16(const tw_ops *o)
+{
+    return o->kind == TW_OP_REDUCE16 && o->step + 1 == o->n_levels;
+}
+
+/* The two halves of a 16-bit exchange in scratch: ours rounded, the peer's as it comes. */
+static uint16_t *half_of_scratch(const tw_ops *o, bool theirs)
+{
+    return (uint16_t *)(void *)o->scratch + (theirs ? TW_OPS_SCRATCH_FLOATS : 0);
+}
+
+/* x takes our own rounded value at once: what is left is to add the peer's. */
+static void begin_exchange16(tw_ops *o)
+{
+    unsigned k = o->n_levels - 1, peer = o->rank ^ 1U << k;
+    size_t lo = o->lo[k], n = o->hi[k] - lo;
+    uint16_t *mine = half_of_scratch(o, false);
+    o->kern->from_f32(mine, o->x + lo, TW_BF16, n);
+    o->kern->to_f32(o->x + lo, mine, TW_BF16, n);
+    send_to(o, peer, mine, n * sizeof *mine);
+    recv_from(o, peer, half_of_scratch(o, true), n * sizeof *mine);
 }
 
 static void begin_halving(tw_ops *o)
@@ -84,7 +115,9 @@ static void begin_halving(tw_ops *o)
     size_t lo = o->lo[k], hi = o->hi[k], mid = lo + (hi - lo) / 2;
     size_t mine = keep_low ? lo : mid, n_mine = keep_low ? mid - lo : hi - mid;
     size_t other = keep_low ? mid : lo, n_other = hi - lo - n_mine;
-    if (down) {
+    if (is_exchange16(o)) {
+        begin_exchange16(o);
+    } else if (down) {
         o->lo[k + 1] = mine;
         o->hi[k + 1] = mine + n_mine;
         send_to(o, peer, o->x + other, n_other * sizeof *o->x);
@@ -101,8 +134,23 @@ static void sum_pair(tw_ops *o)
     const tw_link *l = o->links[o->rank ^ 1];
     /* What is not sent yet must not change. */
     size_t n = TW_MIN(tw_link_rx_done(l), tw_link_tx_done(l)) / sizeof *o->x;
-    add_in_order(o->x + o->at + o->summed, o->scratch + o->summed, n - o->summed, o->rank == 0);
+    add_in_order(o, o->x + o->at + o->summed, o->scratch + o->summed, n - o->summed, o->rank == 0);
     o->summed = n;
+}
+
+static void sum_exchange16(tw_ops *o)
+{
+    enum { BLOCK = 512 };
+    float wide[BLOCK];
+    unsigned k = o->n_levels - 1;
+    size_t n = tw_link_rx_done(o->links[o->rank ^ 1U << k]) / sizeof(uint16_t);
+    const uint16_t *theirs = half_of_scratch(o, true);
+    while (o->summed < n) {
+        size_t part = TW_MIN(n - o->summed, (size_t)BLOCK);
+        o->kern->to_f32(wide, theirs + o->summed, TW_BF16, part);
+        add_in_order(o, o->x + o->lo[k] + o->summed, wide, part, (o->rank >> k & 1) == 0);
+        o->summed += part;
+    }
 }
 
 static void sum_halving(tw_ops *o)
@@ -110,11 +158,20 @@ static void sum_halving(tw_ops *o)
     unsigned k = halving_level(o);
     if (o->step >= o->n_levels)
         return;
+    if (is_exchange16(o)) {
+        sum_exchange16(o);
+        return;
+    }
     const tw_link *l = o->links[o->rank ^ 1U << k];
     size_t n = tw_link_rx_done(l) / sizeof *o->x;
-    add_in_order(o->x + o->lo[k + 1] + o->summed, o->scratch + o->summed, n - o->summed,
+    add_in_order(o, o->x + o->lo[k + 1] + o->summed, o->scratch + o->summed, n - o->summed,
                  (o->rank >> k & 1) == 0);
     o->summed = n;
+}
+
+static float round16(float x)
+{
+    return tw_bf16_to_f32(tw_bf16_from_f32(x));
 }
 
 static void sum_shot(tw_ops *o)
@@ -128,15 +185,15 @@ static void sum_shot(tw_ops *o)
         v[1] = v[2];
         v[2] = v1;
     }
-    if (o->n_ranks == 4) {
-        for (size_t i = 0; i < o->chunk; i++)
-            x[i] = (v[0][i] + v[1][i]) + (v[2][i] + v[3][i]);
-        return;
+    const bool cut = o->kind == TW_OP_REDUCE16;
+    for (size_t i = 0; i < o->chunk; i++) {
+        float low = v[0][i] + v[1][i], high = v[2][i] + v[3][i];
+        if (o->n_ranks == 8) {
+            low = low + high;
+            high = (v[4][i] + v[5][i]) + (v[6][i] + v[7][i]);
+        }
+        x[i] = cut ? round16(low) + round16(high) : low + high;
     }
-    assert(o->n_ranks == 8);
-    for (size_t i = 0; i < o->chunk; i++)
-        x[i] = ((v[0][i] + v[1][i]) + (v[2][i] + v[3][i])) +
-               ((v[4][i] + v[5][i]) + (v[6][i] + v[7][i]));
 }
 
 static void begin_step(tw_ops *o)
@@ -159,14 +216,37 @@ static void begin_chunk(tw_ops *o)
     begin_step(o);
 }
 
-void tw_ops_reduce(tw_ops *o, float *x, size_t n)
+static void begin_reduce(tw_ops *o, enum tw_ops_kind kind, float *x, size_t n)
 {
     assert(o->kind == TW_OP_NONE);
-    o->kind = TW_OP_REDUCE;
+    o->kind = kind;
     o->x = x;
     o->n = n;
     o->at = 0;
     begin_chunk(o);
+}
+
+void tw_ops_reduce(tw_ops *o, float *x, size_t n)
+{
+    begin_reduce(o, TW_OP_REDUCE, x, n);
+}
+
+void tw_ops_reduce16(tw_ops *o, float *x, size_t n)
+{
+    begin_reduce(o, TW_OP_REDUCE16, x, n);
+}
+
+/* Nobody is through before everybody has come: one empty message from each to each. */
+void tw_ops_barrier(tw_ops *o)
+{
+    assert(o->kind == TW_OP_NONE);
+    o->kind = TW_OP_BARRIER;
+    for (unsigned i = 0; i < o->n_ranks; i++) {
+        if (o->links[i] == NULL)
+            continue;
+        send_to(o, i, NULL, 0);
+        recv_from(o, i, NULL, 0);
+    }
 }
 
 void tw_ops_gather(tw_ops *o, const void *in, size_t bytes, void *out)
@@ -236,10 +316,10 @@ static int poll_links(tw_ops *o, bool *ret_busy, tw_err *err)
 
 static void sum_progress(tw_ops *o, bool busy)
 {
-    if (o->n_ranks == 2)
-        sum_pair(o);
-    else if (is_halving(o))
+    if (is_halving(o))
         sum_halving(o);
+    else if (o->n_ranks == 2)
+        sum_pair(o);
     else if (!busy)
         sum_shot(o);
 }
@@ -247,9 +327,9 @@ static void sum_progress(tw_ops *o, bool busy)
 /* The step is over: true when another one was begun. */
 static bool begin_next(tw_ops *o)
 {
-    if (o->kind != TW_OP_REDUCE)
+    if (!is_reduce(o))
         return false;
-    unsigned n_steps = is_halving(o) ? 2 * o->n_levels : 1;
+    unsigned n_steps = is_halving(o) ? n_halving_steps(o) : 1;
     if (++o->step < n_steps) {
         begin_step(o);
         return true;
@@ -268,7 +348,7 @@ int tw_ops_poll(tw_ops *o, tw_err *err)
         int moved = poll_links(o, &busy, err);
         if (moved < 0)
             return moved;
-        if (o->kind == TW_OP_REDUCE && o->n_ranks > 1)
+        if (is_reduce(o) && o->n_ranks > 1)
             sum_progress(o, busy);
         if (busy && moved == 0)
             return -EAGAIN;

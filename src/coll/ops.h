@@ -7,7 +7,11 @@
  *                        same bytes
  *   R > 2, small         one shot: everybody sends to everybody and finishes the whole tree
  *   R > 2, large         recursive halving, nearest first (level k adds subtrees of 2^k ranks, so
- *                        that every element sees the tree's own additions), then the way back */
+ *                        that every element sees the tree's own additions), then the way back
+ *
+ * wire16 (DESIGN 5.9) rounds both top-level halves to bf16 before the last addition, and so the
+ * last level can travel as bf16: at R = 2 always; at R > 2 where halving is used, whose last level is
+ * then a full exchange instead of a step down and a step back. */
 #ifndef TWINAX_COLL_OPS_H
 #define TWINAX_COLL_OPS_H
 
@@ -15,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kern/kern.h"
 #include "link/link.h"
 #include "twinax/coll.h"
 
@@ -25,12 +30,21 @@ enum {
     TW_OPS_LEVELS_MAX = 3
 };
 
-enum tw_ops_kind { TW_OP_NONE, TW_OP_REDUCE, TW_OP_GATHER, TW_OP_BROADCAST, TW_OP_PLAN };
+enum tw_ops_kind {
+    TW_OP_NONE,
+    TW_OP_REDUCE,
+    TW_OP_GATHER,
+    TW_OP_BROADCAST,
+    TW_OP_PLAN,
+    TW_OP_BARRIER,
+    TW_OP_REDUCE16
+};
 
 typedef struct tw_ops {
     unsigned rank, n_ranks, n_levels;
     tw_link *links[TW_RANKS_MAX]; /* borrowed; own entry NULL */
     float *scratch;               /* [TW_OPS_SCRATCH_FLOATS], borrowed */
+    const tw_kern *kern;          /* for sums and rounding */
     enum tw_ops_kind kind;        /* under way */
     float *x;                     /* all-reduce: [n] */
     size_t n, at, chunk;          /* elements; the chunk under way is [at, at + chunk) */
@@ -45,6 +59,8 @@ const char *tw_ops_name(uint8_t kind); /* NULL: none */
 
 /* Nothing else is under way. */
 void tw_ops_reduce(tw_ops *o, float *x, size_t n);
+void tw_ops_reduce16(tw_ops *o, float *x, size_t n);
+void tw_ops_barrier(tw_ops *o);
 void tw_ops_gather(tw_ops *o, const void *in, size_t bytes, void *out);
 void tw_ops_broadcast(tw_ops *o, unsigned root, void *p, size_t bytes);
 void tw_ops_plan_send(tw_ops *o, const void *p, size_t bytes);

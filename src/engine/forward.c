@@ -46,6 +46,8 @@ static void carve_all(tw_forward *f)
     f->groups = carve(f, s->n_kv, sizeof(*f->groups));
     if (f->coll == NULL)
         f->partial = carve(f, m * c->d_model, 4);
+    if (f->coll == NULL && f->wire16)
+        f->high = carve(f, m * c->d_model, 4);
     f->scratch = carve(f, tw_team_size(f->team), f->scratch_bytes);
 }
 
@@ -163,6 +165,24 @@ static void embed_job(void *ctx, unsigned i, unsigned n)
     }
 }
 
+/* x [D] to bf16, nearest even, and back. */
+static void round_row(const tw_forward *f, float *x, void *scratch)
+{
+    const uint32_t d = f->cfg->d_model;
+    f->kern->from_f32(scratch, x, TW_BF16, d);
+    f->kern->to_f32(x, scratch, TW_BF16, d);
+}
+
+/* What the group does with wire16, where one rank has both halves. */
+static void join_halves(const tw_forward *f, size_t row, void *scratch)
+{
+    const size_t d = f->cfg->d_model;
+    float *low = f->partial + row * d, *high = f->high + row * d;
+    round_row(f, low, scratch);
+    round_row(f, high, scratch);
+    f->kern->add(low, low, high, d);
+}
+
 /* x += partial + bias (the tree is complete), then the next norm. */
 static void residual_job(void *ctx, unsigned i, unsigned n)
 {
@@ -173,6 +193,8 @@ static void residual_job(void *ctx, unsigned i, unsigned n)
     share(j->b->n_rows, i, n, &from, &to);
     for (size_t r = from; r < to; r++) {
         float *x = f->x + r * d, *p = f->partial + r * d;
+        if (f->high != NULL)
+            join_halves(f, r, scratch_of(f, i));
         if (j->bias != NULL)
             f->kern->add(p, p, j->bias, d);
         f->kern->add(x, x, p, d);
@@ -334,14 +356,31 @@ static void run_ops(struct job *j, const tw_matmul *ops, unsigned n_ops)
     tw_team_run(j->f->team, matmul_job, j);
 }
 
+/* A product whose segments are spread over the ranks; with wire16 one rank alone makes the tree's
+ * halves apart. Both are rounded before they are added: where the lower one has no segment it is +0,
+ * which changes nothing. */
+static void run_row(struct job *j, const tw_packed *w, const float *x, const uint32_t *seg)
+{
+    const tw_forward *f = j->f;
+    tw_matmul ops[2] = {row_op(f, j->b->n_rows, w, x, seg)};
+    if (f->high != NULL) {
+        ops[1] = ops[0];
+        ops[0].n_seg = ops[1].n_seg = TW_SEGMENTS / 2;
+        ops[1].seg = seg + TW_SEGMENTS / 2;
+        ops[1].y = f->high;
+    }
+    run_ops(j, ops, f->high != NULL ? 2 : 1);
+}
+
 /* Finishes the tree over the ranks, then residual and norm. */
 static int exchange(struct job *j, const float *bias, const float *norm, tw_err *err)
 {
     tw_forward *f = j->f;
     if (f->coll != NULL) {
         uint64_t t0 = tw_clock_now_ns();
-        int rc =
-            tw_coll_all_reduce(f->coll, f->partial, (size_t)j->b->n_rows * f->cfg->d_model, err);
+        const size_t n = (size_t)j->b->n_rows * f->cfg->d_model;
+        int rc = f->wire16 ? tw_coll_all_reduce_wire16(f->coll, f->partial, n, err)
+                           : tw_coll_all_reduce(f->coll, f->partial, n, err);
         f->exchange_ns += tw_clock_now_ns() - t0;
         if (rc != 0)
             return rc;
@@ -363,8 +402,7 @@ static int run_layer(struct job *j, const float *next_norm, tw_err *err)
     run_ops(j, qkv, 3);
     tw_team_run(f->team, rope_job, j);
     tw_team_run(f->team, attn_job, j);
-    const tw_matmul o = row_op(f, m, &l->o, f->attn, f->shard.seg_o);
-    run_ops(j, &o, 1);
+    run_row(j, &l->o, f->attn, f->shard.seg_o);
     int rc = exchange(j, l->o_bias, l->ffn_norm, err);
     if (rc != 0)
         return rc;
@@ -372,8 +410,7 @@ static int run_layer(struct job *j, const float *next_norm, tw_err *err)
                                  column_op(f, m, &l->up, f->up, l->up_bias)};
     run_ops(j, gate_up, 2);
     tw_team_run(f->team, act_job, j);
-    const tw_matmul down = row_op(f, m, &l->down, f->gate, f->shard.seg_f);
-    run_ops(j, &down, 1);
+    run_row(j, &l->down, f->gate, f->shard.seg_f);
     return exchange(j, l->down_bias, next_norm, err);
 }
 

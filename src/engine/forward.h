@@ -54,6 +54,8 @@ typedef struct tw_forward {
     float *cos, *sin; /* [M][Q/2] */
     float *logits;    /* [max_logits][V] */
     float *partial;   /* [M][D], from tw_coll_alloc when there is a group */
+    bool wire16;      /* --arith wire16 */
+    float *high;      /* [M][D] wire16 without a group: the tree's upper half */
     uint8_t *scratch; /* [n_threads][scratch_bytes] */
     size_t scratch_bytes;
     uint64_t arith_ns, exchange_ns; /* since init */

@@ -143,6 +143,7 @@ static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     f->team = r->team;
     f->coll = r->coll;
     f->kv = &r->kv;
+    f->wire16 = o->arith == TW_ARITH_WIRE16;
     f->max_rows = r->chunk + r->max_seqs;
     f->max_logits = r->max_seqs;
     f->max_pages = TW_DIV_UP(r->ctx, (uint32_t)TW_KV_BLOCK);

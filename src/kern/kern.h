@@ -46,7 +46,7 @@ typedef struct tw_matmul {
     size_t m, ldx;
     float *y; /* [M][N] */
     size_t ldy;
-    const uint32_t *seg; /* [n_seg + 1], seg[0] = 0, seg[n_seg] = K */
+    const uint32_t *seg; /* [n_seg + 1], ascending, in [0, K]; what lies outside does not count */
     unsigned n_seg;
     const float *add; /* [N] or NULL */
 } tw_matmul;

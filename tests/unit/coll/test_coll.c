@@ -3,9 +3,11 @@
 #include "group_fixture.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "kern/half.h"
 
 enum { GATHER_BYTES = 4099 };
 static const size_t sizes[] = {0, 1, 7, 64, 1000, 16 * 1024 + 3, 1024 * 1024};
@@ -27,20 +29,32 @@ static float tree(unsigned rank, unsigned n_ranks, size_t size, size_t i)
     return tree(rank, half, size, i) + tree(rank + half, half, size, i);
 }
 
-static int check_reduce(tw_coll *c, float *x, size_t n, tw_err *err)
+static float round16(float x)
+{
+    return tw_bf16_to_f32(tw_bf16_from_f32(x));
+}
+
+static float tree16(unsigned n_ranks, size_t size, size_t i)
+{
+    unsigned half = n_ranks / 2;
+    return n_ranks == 1 ? value_at(0, size, i)
+                        : round16(tree(0, half, size, i)) + round16(tree(half, half, size, i));
+}
+
+static int check_reduce(tw_coll *c, float *x, size_t n, bool wire16, tw_err *err)
 {
     unsigned rank = tw_coll_rank(c), n_ranks = tw_coll_n_ranks(c);
     for (size_t i = 0; i < n; i++)
         x[i] = value_at(rank, n, i);
     tw_mem_guard_begin();
-    int rc = tw_coll_all_reduce(c, x, n, err);
+    int rc = wire16 ? tw_coll_all_reduce_wire16(c, x, n, err) : tw_coll_all_reduce(c, x, n, err);
     tw_mem_guard_end();
     size_t stride = n > 100000 ? 37 : 1; /* the oracle is slow */
     for (size_t i = 0; rc == 0 && i < n; i += stride) {
-        float want = tree(0, n_ranks, n, i);
+        float want = wire16 ? tree16(n_ranks, n, i) : tree(0, n_ranks, n, i);
         if (memcmp(&want, &x[i], sizeof want) != 0)
-            rc = tw_err_set(err, -EILSEQ, "rank %u of %u, n %zu, [%zu]: %a, wanted %a", rank,
-                            n_ranks, n, i, (double)x[i], (double)want);
+            rc = tw_err_set(err, -EILSEQ, "rank %u of %u, n %zu, [%zu]%s: %a, wanted %a", rank,
+                            n_ranks, n, i, wire16 ? " wire16" : "", (double)x[i], (double)want);
     }
     return rc;
 }
@@ -101,7 +115,11 @@ static int run_all(tw_coll *c, void *arg, tw_err *err)
         return tw_err_set(err, -ENOMEM, "no memory");
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < TW_ARRAY_LEN(sizes); i++)
-        rc = check_reduce(c, x, sizes[i], err);
+        rc = check_reduce(c, x, sizes[i], false, err);
+    for (size_t i = 0; rc == 0 && i < TW_ARRAY_LEN(sizes); i++)
+        rc = check_reduce(c, x, sizes[i], true, err);
+    for (int i = 0; rc == 0 && i < 3; i++)
+        rc = tw_coll_barrier(c, err);
     for (int i = 0; rc == 0 && i < 4; i++)
         rc = check_gather(c, out, i < 2 ? GATHER_BYTES : (size_t)(i - 2), (i & 1) != 0, err);
     for (unsigned i = 0; rc == 0 && i < tw_coll_n_ranks(c); i++)
@@ -178,6 +196,72 @@ static void test_proof(void **state)
     }
 }
 
+static uint64_t sent_to_all(tw_coll *c)
+{
+    tw_coll_stats s;
+    uint64_t bytes = 0;
+    tw_coll_get_stats(c, &s);
+    for (unsigned i = 0; i < TW_RANKS_MAX; i++)
+        bytes += s.peer[i].tx_bytes;
+    return bytes;
+}
+
+/* Half the bytes between two ranks; of more, half of what the last level sends. */
+static int count_bytes(tw_coll *c, void *arg, tw_err *err)
+{
+    enum { N = 200000 };
+    (void)arg;
+    float *x = tw_coll_alloc(c, N * sizeof *x);
+    int rc = tw_coll_all_reduce(c, x, N, err);
+    uint64_t full = sent_to_all(c);
+    if (rc == 0)
+        rc = tw_coll_all_reduce_wire16(c, x, N, err);
+    uint64_t half = sent_to_all(c) - full;
+    const double share[] = {[2] = 0.5, [4] = 5.0 / 6};
+    const double want = share[tw_coll_n_ranks(c)], got = (double)half / (double)full;
+    if (rc == 0 && (got < want * 0.99 || got > want * 1.01))
+        rc = tw_err_set(err, -EILSEQ, "wire16 sends %.3f of the bytes, wanted %.3f", got, want);
+    return rc;
+}
+
+static void test_wire16_bytes(void **state)
+{
+    (void)state;
+    for (unsigned n = 2; n <= 4; n *= 2) {
+        fixture_rank r[4];
+        fixture_init(r, n, TW_TRANSPORT_SHM, count_bytes);
+        fixture_all_good(r, n);
+    }
+}
+
+/* Nobody passes before the last one has come. */
+static int meet_late(tw_coll *c, void *arg, tw_err *err)
+{
+    atomic_uint *n_come = arg;
+    for (unsigned i = 1; i <= 100; i++) {
+        atomic_fetch_add(n_come, 1);
+        int rc = tw_coll_barrier(c, err);
+        if (rc != 0)
+            return rc;
+        if (atomic_load(n_come) < i * tw_coll_n_ranks(c))
+            return tw_err_set(err, -EILSEQ, "barrier %u let us through early", i);
+    }
+    return 0;
+}
+
+static void test_barrier(void **state)
+{
+    (void)state;
+    for (unsigned n = 2; n <= TW_RANKS_MAX; n *= 2) {
+        fixture_rank r[TW_RANKS_MAX];
+        atomic_uint n_come = 0;
+        fixture_init(r, n, TW_TRANSPORT_AUTO, meet_late);
+        for (unsigned i = 0; i < n; i++)
+            r[i].arg = &n_come;
+        fixture_all_good(r, n);
+    }
+}
+
 static int disagree(tw_coll *c, void *arg, tw_err *err)
 {
     (void)arg;
@@ -246,6 +330,8 @@ int main(void)
         cmocka_unit_test(test_shm),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_proof),
+        cmocka_unit_test(test_wire16_bytes),
+        cmocka_unit_test(test_barrier),
         cmocka_unit_test(test_different_calls),
         cmocka_unit_test(test_plan_too_long),
         cmocka_unit_test(test_bad_options),

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "coll/group.h"
+#include "kern/half.h"
 #include "link/sim.h"
 
 /* One thread: nothing for the thread sanitizer to find, which makes it very slow. */
@@ -31,6 +32,15 @@ enum fault_kind {
     N_FAULTS
 };
 
+enum round_kind {
+    ROUND_REDUCE,
+    ROUND_GATHER,
+    ROUND_BROADCAST,
+    ROUND_REDUCE16,
+    ROUND_BARRIER,
+    N_ROUND_KINDS
+};
+
 typedef struct player {
     tw_coll *c;
     float *x;         /* [FLOATS_MAX], room for gathers too */
@@ -48,7 +58,8 @@ typedef struct game {
     uint64_t fault_ns;
     bool fault_done;
     struct {
-        unsigned kind, root;
+        enum round_kind kind;
+        unsigned root;
         size_t n;
     } rounds[ROUNDS];
     tw_sim *sim;
@@ -70,6 +81,17 @@ static float tree(const game *g, unsigned rank, unsigned n, unsigned i_round, si
     return tree(g, rank, n / 2, i_round, i) + tree(g, rank + n / 2, n / 2, i_round, i);
 }
 
+static float round16(float x)
+{
+    return tw_bf16_to_f32(tw_bf16_from_f32(x));
+}
+
+static float tree16(const game *g, unsigned i_round, size_t i)
+{
+    unsigned half = g->n_ranks / 2;
+    return round16(tree(g, 0, half, i_round, i)) + round16(tree(g, half, half, i_round, i));
+}
+
 static size_t choose_size(tw_rng *rng)
 {
     static const size_t bounds[] = {2, 50, 3000, 20000};
@@ -81,14 +103,18 @@ static size_t choose_size(tw_rng *rng)
 static int start_round(game *g, unsigned rank, tw_err *err)
 {
     player *p = &g->p[rank];
-    unsigned r = p->i_round, kind = g->rounds[r].kind;
+    unsigned r = p->i_round;
+    enum round_kind kind = g->rounds[r].kind;
     size_t n = g->rounds[r].n;
-    if (kind == 0 || kind == 3) {
+    if (kind == ROUND_BARRIER)
+        return tw_coll_barrier_start(p->c, err);
+    if (kind == ROUND_REDUCE || kind == ROUND_REDUCE16) {
         for (size_t i = 0; i < n; i++)
             p->x[i] = value_at(g, rank, r, i);
-        return tw_coll_all_reduce_start(p->c, p->x, n, err);
+        return kind == ROUND_REDUCE ? tw_coll_all_reduce_start(p->c, p->x, n, err)
+                                    : tw_coll_all_reduce_wire16_start(p->c, p->x, n, err);
     }
-    if (kind == 1) {
+    if (kind == ROUND_GATHER) {
         n /= TW_RANKS_MAX;
         for (size_t i = 0; i < n; i++)
             p->x[rank * n + i] = value_at(g, rank, r, i);
@@ -102,13 +128,16 @@ static int start_round(game *g, unsigned rank, tw_err *err)
 static bool right_result(const game *g, unsigned rank)
 {
     const player *p = &g->p[rank];
-    unsigned r = p->i_round, kind = g->rounds[r].kind;
-    size_t n = g->rounds[r].n, per = TW_MAX(n / TW_RANKS_MAX, 1);
-    size_t all = kind == 1 ? n / TW_RANKS_MAX * g->n_ranks : n, stride = all > 5000 ? 61 : 1;
+    unsigned r = p->i_round;
+    enum round_kind kind = g->rounds[r].kind;
+    size_t n = kind == ROUND_BARRIER ? 0 : g->rounds[r].n, per = TW_MAX(n / TW_RANKS_MAX, 1);
+    size_t all = kind == ROUND_GATHER ? n / TW_RANKS_MAX * g->n_ranks : n,
+           stride = all > 5000 ? 61 : 1;
     for (size_t i = 0; i < all; i += stride) {
-        float want = kind == 1   ? value_at(g, (unsigned)(i / per), r, i % per)
-                     : kind == 2 ? value_at(g, g->rounds[r].root, r, i)
-                                 : tree(g, 0, g->n_ranks, r, i);
+        float want = kind == ROUND_GATHER      ? value_at(g, (unsigned)(i / per), r, i % per)
+                     : kind == ROUND_BROADCAST ? value_at(g, g->rounds[r].root, r, i)
+                     : kind == ROUND_REDUCE16  ? tree16(g, r, i)
+                                               : tree(g, 0, g->n_ranks, r, i);
         if (memcmp(&want, &p->x[i], sizeof want) != 0)
             return false;
     }
@@ -186,7 +215,7 @@ static void set_up(game *g, uint64_t seed)
     g->b = (g->a + 1 + (unsigned)tw_rng_below(&g->rng, g->n_ranks - 1)) % g->n_ranks;
     g->fault_ns = tw_rng_below(&g->rng, UINT64_C(1) << tw_rng_below(&g->rng, 22));
     for (unsigned i = 0; i < ROUNDS; i++) {
-        g->rounds[i].kind = (unsigned)tw_rng_below(&g->rng, 4);
+        g->rounds[i].kind = (enum round_kind)tw_rng_below(&g->rng, N_ROUND_KINDS);
         g->rounds[i].root = (unsigned)tw_rng_below(&g->rng, g->n_ranks);
         g->rounds[i].n = choose_size(&g->rng);
     }

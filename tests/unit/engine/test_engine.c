@@ -128,6 +128,27 @@ static void test_same_bits(void **state)
     }
 }
 
+/* --arith wire16: other bits than exact, the same for every split. */
+static void test_wire16(void **state)
+{
+    (void)state;
+    static struct output exact, want, got;
+    world w = base_world();
+    generate(&w, 0.0f, &exact);
+    for (unsigned r = 1; r <= TW_RANKS_MAX; r *= 2) {
+        w = base_world();
+        w.n_ranks = r;
+        w.transport = r == 4 ? TW_TRANSPORT_SHM : TW_TRANSPORT_TCP;
+        w.opts.arith = TW_ARITH_WIRE16;
+        w.opts.cpu = r == 8 ? "ref" : NULL;
+        w.opts.chunk = r == 2 ? 7 : 64;
+        generate(&w, 0.0f, r == 1 ? &want : &got);
+        if (r > 1)
+            expect_same("ranks, wire16", &want, &got);
+    }
+    assert_memory_not_equal(exact.logits, want.logits, sizeof(want.logits));
+}
+
 /* The same request among others that come and go, more of them than slots. */
 static void test_same_bits_in_company(void **state)
 {
@@ -229,10 +250,9 @@ static void test_limits(void **state)
     assert_int_equal(world_close(&w), 0);
 }
 
-/* Another context would be another plan: the hello refuses and names it. */
-static void test_hello_compares(void **state)
+/* What would be another plan or other bits: the hello refuses and names it. */
+static void differ_in(const char *name, const tw_engine_opts *other)
 {
-    (void)state;
     world w = base_world();
     w.n_ranks = 2;
     tw_model *m;
@@ -240,15 +260,13 @@ static void test_hello_compares(void **state)
     tw_coll_fact *a, *b;
     size_t n_a, n_b;
     assert_int_equal(tw_model_open(dir, &m, &err), 0);
-    tw_engine_opts other = w.opts;
-    other.ctx = 128;
     assert_int_equal(tw_engine_facts(m, &w.opts, 2, &a, &n_a, &err), 0);
-    assert_int_equal(tw_engine_facts(m, &other, 2, &b, &n_b, &err), 0);
+    assert_int_equal(tw_engine_facts(m, other, 2, &b, &n_b, &err), 0);
     assert_int_equal(n_a, n_b);
     unsigned n_differ = 0;
     for (size_t i = 0; i < n_a; i++)
         if (strcmp(a[i].value, b[i].value) != 0) {
-            assert_string_equal(a[i].name, "context");
+            assert_string_equal(a[i].name, name);
             n_differ++;
         }
     assert_int_equal(n_differ, 1);
@@ -257,10 +275,22 @@ static void test_hello_compares(void **state)
     tw_model_close(m);
 }
 
+static void test_hello_compares(void **state)
+{
+    (void)state;
+    tw_engine_opts other = base_world().opts;
+    other.ctx = 128;
+    differ_in("context", &other);
+    other = base_world().opts;
+    other.arith = TW_ARITH_WIRE16;
+    differ_in("arithmetic mode", &other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_wire16),
         cmocka_unit_test(test_same_bits_in_company),
         cmocka_unit_test(test_many_short_requests),
         cmocka_unit_test(test_closing_cancels),
