@@ -2,6 +2,8 @@
 #include "client.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,9 @@ int client_connect(uint16_t port, int rcvbuf_bytes)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (rcvbuf_bytes)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf_bytes, sizeof(rcvbuf_bytes));
+    const int one = 1; /* head and body are two writes: Nagle would cost 40 ms a request */
+    if (fd >= 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     if (fd < 0 || connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0) {
         perror("connect");
         abort();
