@@ -22,6 +22,9 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 IN_NAMESPACE = "TWINAX_DEMO_IN_NAMESPACE"
 START_LIMIT_S = 30
+# The logits of the first golden prompt, bit for bit; made anew (--write-golden) by a commit that
+# raises the arithmetic version or changes the model.
+GOLDEN_LOGITS = os.path.join(ROOT, "tests", "data", "demo_logits.f32")
 
 
 class Failed(Exception):
@@ -34,6 +37,7 @@ def arguments():
     p.add_argument("--model", default=os.path.join(ROOT, "models", "demo"))
     p.add_argument("--transport", choices=["auto", "netns", "userns", "shm"], default="auto")
     p.add_argument("--fault", help="break something on purpose: the demo must then fail")
+    p.add_argument("--write-golden", action="store_true", help="only write the golden logits")
     return p.parse_args()
 
 
@@ -204,6 +208,17 @@ def same_bits(args, prompt_ids):
     print("same bits:", "yes" if same else "no")
     if not same:
         raise Failed("the bits of TP=1, 2 and 4 differ")
+    with open(GOLDEN_LOGITS, "rb") as f:
+        golden = f.read() == results[1][0]
+    print("same bits as the committed logits:", "yes" if golden else "no")
+    if not golden:
+        raise Failed("the logits are not the committed ones: other weights, or other arithmetic")
+
+
+def write_golden(args, prompt_ids):
+    subprocess.run([args.twinax, "run", args.model, "--prompt-ids", ",".join(map(str, prompt_ids)),
+                    "-n", "1", "--ids", "--temp", "0", "--logits", GOLDEN_LOGITS], check=True,
+                   env={**os.environ, "TW_CPU": "ref"})
 
 
 def can_share_user_namespace():
@@ -244,6 +259,9 @@ def main():
     args = arguments()
     args.twinax = os.path.join(os.path.abspath(args.build), "twinax")
     args.model = os.path.abspath(args.model)
+    if args.write_golden:
+        write_golden(args, questions()[1])
+        return 0
     try:
         choose_and_serve(args)
         same_bits(args, questions()[1])
