@@ -41,6 +41,7 @@ typedef struct tw_coll_opts {
     uint16_t port;             /* rank 0 without listen_fd: 0 lets the kernel choose */
     int listen_fd;             /* -1: none */
     const char *bind_address;  /* this rank's own address for data sockets; NULL: as routed */
+    const char *rdma_device;   /* "mlx5_0" or "mlx5_0:1"; NULL: the one that has our address */
     const tw_coll_fact *facts; /* [n_facts] */
     size_t n_facts;
     uint64_t rendezvous_ns; /* how long to wait for all ranks; 0: 30 s */
@@ -107,14 +108,34 @@ TW_API TW_MUST_CHECK int tw_coll_plan_recv(tw_coll *c, void *p, size_t max_bytes
 /* From any thread: has a peer died or left while nothing is under way? 0 or the error. */
 TW_API TW_MUST_CHECK int tw_coll_health(tw_coll *c, tw_err *err);
 
+/* The RDMA port's own hardware counters; all traffic of the port, ours and others'. */
+typedef struct tw_coll_port_counters {
+    bool known_bytes, known_packets; /* not every driver counts both */
+    uint64_t tx_bytes, rx_bytes, tx_packets, rx_packets;
+} tw_coll_port_counters;
+
+/* A transport that was not taken for a pair, and why. */
+typedef struct tw_coll_refusal {
+    char transport[8], reason[200];
+} tw_coll_refusal;
+
+enum { TW_COLL_REFUSALS_MAX = 3 };
+
 /* What carried the bytes (P3). */
 typedef struct tw_coll_peer_stats {
-    char transport[8];           /* "tcp", "shm" */
-    char device[32];             /* interface, e.g. "veth0", or "memfd" */
-    char local[64], peer[64];    /* addresses with ports */
-    uint32_t mtu;                /* of the interface; 0: does not apply */
+    char transport[8];           /* "tcp", "shm", "rdma" */
+    char device[32];             /* interface, e.g. "veth0", RDMA device, or "memfd" */
+    char local[64], peer[64];    /* addresses with ports, or with queue pairs */
+    uint32_t mtu;                /* of the interface; rdma: of the path; 0: does not apply */
     uint64_t tx_bytes, rx_bytes; /* on this link, payload and our frame headers */
     uint64_t tx_msgs, rx_msgs;
+    /* rdma alone: */
+    unsigned port, gid_index;
+    char gid[48], peer_gid[48]; /* empty: native InfiniBand, by LID */
+    uint32_t qpn, peer_qpn;
+    tw_coll_port_counters port_before, port_now; /* when the link was made; at this call */
+    /* What else was thought of, in order; empty transport: end of the list. */
+    tw_coll_refusal refused[TW_COLL_REFUSALS_MAX];
 } tw_coll_peer_stats;
 
 typedef struct tw_coll_stats {

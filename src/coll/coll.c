@@ -58,9 +58,6 @@ static int check_opts(const tw_coll_opts *o, tw_err *err)
         return tw_err_set(err, -EINVAL, "rank %u does not exist in a group of %u", o->rank, r);
     if (r == 1)
         return 0;
-    if (o->transport == TW_TRANSPORT_RDMA)
-        return tw_err_set(err, -ENOTSUP,
-                          "transport rdma: not in this build; ask for tcp, shm or auto");
     if (o->token == NULL)
         return tw_err_set(err, -EINVAL, "rendezvous: no token");
     if (o->address == NULL && (o->rank != 0 || o->listen_fd < 0))
@@ -447,6 +444,42 @@ int tw_coll_health(tw_coll *c, tw_err *err)
     return c->health != NULL ? tw_health_check(c->health, err) : 0;
 }
 
+static tw_coll_port_counters copy_counters(const tw_rdma_counters *c)
+{
+    return (tw_coll_port_counters){.known_bytes = c->known_bytes,
+                                   .known_packets = c->known_packets,
+                                   .tx_bytes = c->tx_bytes,
+                                   .rx_bytes = c->rx_bytes,
+                                   .tx_packets = c->tx_packets,
+                                   .rx_packets = c->rx_packets};
+}
+
+static void get_proof(const tw_link *l, tw_coll_peer_stats *p)
+{
+    snprintf(p->transport, sizeof p->transport, "%s", l->ops->name);
+    snprintf(p->device, sizeof p->device, "%s", l->proof.device);
+    snprintf(p->local, sizeof p->local, "%s", l->proof.local);
+    snprintf(p->peer, sizeof p->peer, "%s", l->proof.peer);
+    p->mtu = l->proof.mtu;
+    for (unsigned i = 0; i < l->n_refused && i < TW_COLL_REFUSALS_MAX; i++) {
+        const tw_link_refusal *r = &l->refused[i];
+        snprintf(p->refused[i].transport, sizeof p->refused[i].transport, "%s", r->transport);
+        snprintf(p->refused[i].reason, sizeof p->refused[i].reason, "%s", r->reason);
+    }
+    if (l->proof.qpn == 0)
+        return;
+    tw_rdma_counters now;
+    tw_rdma_counters_read(NULL, l->proof.device, l->proof.port, &now);
+    p->port = l->proof.port;
+    p->gid_index = l->proof.gid_index;
+    snprintf(p->gid, sizeof p->gid, "%s", l->proof.gid);
+    snprintf(p->peer_gid, sizeof p->peer_gid, "%s", l->proof.peer_gid);
+    p->qpn = l->proof.qpn;
+    p->peer_qpn = l->proof.peer_qpn;
+    p->port_before = copy_counters(&l->proof.port_before);
+    p->port_now = copy_counters(&now);
+}
+
 void tw_coll_get_stats(const tw_coll *c, tw_coll_stats *ret)
 {
     *ret = (tw_coll_stats){.n_collectives = c->n_collectives,
@@ -457,11 +490,7 @@ void tw_coll_get_stats(const tw_coll *c, tw_coll_stats *ret)
         tw_coll_peer_stats *p = &ret->peer[i];
         if (l == NULL)
             continue;
-        snprintf(p->transport, sizeof p->transport, "%s", l->ops->name);
-        snprintf(p->device, sizeof p->device, "%s", l->proof.device);
-        snprintf(p->local, sizeof p->local, "%s", l->proof.local);
-        snprintf(p->peer, sizeof p->peer, "%s", l->proof.peer);
-        p->mtu = l->proof.mtu;
+        get_proof(l, p);
         p->tx_bytes = l->tx_bytes;
         p->rx_bytes = l->rx_bytes;
         p->tx_msgs = l->tx_msgs;

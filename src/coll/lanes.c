@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include "link/verbs.h"
 #include "os/fd.h"
 #include "os/sock.h"
 #include "os/sys.h"
@@ -61,6 +63,27 @@ static int send_link_frame(const tw_meet *m, int fd, unsigned peer)
     return rc != 0 ? rc : tw_meet_send(fd, &b, m->deadline_ns);
 }
 
+static bool is_near(const tw_meet *m, unsigned peer)
+{
+    return tw_str_is(m->table.peers[peer].host_id, m->host_id);
+}
+
+/* auto took shared memory: what else there was. */
+static void refuse_slower(const tw_meet *m, unsigned peer)
+{
+    if (m->o->transport != TW_TRANSPORT_AUTO)
+        return;
+    tw_link_refuse(m->m.links[peer], "rdma", "same machine: shared memory is faster");
+    tw_link_refuse(m->m.links[peer], "tcp", "same machine: shared memory is faster");
+}
+
+static void refuse_shm(const tw_meet *m, unsigned peer)
+{
+    tw_link_refuse(m->m.links[peer], "shm",
+                   is_near(m, peer) ? "no unix socket between the ranks"
+                                    : "another machine or network namespace");
+}
+
 static int connect_shm(tw_meet *m, unsigned peer, int sock, tw_err *err)
 {
     TW_CLEANUP(tw_fd_closep) int fd = sock;
@@ -71,8 +94,48 @@ static int connect_shm(tw_meet *m, unsigned peer, int sock, tw_err *err)
     if (rc != 0)
         return tw_err_set(err, rc, "shm: rank %u did not hand over its memory: %s", peer,
                           strerror(-rc));
-    return tw_link_shm_new(tw_fd_steal(&memfd), tw_fd_steal(&fd), 1, (uint8_t)m->rank,
-                           (uint8_t)peer, m->o->verify, &m->m.links[peer], err);
+    rc = tw_link_shm_new(tw_fd_steal(&memfd), tw_fd_steal(&fd), 1, (uint8_t)m->rank, (uint8_t)peer,
+                         m->o->verify, &m->m.links[peer], err);
+    if (rc == 0)
+        refuse_slower(m, peer);
+    return rc;
+}
+
+static uint64_t talk_deadline(const tw_meet *m)
+{
+    return TW_MIN(m->deadline_ns, tw_clock_now_ns() + 10 * TW_NS_PER_S);
+}
+
+/* A TCP connection of a pair becomes its link: for rdma and auto both ends find out together
+ * whether RDMA will do. Takes fd. */
+static int make_remote_link(tw_meet *m, unsigned peer, int fd, tw_err *err)
+{
+    uint8_t rank = (uint8_t)m->rank, to = (uint8_t)peer;
+    tw_link **ret = &m->m.links[peer];
+    tw_err why = {0};
+    bool asked = m->o->transport == TW_TRANSPORT_RDMA || m->o->transport == TW_TRANSPORT_AUTO;
+    if (asked) {
+        const tw_link_verbs_opts o = {.device = m->o->rdma_device, .deadline_ns = talk_deadline(m)};
+        int rc = tw_link_verbs_new(fd, rank, to, m->o->verify, &o, ret, &why);
+        if (rc == 0 && m->o->transport == TW_TRANSPORT_AUTO) {
+            refuse_shm(m, peer);
+            tw_link_refuse(*ret, "tcp", "rdma is faster");
+        }
+        if (rc == 0)
+            return 0;
+        if (rc != -EOPNOTSUPP)
+            return tw_err_set(err, rc, "%s", why.msg);
+        if (m->o->transport == TW_TRANSPORT_RDMA) {
+            close(fd);
+            return tw_err_set(err, rc, "transport rdma: %.220s", why.msg);
+        }
+    }
+    int rc = tw_link_tcp_new(fd, rank, to, m->o->verify, ret, err);
+    if (rc == 0 && asked) {
+        refuse_shm(m, peer);
+        tw_link_refuse(*ret, "rdma", why.msg);
+    }
+    return rc;
 }
 
 static int connect_tcp(tw_meet *m, unsigned peer, tw_err *err)
@@ -96,21 +159,21 @@ static int connect_tcp(tw_meet *m, unsigned peer, tw_err *err)
         tw_fd_closep(&fd);
         return tw_err_set(err, rc, "rank %u: data connection: %s", peer, strerror(-rc));
     }
-    return tw_link_tcp_new(fd, (uint8_t)m->rank, (uint8_t)peer, m->o->verify, &m->m.links[peer],
-                           err);
+    return make_remote_link(m, peer, fd, err);
 }
 
 int tw_meet_connect_link(tw_meet *m, unsigned peer, tw_err *err)
 {
     const tw_frame_peer *p = &m->table.peers[peer];
     bool must = m->o->transport == TW_TRANSPORT_SHM;
-    bool near = tw_str_is(p->host_id, m->host_id) && p->unix_name.len > 0;
+    bool near = is_near(m, peer) && p->unix_name.len > 0;
     if (must && !near)
         return tw_err_set(err, -EXDEV,
                           "transport shm: rank %u is on another machine or in another network "
                           "namespace; ask for tcp or auto",
                           peer);
-    if (m->o->transport == TW_TRANSPORT_TCP || !near)
+    bool never = m->o->transport == TW_TRANSPORT_TCP || m->o->transport == TW_TRANSPORT_RDMA;
+    if (never || !near)
         return connect_tcp(m, peer, err);
     int fd = -1;
     int rc = unix_connect(p->unix_name, &fd);
@@ -131,8 +194,11 @@ static int accept_shm(tw_meet *m, unsigned peer, int sock, tw_err *err)
     rc = tw_sock_send_fd(fd, memfd);
     if (rc != 0)
         return tw_err_set(err, rc, "shm: hand memory to rank %u: %s", peer, strerror(-rc));
-    return tw_link_shm_new(tw_fd_steal(&memfd), tw_fd_steal(&fd), 0, (uint8_t)m->rank,
-                           (uint8_t)peer, m->o->verify, &m->m.links[peer], err);
+    rc = tw_link_shm_new(tw_fd_steal(&memfd), tw_fd_steal(&fd), 0, (uint8_t)m->rank, (uint8_t)peer,
+                         m->o->verify, &m->m.links[peer], err);
+    if (rc == 0)
+        refuse_slower(m, peer);
+    return rc;
 }
 
 int tw_meet_accept_link(tw_meet *m, tw_gate_guest *guest, tw_err *err)
@@ -141,13 +207,13 @@ int tw_meet_accept_link(tw_meet *m, tw_gate_guest *guest, tw_err *err)
     bool good = guest->ctl.version == TW_FRAME_VERSION && guest->ctl.type == TW_FRAME_LINK &&
                 tw_frame_link_decode(guest->body, guest->ctl.bytes, &l) == 0 && l.to == m->rank &&
                 l.from > m->rank && l.from < m->n_ranks && m->m.links[l.from] == NULL &&
-                (m->o->transport != TW_TRANSPORT_SHM || guest->is_unix);
+                (m->o->transport != TW_TRANSPORT_SHM || guest->is_unix) &&
+                (m->o->transport != TW_TRANSPORT_RDMA || !guest->is_unix);
     int rc = 0;
     if (good && guest->is_unix)
         rc = accept_shm(m, l.from, tw_fd_steal(&guest->fd), err);
     else if (good)
-        rc = tw_link_tcp_new(tw_fd_steal(&guest->fd), (uint8_t)m->rank, l.from, m->o->verify,
-                             &m->m.links[l.from], err);
+        rc = make_remote_link(m, l.from, tw_fd_steal(&guest->fd), err);
     tw_gate_guest_done(guest);
     return rc;
 }

@@ -77,7 +77,8 @@ static int open_gate(tw_meet *m, tw_err *err)
                           "rendezvous: will not listen on all interfaces; give the address of the "
                           "cluster's network");
     /* The last rank accepts no links. */
-    if (rc == 0 && m->rank + 1 < m->n_ranks && o->transport != TW_TRANSPORT_TCP) {
+    if (rc == 0 && m->rank + 1 < m->n_ranks && o->transport != TW_TRANSPORT_TCP &&
+        o->transport != TW_TRANSPORT_RDMA) {
         rc = tw_meet_unix_listen(m, &m->gate.listeners[1], err);
         if (rc != 0 && o->transport == TW_TRANSPORT_AUTO) {
             m->unix_name[0] = '\0'; /* auto: the peers see it and take tcp */

@@ -26,6 +26,15 @@ void tw_link_close(tw_link *l)
         l->ops->close(l);
 }
 
+void tw_link_refuse(tw_link *l, const char *transport, const char *reason)
+{
+    if (l->n_refused == TW_LINK_REFUSALS_MAX)
+        return;
+    tw_link_refusal *r = &l->refused[l->n_refused++];
+    snprintf(r->transport, sizeof r->transport, "%s", transport);
+    snprintf(r->reason, sizeof r->reason, "%s", reason);
+}
+
 static const char *op_name(const tw_link *l, uint8_t op)
 {
     const char *name = l->op_name != NULL ? l->op_name(op) : NULL;
@@ -82,6 +91,8 @@ size_t tw_link_rx_done(const tw_link *l)
 
 static int fail_move(const tw_link *l, ssize_t rc, tw_err *err)
 {
+    if (l->ops->explain != NULL)
+        return l->ops->explain(l, (int)rc, err);
     if (rc == -ECONNRESET || rc == -EPIPE)
         return tw_err_set(err, -ECONNRESET, "%s closed its data connection", l->who);
     return tw_err_set(err, (int)rc, "%s: data connection: %s", l->who, strerror((int)-rc));

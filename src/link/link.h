@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 
 #include "fmt/frame.h"
+#include "os/rdma.h"
 #include "twinax/err.h"
 
 typedef struct tw_link tw_link;
@@ -41,14 +42,30 @@ typedef struct tw_link_ops {
     bool (*arm)(tw_link *l, struct pollfd *ret);
     void (*disarm)(tw_link *l, short revents); /* after sleeping, only where arm gave true */
     void (*close)(tw_link *l);                 /* frees l */
+    /* May be NULL. More than an errno is known: fills err for code, which write or read gave, and
+     * returns the code that callers see. */
+    int (*explain)(const tw_link *l, int code, tw_err *err);
 } tw_link_ops;
 
 /* What carried the bytes; for the proof of transport. */
 typedef struct tw_link_proof {
-    char device[32]; /* interface, or "memfd" */
+    char device[32]; /* interface, RDMA device, or "memfd" */
     char local[64], peer[64];
-    uint32_t mtu; /* of the interface; 0: does not apply */
+    uint32_t mtu; /* of the interface; rdma: of the path; 0: does not apply */
+    /* rdma alone: */
+    uint8_t port;
+    uint16_t gid_index;
+    char gid[48], peer_gid[48]; /* as addresses; empty: by LID */
+    uint32_t qpn, peer_qpn;
+    tw_rdma_counters port_before; /* the port's own, when the link was made */
 } tw_link_proof;
+
+/* A transport that was thought of for this pair and not taken, and why. */
+typedef struct tw_link_refusal {
+    char transport[8], reason[200];
+} tw_link_refusal;
+
+enum { TW_LINK_REFUSALS_MAX = 3 };
 
 typedef struct tw_link_tx {
     uint8_t head[TW_FRAME_DATA_BYTES];
@@ -73,6 +90,8 @@ struct tw_link {
     tw_link_op_name_fn *op_name; /* set by the owner of the codes, may stay NULL */
     char who[96];                /* "rank 1 (tcp 10.0.0.2:1234)" for messages */
     tw_link_proof proof;
+    tw_link_refusal refused[TW_LINK_REFUSALS_MAX];
+    unsigned n_refused;
     tw_link_tx tx;
     tw_link_rx rx;
     uint64_t tx_seq, rx_seq; /* of the message under way or next */
@@ -82,6 +101,7 @@ struct tw_link {
 /* Fills the common part; transports call it when proof is filled. */
 void tw_link_init(tw_link *l, const tw_link_ops *ops, uint8_t rank, uint8_t peer, bool verify);
 void tw_link_close(tw_link *l); /* NULL is fine */
+void tw_link_refuse(tw_link *l, const char *transport, const char *reason);
 
 /* p [bytes] is borrowed until tw_link_tx_idle. No other send may be under way. */
 void tw_link_send(tw_link *l, uint8_t op, const void *p, size_t bytes);

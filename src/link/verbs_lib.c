@@ -175,7 +175,7 @@ static int lib_query_port(tw_verbs_ctx *c, unsigned port, tw_verbs_port *ret)
     if (rc != 0)
         return rc > 0 ? -rc : last_errno();
     *ret = (tw_verbs_port){.state = a.state <= IBV_PORT_ACTIVE ? (enum tw_verbs_port_state)a.state
-                                                              : TW_VERBS_PORT_UNKNOWN,
+                                                               : TW_VERBS_PORT_UNKNOWN,
                            .is_ethernet = a.link_layer == IBV_LINK_LAYER_ETHERNET,
                            .mtu_code = (uint8_t)a.active_mtu,
                            .lid = a.lid};
@@ -254,14 +254,12 @@ static int lib_create_cq(tw_verbs_ctx *c, unsigned depth, tw_verbs_cq **ret, int
 static int lib_create_qp(tw_verbs_ctx *c, tw_verbs_cq *q, unsigned n_send, unsigned n_recv,
                          tw_verbs_qp **ret, uint32_t *ret_qpn)
 {
-    struct ibv_qp_init_attr a = {.send_cq = q->cq,
-                                 .recv_cq = q->cq,
-                                 .cap = {.max_send_wr = n_send,
-                                         .max_recv_wr = n_recv,
-                                         .max_send_sge = 1,
-                                         .max_recv_sge = 1},
-                                 .qp_type = IBV_QPT_RC,
-                                 .sq_sig_all = 1};
+    struct ibv_qp_init_attr a = {
+        .send_cq = q->cq,
+        .recv_cq = q->cq,
+        .cap = {.max_send_wr = n_send, .max_recv_wr = n_recv, .max_send_sge = 1, .max_recv_sge = 1},
+        .qp_type = IBV_QPT_RC,
+        .sq_sig_all = 1};
     errno = 0;
     struct ibv_qp *p = lib.ibv_create_qp(c->pd, &a);
     if (p == NULL)
@@ -288,8 +286,7 @@ static int lib_to_init(tw_verbs_qp *p, unsigned port)
     struct ibv_qp_attr a = {.qp_state = IBV_QPS_INIT,
                             .port_num = (uint8_t)port,
                             .qp_access_flags = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE};
-    return modify(p, &a,
-                  IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+    return modify(p, &a, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
 
 static int lib_to_rtr(tw_verbs_qp *p, const tw_verbs_path *path)
@@ -331,8 +328,7 @@ static int lib_post_recv(tw_verbs_qp *p, unsigned n)
         struct ibv_recv_wr wr[TW_VERBS_BATCH], *bad;
         unsigned k = TW_MIN(n, (unsigned)TW_VERBS_BATCH);
         for (unsigned i = 0; i < k; i++)
-            wr[i] = (struct ibv_recv_wr){.wr_id = WR_RECV,
-                                         .next = i + 1 < k ? &wr[i + 1] : NULL};
+            wr[i] = (struct ibv_recv_wr){.wr_id = WR_RECV, .next = i + 1 < k ? &wr[i + 1] : NULL};
         int rc = ibv_post_recv((struct ibv_qp *)p, wr, &bad);
         if (rc != 0)
             return rc > 0 ? -rc : last_errno();
@@ -344,13 +340,12 @@ static int lib_post_recv(tw_verbs_qp *p, unsigned n)
 static int lib_post_write(tw_verbs_qp *p, const tw_verbs_write *w)
 {
     struct ibv_sge sge = {(uintptr_t)w->p, w->bytes, w->lkey};
-    struct ibv_send_wr *bad,
-        wr = {.wr_id = WR_SEND,
-              .sg_list = &sge,
-              .num_sge = w->bytes > 0,
-              .opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
-              .send_flags = IBV_SEND_SIGNALED | IBV_SEND_SOLICITED,
-              .wr.rdma = {.remote_addr = w->remote, .rkey = w->rkey}};
+    struct ibv_send_wr *bad, wr = {.wr_id = WR_SEND,
+                                   .sg_list = &sge,
+                                   .num_sge = w->bytes > 0,
+                                   .opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+                                   .send_flags = IBV_SEND_SIGNALED | IBV_SEND_SOLICITED,
+                                   .wr.rdma = {.remote_addr = w->remote, .rkey = w->rkey}};
     wr.imm_data = htonl(w->imm);
     int rc = ibv_post_send((struct ibv_qp *)p, &wr, &bad);
     return rc > 0 ? -rc : rc < 0 ? last_errno() : 0;

@@ -114,7 +114,12 @@ typedef struct tw_verbs_api {
 /* Acknowledgement timeout 4.096 us * 2^TIMEOUT, RETRIES + 1 attempts: about half a second until a
  * silent peer is an error, 2 s where an adapter stretches it fourfold (heartbeats are faster then).
  * Receiver-not-ready cannot be without a bug of ours: three short retries. */
-enum { TW_VERBS_TIMEOUT = 14, TW_VERBS_RETRIES = 7, TW_VERBS_RNR_RETRIES = 3, TW_VERBS_RNR_TIMER = 12 };
+enum {
+    TW_VERBS_TIMEOUT = 14,
+    TW_VERBS_RETRIES = 7,
+    TW_VERBS_RNR_RETRIES = 3,
+    TW_VERBS_RNR_TIMER = 12
+};
 
 /* libibverbs, loaded at the first call; NULL: the message names what is missing and its package.
  * Thread: any. */

@@ -109,12 +109,12 @@ void tw_rdma_counters_read(const char *folder, const char *device, unsigned port
         {"hw_counters/sent_pkts", "hw_counters/rcvd_pkts"}, /* rxe */
         {"hw_counters/ip4OutPkts", "hw_counters/ip4InPkts"} /* irdma */
     };
-    static const char *const octets[][2] = {{"hw_counters/ip4OutOctets", "hw_counters/ip4InOctets"}};
+    static const char *const octets[][2] = {
+        {"hw_counters/ip4OutOctets", "hw_counters/ip4InOctets"}};
     *ret = (tw_rdma_counters){0};
     for (size_t i = 0; i < TW_ARRAY_LEN(packets) && !ret->known_packets; i++)
-        ret->known_packets =
-            read_counter(folder, device, port, packets[i][0], &ret->tx_packets) &&
-            read_counter(folder, device, port, packets[i][1], &ret->rx_packets);
+        ret->known_packets = read_counter(folder, device, port, packets[i][0], &ret->tx_packets) &&
+                             read_counter(folder, device, port, packets[i][1], &ret->rx_packets);
     ret->known_bytes =
         read_counter(folder, device, port, "counters/port_xmit_data", &ret->tx_bytes) &&
         read_counter(folder, device, port, "counters/port_rcv_data", &ret->rx_bytes);

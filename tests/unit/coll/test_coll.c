@@ -317,9 +317,6 @@ static void test_bad_options(void **state)
     o.address = "0.0.0.0";
     assert_int_equal(tw_coll_open(&o, &c, &err), -EINVAL);
     assert_non_null(strstr(err.msg, "all interfaces"));
-    o = fixture_opts(0, 2, 0);
-    o.transport = TW_TRANSPORT_RDMA;
-    assert_int_equal(tw_coll_open(&o, &c, &err), -ENOTSUP);
 }
 
 int main(void)

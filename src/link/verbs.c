@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The data path: slots, credits, completions. No system call while both sides are awake. */
+#include "link/verbs.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "link/verbs_inside.h"
+#include "os/file.h"
+
+_Static_assert(SLOTS < 64 && SLOT_BYTES <= 0x3ffff, "fit the immediate");
+_Static_assert(VERBS_GIVE_BACK >= 1, "a slot is given back at some time");
+
+/* How long close waits until the peer's adapter has all that was sent. */
+#define CLOSE_NS TW_NS_PER_S
+
+static tw_verbs_link *verbs_of(tw_link *l)
+{
+    return (tw_verbs_link *)l; /* first member */
+}
+
+/* Our own words for a failure that is no completion. */
+static int fail_link(tw_verbs_link *v, int code, const char *note)
+{
+    if (v->failed != 0)
+        return v->failed;
+    v->failed = code;
+    v->status = TW_VERBS_OK;
+    snprintf(v->note, sizeof v->note, "%s", note);
+    return code;
+}
+
+static void take_failure(tw_verbs_link *v, const tw_verbs_wc *wc)
+{
+    /* The first one tells the cause; what it flushes out tells nothing. */
+    bool better =
+        v->failed == 0 || (v->status == TW_VERBS_FLUSH_ERR && wc->status != TW_VERBS_FLUSH_ERR);
+    if (!better)
+        return;
+    v->failed = tw_verbs_status_code(wc->status);
+    v->status = wc->status;
+    v->vendor = wc->vendor;
+    v->failed_recv = wc->is_recv;
+}
+
+static void take_arrival(tw_verbs_link *v, uint32_t imm)
+{
+    tw_verbs_imm m = tw_verbs_imm_decode(imm);
+    if (m.seq != (v->rx_imm_seq & 63)) {
+        (void)fail_link(v, -EPROTO, "a write came out of order");
+        return;
+    }
+    v->rx_imm_seq++;
+    v->credits += m.credits;
+    if (v->credits > SLOTS) {
+        (void)fail_link(v, -EPROTO, "the peer gave back more slots than it had");
+        return;
+    }
+    if (m.kind == TW_VERBS_CREDIT)
+        return;
+    if (m.kind == TW_VERBS_PROBE && v->rx_imm_seq == 1) { /* it alone is the first */
+        v->probe_came = true;
+        v->i_recv = 1;
+        v->owed = 1;
+        return;
+    }
+    if (m.kind != TW_VERBS_DATA || v->n_arrived + v->owed >= SLOTS || m.bytes > SLOT_BYTES ||
+        m.bytes == 0) {
+        (void)fail_link(v, -EPROTO, "the peer wrote into a slot that was not free");
+        return;
+    }
+    v->arrived[(v->i_recv + v->n_arrived) % SLOTS] = m.bytes;
+    v->n_arrived++;
+}
+
+int tw_verbs_drain(tw_verbs_link *v)
+{
+    tw_verbs_wc wc[TW_VERBS_BATCH];
+    int n;
+    do {
+        unsigned n_recv = 0;
+        n = v->api->poll_cq(v->cq, wc, TW_VERBS_BATCH);
+        if (n < 0)
+            return fail_link(v, n, "the completion queue failed (overrun)");
+        for (int i = 0; i < n; i++) {
+            v->n_unacked -= !wc[i].is_recv;
+            n_recv += wc[i].is_recv;
+            if (wc[i].status != TW_VERBS_OK)
+                take_failure(v, &wc[i]);
+            else if (wc[i].is_recv && v->failed == 0)
+                take_arrival(v, wc[i].imm);
+        }
+        int rc = n_recv > 0 && v->failed == 0 ? v->api->post_recv(v->qp, n_recv) : 0;
+        if (rc != 0)
+            return fail_link(v, rc, "no receive could be posted");
+    } while (n == TW_VERBS_BATCH);
+    return v->failed;
+}
+
+int tw_verbs_post(tw_verbs_link *v, enum tw_verbs_kind kind, uint32_t bytes)
+{
+    tw_verbs_imm m = {kind, v->tx_imm_seq, v->owed, bytes};
+    unsigned i = v->i_send;
+    tw_verbs_write w = {.p = tw_verbs_slot(v, i),
+                        .bytes = bytes,
+                        .lkey = v->lkey,
+                        .rkey = v->peer_rkey,
+                        .imm = tw_verbs_imm_encode(&m),
+                        .remote = v->peer_addr + (uint64_t)i * SLOT_BYTES};
+    int rc = v->api->post_write(v->qp, &w);
+    if (rc != 0)
+        return fail_link(v, rc, "a write could not be posted");
+    v->n_unacked++;
+    v->tx_imm_seq++;
+    v->owed = 0;
+    if (kind != TW_VERBS_CREDIT) {
+        v->i_send = (i + 1) % SLOTS;
+        v->credits--;
+    }
+    return 0;
+}
+
+/* Gives slots back by themselves when no message of ours takes them along. */
+static int give_back(tw_verbs_link *v)
+{
+    if (v->owed < VERBS_GIVE_BACK || v->failed != 0 || v->n_unacked >= VERBS_DEPTH)
+        return v->failed;
+    return tw_verbs_post(v, TW_VERBS_CREDIT, 0);
+}
+
+/* Where the next byte of an iovec list is. */
+typedef struct cursor {
+    const struct iovec *iov;
+    int n;
+    size_t at;
+} cursor;
+
+/* Moves up to n bytes between slot and list; how many were moved. */
+static size_t move(cursor *c, uint8_t *slot, size_t n, bool into_slot)
+{
+    size_t done = 0;
+    while (done < n && c->n > 0) {
+        size_t k = TW_MIN(n - done, c->iov->iov_len - c->at);
+        uint8_t *p = (uint8_t *)c->iov->iov_base + c->at;
+        if (k > 0 && into_slot)
+            memcpy(slot + done, p, k);
+        else if (k > 0)
+            memcpy(p, slot + done, k);
+        done += k;
+        c->at += k;
+        if (c->at == c->iov->iov_len) {
+            c->iov++;
+            c->n--;
+            c->at = 0;
+        }
+    }
+    return done;
+}
+
+static ssize_t verbs_write(tw_link *l, const struct iovec *iov, int n_iov)
+{
+    tw_verbs_link *v = verbs_of(l);
+    cursor c = {iov, n_iov, 0};
+    size_t done = 0;
+    int rc = tw_verbs_drain(v);
+    if (rc == 0 && v->peer_gone)
+        rc = -ECONNRESET;
+    while (rc == 0 && c.n > 0 && v->credits > 0 && v->n_unacked < VERBS_DEPTH) {
+        size_t n = move(&c, tw_verbs_slot(v, v->i_send), SLOT_BYTES, true);
+        if (n == 0)
+            break;
+        rc = tw_verbs_post(v, TW_VERBS_DATA, (uint32_t)n);
+        done += rc == 0 ? n : 0;
+    }
+    if (rc == 0)
+        rc = give_back(v);
+    return rc != 0 ? rc : (ssize_t)done;
+}
+
+static ssize_t verbs_read(tw_link *l, const struct iovec *iov, int n_iov)
+{
+    tw_verbs_link *v = verbs_of(l);
+    cursor c = {iov, n_iov, 0};
+    size_t done = 0;
+    int rc = tw_verbs_drain(v);
+    while (c.n > 0 && v->n_arrived > 0) {
+        uint32_t left = v->arrived[v->i_recv] - v->taken;
+        size_t n = move(&c, tw_verbs_slot_in(v, v->i_recv) + v->taken, left, false);
+        done += n;
+        v->taken += (uint32_t)n;
+        if (n < left)
+            break;
+        v->taken = 0;
+        v->i_recv = (v->i_recv + 1) % SLOTS;
+        v->n_arrived--;
+        v->owed++;
+    }
+    (void)give_back(v); /* a failure comes out of the next call */
+    if (done > 0)
+        return (ssize_t)done;
+    return rc != 0 ? rc : v->peer_gone ? -ECONNRESET : 0;
+}
+
+static bool may_move(const tw_verbs_link *v)
+{
+    return v->failed != 0 || v->peer_gone || (v->l.rx.busy && v->n_arrived > 0) ||
+           (v->l.tx.busy && v->credits > 0);
+}
+
+static bool verbs_arm(tw_link *l, struct pollfd *ret)
+{
+    tw_verbs_link *v = verbs_of(l);
+    (void)tw_verbs_drain(v);
+    if (may_move(v))
+        return false;
+    /* What was sent and not acknowledged may fail, which is no solicited event. */
+    bool solicited = !l->tx.busy && v->n_unacked == 0;
+    int rc = v->api->arm_cq(v->cq, solicited);
+    if (rc != 0)
+        (void)fail_link(v, rc, "the completion queue could not be armed");
+    /* What came before it was armed makes no event. */
+    (void)tw_verbs_drain(v);
+    if (may_move(v))
+        return false;
+    *ret = (struct pollfd){.fd = v->epoll_fd, .events = POLLIN};
+    return true;
+}
+
+static void look_at_socket(tw_verbs_link *v)
+{
+    char c;
+    ssize_t n = recv(v->sock, &c, 1, MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        v->peer_gone = true;
+}
+
+static void verbs_disarm(tw_link *l, short revents)
+{
+    tw_verbs_link *v = verbs_of(l);
+    struct epoll_event e[2];
+    if (revents == 0)
+        return;
+    int n = epoll_wait(v->epoll_fd, e, 2, 0);
+    for (int i = 0; i < n; i++) {
+        if (e[i].data.fd == v->cq_fd)
+            v->api->take_events(v->cq);
+        else
+            look_at_socket(v);
+    }
+    /* What the peer sent before it closed is here: its adapter waits for our acknowledgements. */
+    if (v->peer_gone)
+        (void)tw_verbs_drain(v);
+}
+
+void tw_verbs_free(tw_verbs_link *v)
+{
+    if (v->api != NULL) {
+        /* The queue pair first: nobody may write into memory that is given back. */
+        v->api->destroy_qp(v->qp);
+        v->api->destroy_cq(v->cq);
+        v->api->dereg(v->mr);
+        v->api->close(v->at.ctx);
+    }
+    tw_pages_free(v->arena, TW_LINK_VERBS_ARENA_BYTES);
+    if (v->epoll_fd >= 0)
+        close(v->epoll_fd);
+    tw_mem_free(v);
+}
+
+static void verbs_close(tw_link *l)
+{
+    tw_verbs_link *v = verbs_of(l);
+    uint64_t until = tw_clock_now_ns() + CLOSE_NS;
+    /* A destroyed queue pair sends nothing more: what was handed over has to be there first. */
+    while (tw_verbs_drain(v) == 0 && v->n_unacked > 0 && tw_clock_now_ns() < until)
+        sched_yield();
+    int sock = v->sock;
+    tw_verbs_free(v);
+    close(sock);
+}
+
+const tw_link_ops tw_verbs_link_ops = {.name = "rdma",
+                                       .write = verbs_write,
+                                       .read = verbs_read,
+                                       .arm = verbs_arm,
+                                       .disarm = verbs_disarm,
+                                       .close = verbs_close,
+                                       .explain = tw_verbs_explain};

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A link over RDMA: one reliable queue pair, data by WRITE with immediate into a ring of slots at
+ * the peer. A message that fits a slot is one write (one shot); a larger one goes in slots, as many
+ * at once as the peer has free. Slots are given back by the immediates of the other direction, or
+ * by an empty write when half of them are owed. After the spin a rank sleeps on the completion
+ * channel. The TCP connection over which both met stays open as the sign of life.
+ *
+ *   immediate:  | kind 2 | sequence 6 | slots given back 6 | bytes 18 |
+ *
+ * Room is left for a kind that announces a flag polled in memory instead of a completion.
+ * Must not know: collectives. */
+#ifndef TWINAX_LINK_VERBS_H
+#define TWINAX_LINK_VERBS_H
+
+#include "link/link.h"
+#include "link/verbs_lib.h"
+
+typedef struct tw_link_verbs_opts {
+    const tw_verbs_api *api; /* NULL: libibverbs */
+    const char *device;      /* "mlx5_0" or "mlx5_0:1"; NULL: the one that has the address */
+    const char *sysfs;       /* class folder; NULL: the kernel's */
+    uint64_t deadline_ns;    /* of the talk with the peer */
+} tw_link_verbs_opts;
+
+/* Both ends of a fresh TCP connection call this at the same time: they tell each other what they
+ * have, connect, and prove the path by a full slot each way. The address is the connection's own.
+ * Owns: fd, unless it returns -EOPNOTSUPP: then both ends know that RDMA is not for this pair, err
+ * has the reason of the end that has one, and fd is as fresh as before.
+ * Cost: pins TW_LINK_VERBS_ARENA_BYTES; may take a second. */
+TW_MUST_CHECK int tw_link_verbs_new(int fd, uint8_t rank, uint8_t peer, bool verify,
+                                    const tw_link_verbs_opts *opts, tw_link **ret, tw_err *err);
+
+enum {
+    TW_LINK_VERBS_SLOTS = 8,              /* per direction */
+    TW_LINK_VERBS_SLOT_BYTES = 68 * 1024, /* 64 KiB, a header, and pages stay whole */
+    TW_LINK_VERBS_ARENA_BYTES = 2 * TW_LINK_VERBS_SLOTS * TW_LINK_VERBS_SLOT_BYTES
+};
+
+#endif
