@@ -133,13 +133,13 @@ def questions():
     return pairs[::step][:3], pairs[0]["prompt_ids"]
 
 
-def veth_counters():
-    """Bytes and packets of the veth end that twinax made here. /proc, not /sys: it shows the
-    network namespace of this process, whatever is mounted."""
+def veth_counters(pid):
+    """Bytes and packets of the veth end that the server pid, and no other one, made here. /proc,
+    not /sys: it shows the network namespace of this process, whatever is mounted."""
     with open("/proc/self/net/dev") as f:
         for line in f:
             name, _, numbers = line.partition(":")
-            if re.fullmatch(r"twx\d+a", name.strip()):
+            if name.strip() == f"twx{pid % 10000000}a":
                 n = [int(v) for v in numbers.split()]
                 return {"rx_bytes": n[0], "rx_packets": n[1], "tx_bytes": n[8],
                         "tx_packets": n[9]}
@@ -175,7 +175,7 @@ def serve_and_ask(args, extra):
             print(f"   first token after {first * 1000:.0f} ms, {rate:.0f} tokens/s\n")
             if text.strip() != pair["a"].strip():
                 wrong.append(f"wanted: {pair['a']}")
-        counters = veth_counters()
+        counters = veth_counters(server.process.pid)
     finally:
         server.stop()
     if "--netns" in extra and counters is None:

@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -33,26 +34,58 @@ def check_failed(done, *wanted):
 def test_demo_passes(transport):
     done = demo("--transport", transport)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "same bits: yes" in done.stdout
+    assert "same bits: yes" in done.stdout and "golden logits: yes" in done.stdout
     carried = "shm" if transport == "shm" or cli.no_netns() else "tcp"
     assert f"transport: rank 1 by {carried}," in done.stdout
 
 
+def test_demo_looks_at_its_own_veth():
+    """Another run's pair is there at the same time."""
+    if cli.no_netns():
+        pytest.skip(cli.no_netns())
+    pair = ["ip", "link", "add", "twx1a", "type", "veth", "peer", "name", "twx1b"]
+    subprocess.run(pair, check=True, capture_output=True)
+    try:
+        done = demo("--transport", "netns")
+    finally:
+        subprocess.run(["ip", "link", "del", "twx1a"], check=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kernel tx" in done.stdout
+
+
+def scale(path, name, factor):
+    """Multiplies a BF16 tensor."""
+    header, data = load(path)
+    assert header[name]["dtype"] == "BF16"
+    a, b = header[name]["data_offsets"]
+    for i in range(a, b, 2):
+        (x,) = struct.unpack("<f", b"\0\0" + data[i : i + 2])
+        data[i : i + 2] = struct.pack("<f", x * factor)[2:]
+    store(path, header, data)
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_demo_fails_with_a_perturbed_tensor(transport, folder):
-    """One weight matrix times 1.5: all bits still agree with each other, the answers do not hold."""
+@pytest.mark.parametrize("factor", [1.5, -4])
+def test_demo_fails_with_a_perturbed_tensor(transport, factor, folder):
+    """Every way to run it agrees with every other one: only what was known before tells. A strong
+    damage shows in the answers, a weak one in the golden logits."""
+    m = folder / "demo"
+    shutil.copytree(cli.DEMO, m)
+    scale(m / "model.safetensors", "model.layers.1.mlp.down_proj.weight", factor)
+    done = demo("--transport", transport, "--model", m)
+    check_failed(done, "not word for word right" if factor == -4 else "demo_logits.f32")
+
+
+@pytest.mark.parametrize("byte", [0, 1])
+def test_demo_fails_with_one_byte_of_a_tensor(byte, folder):
+    """The last weight of the last o-proj, its low (mantissa) or its high byte (sign, exponent)."""
     m = folder / "demo"
     shutil.copytree(cli.DEMO, m)
     header, data = load(m / "model.safetensors")
-    tensor = header["model.layers.1.mlp.down_proj.weight"]
-    numpy = pytest.importorskip("numpy")
-    a, b = tensor["data_offsets"]
-    assert tensor["dtype"] == "BF16"
-    old = numpy.frombuffer(bytes(data[a:b]), "<u2").astype("<u4") << 16
-    new = (old.view("<f4") * numpy.float32(1.5)).view("<u4") >> 16
-    data[a:b] = new.astype("<u2").tobytes()
+    at = header["model.layers.3.self_attn.o_proj.weight"]["data_offsets"][1] - 2 + byte
+    data[at] ^= 0x40 if byte == 0 else 0x80
     store(m / "model.safetensors", header, data)
-    check_failed(demo("--transport", transport, "--model", m), "not word for word right")
+    check_failed(demo("--transport", "shm", "--model", m), "demo_logits.f32")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
