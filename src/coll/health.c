@@ -37,7 +37,7 @@ struct tw_health {
     pthread_mutex_t lock; /* all below, and writing to the connections */
     bool gave_up;
     tw_err err; /* code 0: all well */
-    tw_buf out; /* reserved: who gives up may be in the middle of decoding, which allocates nothing */
+    tw_buf out; /* reserved: who gives up may be in mid-decode, where nothing allocates */
     health_peer peers[RANKS];
 };
 

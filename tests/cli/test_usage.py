@@ -2,6 +2,7 @@
 """Help, version and usage errors: exit 2, one line that names what was wrong."""
 
 import json
+import pathlib
 import re
 
 import pytest
@@ -115,10 +116,13 @@ def test_a_refused_prompt_with_two_ranks(tp):
 
 
 def test_rdma_where_there_is_none():
-    """Refused, not replaced. Both ranks may say so before the first one ends."""
+    """Refused, not replaced by another transport."""
+    devices = pathlib.Path("/sys/class/infiniband")
+    if devices.is_dir() and any(devices.iterdir()):
+        pytest.skip("there is an RDMA device: the refusal cannot be seen")
     done = cli.run("run", MODEL, *IDS, "--local", "--tp", "2", "--transport", "rdma")
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.count("transport rdma: ") == done.stderr.count("\n") <= 2, done.stderr
+    assert "transport rdma: " in done.stderr and "speed" not in done.stderr, done.stderr
 
 
 def test_broken_ids_and_text():
