@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import twinax_cli as cli
@@ -34,15 +35,13 @@ def expected(config, tp):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model():
     pytest.importorskip("numpy")
-    path = tmp_path_factory.mktemp("memory") / "model"
     make = [sys.executable, str(cli.ROOT / "tools" / "make_model.py"), "--shape", "qwen3-0.6b"]
-    subprocess.run([*make, "--layers", str(LAYERS), str(path)], check=True, capture_output=True)
-    yield path
-    for file in path.iterdir():
-        file.unlink()
-    path.rmdir()
+    with tempfile.TemporaryDirectory(prefix="twinax-cli-") as tmp:
+        path = pathlib.Path(tmp) / "model"
+        subprocess.run([*make, "--layers", str(LAYERS), str(path)], check=True, capture_output=True)
+        yield path
 
 
 def peaks_of(model, tp):
