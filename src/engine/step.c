@@ -106,5 +106,9 @@ int tw_plan_decode(tw_plan *p, const void *bytes, size_t n, uint32_t max_seqs, u
         if (p->admits[i].slot >= max_seqs)
             return tw_err_set(err, -EPROTO, "step plan admits slot %u of %u", p->admits[i].slot,
                               max_seqs);
-    return decode_feeds(p, &r, max_seqs, chunk, err);
+    int rc = decode_feeds(p, &r, max_seqs, chunk, err);
+    if (rc == 0 && r.at != r.end)
+        return tw_err_set(err, -EPROTO, "step plan of %zu bytes has %zu too many", n,
+                          (size_t)(r.end - r.at));
+    return rc;
 }
