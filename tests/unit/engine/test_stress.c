@@ -165,7 +165,7 @@ static void run_stress(unsigned n_ranks, uint64_t seed)
         n_whole += users[i].n_whole;
     }
     print_message("# %u ranks: %u whole, %u cancelled\n", n_ranks, n_whole, n_cancelled);
-    assert_true(n_cancelled > 0 && n_whole > n_cancelled);
+    assert_true(n_cancelled > 0 && n_whole > N_THREADS * N_EACH / 4);
 }
 
 static void test_stress(void **state)
