@@ -38,6 +38,8 @@ enum {
     OPT_FAULT,
     OPT_ENGINE,
     OPT_ARITH,
+    OPT_SIZES,
+    OPT_PEERS,
 };
 
 static const struct option options[] = {
@@ -71,6 +73,8 @@ static const struct option options[] = {
     {"no-auth", no_argument, NULL, OPT_NO_AUTH},
     {"fault", required_argument, NULL, OPT_FAULT},
     {"engine", required_argument, NULL, OPT_ENGINE},
+    {"sizes", required_argument, NULL, OPT_SIZES},
+    {"peers", no_argument, NULL, OPT_PEERS},
     {"arith", required_argument, NULL, OPT_ARITH},
     {NULL, 0, NULL, 0},
 };
@@ -280,6 +284,12 @@ static int parse_option(int opt, char *v, tw_args *a, tw_err *err)
         break;
     case OPT_FAULT:
         a->fault = v;
+        break;
+    case OPT_SIZES:
+        a->sizes = v;
+        break;
+    case OPT_PEERS:
+        a->peers = true;
         break;
     default:
         return parse_model_option(opt, v, a, err);

@@ -30,6 +30,9 @@ typedef struct tw_args {
     const char *host; /* serve */
     uint16_t port;
     const char *api_key;
+    const char *sizes; /* bench coll --sizes */
+    bool peers;        /* bench coll --peers */
+    const char *job;   /* of the other ranks; NULL: the engine's; else see bench_coll.h */
     const char *fault; /* tests: what to break, see group.c */
 } tw_args;
 

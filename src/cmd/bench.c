@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/scope.h"
 #include "base/str.h"
+#include "cmd/bench_coll.h"
 #include "cmd/bench_kern.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
@@ -264,11 +265,13 @@ int tw_cmd_bench(int argc, char **argv)
     tw_err err = {0};
     if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
         fprintf(stderr, "twinax bench: %s\n",
-                err.code != 0 ? err.msg : "no MODEL given; or `twinax bench kern`");
+                err.code != 0 ? err.msg : "no MODEL given; or `twinax bench kern|coll`");
         return TW_EXIT_USAGE;
     }
     if (strcmp(a.model, "kern") == 0)
         return tw_bench_kern(a.json);
+    if (strcmp(a.model, "coll") == 0)
+        return tw_bench_coll(&a);
     if (bench_model(&a, &err) == 0)
         return TW_EXIT_OK;
     fprintf(stderr, "twinax bench: %s\n", err.msg);

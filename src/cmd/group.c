@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cmd/bench_coll.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
 #include "os/sock.h"
@@ -73,11 +74,12 @@ static int tell_child(const tw_group_local *g, const tw_args *a, unsigned r, con
 {
     char token[2 * TW_TOKEN_BYTES + 1];
     hex_of(g->token, sizeof(g->token), token);
-    json_t *j = json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*}", "rank",
-                          (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port",
-                          (int)g->port, "token", token, "transport", (int)a->transport, "model",
-                          a->model, "verify", (int)a->verify, "engine", engine_json(a), "veth",
-                          veth, "veth_ip", veth_ip, "cpu", a->engine.cpu, "fault", a->fault);
+    json_t *j =
+        json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*}", "rank",
+                  (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port", (int)g->port,
+                  "token", token, "transport", (int)a->transport, "model", a->model, "verify",
+                  (int)a->verify, "engine", engine_json(a), "veth", veth, "veth_ip", veth_ip, "cpu",
+                  a->engine.cpu, "fault", a->fault, "job", a->job, "sizes", a->sizes);
     char *text = j != NULL ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     if (text == NULL)
@@ -163,7 +165,7 @@ static int hex_to(const char *hex, uint8_t *out, size_t n)
 struct part {
     json_t *json; /* owns the strings below */
     int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local, arith;
-    const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault;
+    const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault, *job, *sizes;
 };
 
 static int read_part(struct part *p, tw_err *err)
@@ -176,13 +178,13 @@ static int read_part(struct part *p, tw_err *err)
     if (p->json == NULL ||
         json_unpack_ex(p->json, &je, 0,
                        "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
-                       "s:i,s:i},s?s,s?s,s?s,s?s}",
+                       "s:i,s:i},s?s,s?s,s?s,s?s,s?s,s?s}",
                        "rank", &p->rank, "n_ranks", &p->n_ranks, "address", &p->address, "port",
                        &p->port, "token", &p->token, "transport", &p->transport, "model", &p->model,
                        "verify", &p->verify, "engine", "threads", &p->threads, "ctx", &p->ctx,
                        "max_seqs", &p->max_seqs, "chunk", &p->chunk, "kv", &p->kv, "n_local",
                        &p->n_local, "arith", &p->arith, "veth", &p->veth, "veth_ip", &p->veth_ip,
-                       "cpu", &p->cpu, "fault", &p->fault) != 0)
+                       "cpu", &p->cpu, "fault", &p->fault, "job", &p->job, "sizes", &p->sizes) != 0)
         return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
     if (p->rank < 1 || p->rank >= p->n_ranks || p->n_ranks > TW_RANKS_MAX || p->port < 1 ||
         p->port > 65535 || p->transport < 0 || p->transport > TW_TRANSPORT_RDMA)
@@ -240,6 +242,12 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
                        .listen_fd = -1,
                        .verify = p->verify != 0,
                        .fault = p->fault};
+    if (p->job != NULL && strcmp(p->job, TW_JOB_BENCH_COLL) == 0) {
+        const tw_bench_coll_part b = {.opts = co,
+                                      .sizes = p->sizes,
+                                      .wire16 = p->arith == (int)TW_ARITH_WIRE16};
+        return tw_bench_coll_rank(&b, err);
+    }
     rc = tw_node_join(n, &co, err);
     return rc == 0 ? tw_engine_serve_rank(n->engine, err) : rc;
 }

@@ -30,7 +30,7 @@ static const struct command {
 } commands[] = {
     {"run", tw_cmd_run, "MODEL [-p TEXT]", "generate once, or chat when no -p"},
     {"serve", tw_cmd_serve, "MODEL", "OpenAI server in the foreground"},
-    {"bench", tw_cmd_bench, "MODEL | kern", "speed of prefill and decode, or of the kernels"},
+    {"bench", tw_cmd_bench, "MODEL | kern | coll", "speed of prefill and decode, of kernels, of exchanges"},
     {"tokenize", tw_cmd_tokenize, "MODEL [-p TEXT]", "text (or stdin) to ids"},
     {"detokenize", tw_cmd_detokenize, "MODEL [-p IDS]", "ids (or stdin) to text"},
     {"version", cmd_version, "", "this build"},
@@ -59,7 +59,8 @@ static const char options_help[] =
     "--no-auth\n"
     "bench:\n"
     "  -p N -n N            prompt and generated tokens (512, 128)   --json\n"
-    "  -b B,.. -d DEPTH,..  sequences at once, context depths\n";
+    "  -b B,.. -d DEPTH,..  sequences at once, context depths\n"
+    "  coll --local --tp R  --sizes 8,64K,1M   --peers (OpenMPI and gloo beside it)\n";
 
 static int cmd_help(int argc, char **argv)
 {
