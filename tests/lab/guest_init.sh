@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The first process of a lab machine (busybox, in the initramfs). It loads the modules, mounts the
+# host's tree read-only below the lab's own packages below a tmpfs, makes eth0 and rxe0, and then
+# runs commands: a line `run N SECONDS` on ttyS1 runs job/ROLE.N.cmd in that tree; the answer is a
+# line `rc N STATUS`. Before that it says `up`, or `broken WHAT`.
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+ln -s /proc/self/fd /dev/fd
+
+for word in $(cat /proc/cmdline); do
+    case $word in lab.*=*) eval "${word#lab.}" ;; esac # ROLE ME PEER MTU
+done
+stty -F /dev/ttyS1 raw -echo
+exec 3<>/dev/ttyS1
+
+broken()
+{
+    echo "broken $*" >&3
+    sleep 1 # the line must leave the port
+    poweroff -f
+}
+
+for m in /mods/*; do
+    insmod "$m" || echo "insmod $m failed"
+done
+
+cd /m || exit
+mkdir host packages tmp job root
+share=trans=virtio,version=9p2000.L,msize=512000
+mount -t 9p -o $share,ro,cache=loose host host || broken "mount of the host's tree"
+mount -t 9p -o $share,ro,cache=loose packages packages || broken "mount of the packages"
+mount -t 9p -o $share,cache=none job job || broken "mount of the job folder"
+mount -t tmpfs tmpfs tmp
+mkdir tmp/upper tmp/work
+mount -t overlay -o lowerdir=packages:host,upperdir=tmp/upper,workdir=tmp/work overlay root ||
+    broken "overlay"
+mkdir -p root/job
+mount --bind job root/job
+for d in proc sys dev; do
+    mount --rbind /$d root/$d
+done
+mount -t tmpfs tmpfs root/run
+mount -t tmpfs tmpfs root/tmp
+chmod 1777 root/tmp
+
+ip link set lo up
+ip link set eth0 mtu "$MTU" up
+ip addr add "$ME/24" dev eth0
+ulimit -l unlimited
+in_root()
+{
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
+        ROLE="$ROLE" ME="$ME" PEER="$PEER" JOB=/job chroot root "$@"
+}
+in_root rdma link add rxe0 type rxe netdev eth0 || broken "rdma link add"
+# The address gets its GID in the background: ::ffff:a.b.c.d.
+gid=$(printf 'ffff:%02x%02x:%02x%02x' $(echo "$ME" | tr . ' '))
+n=0
+until cat /sys/class/infiniband/rxe0/ports/1/gids/* 2>/dev/null | grep -q "$gid"; do
+    n=$((n + 1))
+    [ $n -lt 200 ] || broken "no GID for $ME"
+    sleep 0.05
+done
+
+echo "up $(cut -d' ' -f1 /proc/uptime)" >&3
+while read -r verb n seconds <&3; do
+    [ "$verb" = run ] || continue
+    in_root timeout -k 2 "$seconds" /bin/sh "/job/$ROLE.$n.cmd" \
+        </dev/null >"job/$ROLE.$n.out" 2>"job/$ROLE.$n.err"
+    echo "rc $n $?" >&3
+done
+poweroff -f

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lab machines: QEMU processes with one Soft-RoCE device each, two of them joined by a wire.
+
+A machine runs commands (root's shell, the host's tree read-only at the same paths, $JOB to write
+into, $ME and $PEER the addresses, $ROLE A or B). Everything is given to QEMU as open sockets: no
+port, no socket file. A machine dies with this process whatever becomes of it, and by its pid.
+"""
+
+import collections
+import contextlib
+import os
+import pathlib
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import image
+
+Result = collections.namedtuple("Result", "status out err")
+UP_S = 120  # a boot takes some 8 s on a free core without KVM
+KVM_UP_S = 15  # one that takes longer is no better than emulation
+ADDRESS = {"A": "10.77.0.1", "B": "10.77.0.2"}
+
+
+class LabError(Exception):
+    """The lab itself failed: a machine did not come up, died, or did not answer."""
+
+
+def accelerator(folder):
+    """kvm where a machine really comes up with it (a device node proves nothing), else tcg."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    note = folder / f"accelerator-{boot}"
+    if note.exists():
+        return note.read_text()
+    accel = "kvm"
+    try:
+        with tempfile.TemporaryDirectory(prefix="twinax-lab-") as job:
+            m = Machine(folder, "A", job, accel="kvm")
+            try:
+                m.wait_up(KVM_UP_S)
+            finally:
+                m.power_off()
+    except LabError:
+        accel = "tcg"
+    note.write_text(accel)
+    return accel
+
+
+class Machine:
+    def __init__(self, folder, role, job, wire=None, accel="tcg", mtu=4500, mib=640, capture=False):
+        self.role, self.address, self.job = role, ADDRESS[role], pathlib.Path(job)
+        self.console = self.job / f"{role}.console"
+        self.pcap = self.job / f"{role}.pcap" if capture else None
+        self.n, self.text, self.boot_s, self.t0 = 0, b"", None, time.monotonic()
+        self.ctl, theirs = socket.socketpair()
+        self.qemu_log = (self.job / f"{role}.qemu").open("w+")
+        fds = [theirs.fileno()] + ([wire.fileno()] if wire else [])
+        try:
+            self.process = subprocess.Popen(
+                self.command(folder, fds, accel, mtu, mib),
+                stdin=subprocess.DEVNULL,
+                stdout=self.qemu_log,
+                stderr=self.qemu_log,
+                pass_fds=fds,
+                env={"LD_LIBRARY_PATH": str(folder / "root/usr/lib/x86_64-linux-gnu")},
+            )
+        finally:
+            theirs.close()
+
+    def command(self, folder, fds, accel, mtu, mib):
+        share, peer = folder / "root/usr/share", ADDRESS["B" if self.role == "A" else "A"]
+        kernel = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr net.ifnames=0 audit=0 "
+        kernel += "tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on "
+        kernel += f"lab.ROLE={self.role} lab.ME={self.address} lab.PEER={peer} lab.MTU={mtu}"
+        argv = ["setpriv", "--pdeathsig", "KILL", "--"]
+        argv += [str(folder / "root/usr/bin/qemu-system-x86_64")]
+        argv += ["-L", str(share / "qemu"), "-L", str(share / "seabios")]
+        argv += ["-accel", "kvm" if accel == "kvm" else "tcg,thread=multi", "-cpu", "max"]
+        argv += ["-machine", "q35,usb=off,vmport=off,hpet=off", "-smp", "1", "-m", str(mib)]
+        argv += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        argv += ["-kernel", str(folder / "kernel"), "-initrd", str(folder / "initramfs")]
+        argv += ["-append", kernel, "-serial", f"file:{self.console}"]
+        argv += ["-chardev", f"socket,id=ctl,fd={fds[0]}", "-serial", "chardev:ctl"]
+        argv += ["-netdev", f"socket,id=n0,fd={fds[1]}" if fds[1:] else "hubport,id=n0,hubid=0"]
+        mac = f"52:54:00:77:00:0{self.address[-1]}"
+        argv += ["-device", f"virtio-net-pci,netdev=n0,mac={mac},romfile="]
+        for tag, path, mode in (
+            ("host", "/", ",readonly=on"),
+            ("packages", folder / "root", ",readonly=on"),
+            ("job", self.job, ""),
+        ):
+            argv += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{mode}"]
+            argv += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+        if self.pcap:
+            argv += ["-object", f"filter-dump,id=dump,netdev=n0,file={self.pcap},maxlen=65535"]
+        return argv
+
+    def fail(self, what):
+        self.qemu_log.seek(0)
+        logs = self.qemu_log.read()[-1000:]
+        if self.console.exists():
+            logs += self.console.read_text(errors="replace")[-2000:]
+        self.power_off()
+        raise LabError(f"machine {self.role}: {what}\n{logs}")
+
+    def line(self, deadline, what):
+        """The next line that the machine's init says."""
+        while b"\n" not in self.text:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.ctl], [], [], left)[0]:
+                self.fail(f"{what}: nothing heard in time")
+            more = b""
+            with contextlib.suppress(ConnectionError):
+                more = self.ctl.recv(4096)
+            if not more:
+                self.fail(f"{what}: it died")
+            self.text += more
+        got, _, self.text = self.text.partition(b"\n")
+        return got.decode(errors="replace").split()
+
+    def wait_up(self, seconds=UP_S):
+        words = self.line(time.monotonic() + seconds, "boot")
+        if words[:1] != ["up"]:
+            self.fail(" ".join(words))
+        self.boot_s = time.monotonic() - self.t0
+
+    def start(self, command, seconds=60):
+        """Runs a shell command there, ended after so many seconds; wait() has its result. One at a
+        time."""
+        self.n += 1
+        (self.job / f"{self.role}.{self.n}.cmd").write_text(f"{command}\n")
+        self.until = time.monotonic() + seconds + 10
+        self.ctl.sendall(f"run {self.n} {seconds}\n".encode())
+
+    def wait(self):
+        words = self.line(self.until, f"command {self.n}")
+        if words[:2] != ["rc", str(self.n)]:
+            self.fail(f"wanted rc {self.n}, got {words}")
+        stem = f"{self.role}.{self.n}"
+        out, err = ((self.job / f"{stem}.{x}").read_text(errors="replace")
+                    for x in ("out", "err"))
+        return Result(int(words[2]), out, err)
+
+    def run(self, command, seconds=60):
+        self.start(command, seconds)
+        return self.wait()
+
+    def power_off(self):
+        """As if the plug were pulled."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.ctl.close()
+        self.qemu_log.close()
+
+    def is_on(self):
+        return self.process.poll() is None
+
+
+class Lab:
+    """One or two machines and their job folder; a context manager."""
+
+    def __init__(self, roles="AB", folder=None, keep=None, **machine):
+        folder = folder or image.get()
+        self.keep = keep is not None
+        self.job = pathlib.Path(keep or tempfile.mkdtemp(prefix="twinax-lab-")).resolve()
+        self.job.mkdir(parents=True, exist_ok=True)
+        self.machines = []
+        accel = machine.pop("accel", None) or accelerator(folder)
+        wires = socket.socketpair() if len(roles) == 2 else [None]
+        try:
+            for role, wire in zip(roles, wires):
+                m = Machine(folder, role, self.job, wire, accel, **machine)
+                self.machines.append(m)
+            for m in self.machines:
+                m.wait_up()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            for wire in filter(None, wires):
+                wire.close()
+        self.a, self.b = (self.machines * 2)[:2]
+
+    def both(self, command_a, command_b=None, seconds=60):
+        """Runs a command on each at the same time."""
+        self.a.start(command_a, seconds)
+        self.b.start(command_b or command_a, seconds)
+        return self.a.wait(), self.b.wait()
+
+    def is_on(self):
+        return all(m.is_on() for m in self.machines)
+
+    def close(self):
+        for m in self.machines:
+            m.power_off()
+        if not self.keep:
+            shutil.rmtree(self.job, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
