@@ -50,7 +50,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static tw_verbs_qp *qps[QPS_MAX];
 static tw_verbs_mr *mrs;
 static pending queue[PENDING_MAX];
-static unsigned n_queue, n_handles, n_polls;
+static unsigned n_queue, n_polls;
+static _Atomic unsigned n_handles;
 static uint32_t next_key = 100, next_qpn = 17;
 
 static void put_gid(fake_device *d, unsigned index, enum tw_rdma_gid_type type, bool loopback)
@@ -81,6 +82,14 @@ unsigned fake_n_handles(void)
     return n_handles;
 }
 
+void fake_fail_write(unsigned in, unsigned status)
+{
+    pthread_mutex_lock(&lock);
+    fake.fail_status = status;
+    fake.fail_write_in = in;
+    pthread_mutex_unlock(&lock);
+}
+
 static int fake_devices(tw_verbs_device *ret, unsigned max)
 {
     unsigned n = TW_MIN(fake.n_devices, max);
@@ -102,7 +111,7 @@ static int fake_open(const char *device, tw_verbs_ctx **ret, unsigned *ret_n_por
         *ret = calloc(1, sizeof **ret);
         (*ret)->dev = d;
         *ret_n_ports = d->n_ports;
-        __atomic_add_fetch(&n_handles, 1, __ATOMIC_SEQ_CST);
+        n_handles++;
         return 0;
     }
     return -ENODEV;
@@ -112,7 +121,7 @@ static void drop(void *p)
 {
     if (p == NULL)
         return;
-    __atomic_sub_fetch(&n_handles, 1, __ATOMIC_SEQ_CST);
+    n_handles--;
     free(p);
 }
 
@@ -176,7 +185,7 @@ static int fake_create_cq(tw_verbs_ctx *c, unsigned depth, tw_verbs_cq **ret, in
     tw_verbs_cq *q = calloc(1, sizeof *q);
     q->depth = fake.cq_limit != 0 ? fake.cq_limit : TW_MIN(depth, (unsigned)CQ_MAX);
     q->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    __atomic_add_fetch(&n_handles, 1, __ATOMIC_SEQ_CST);
+    n_handles++;
     *ret_fd = q->fd;
     *ret = q;
     return 0;

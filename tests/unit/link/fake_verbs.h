@@ -39,6 +39,8 @@ extern const tw_verbs_api fake_verbs_api;
 /* One active RoCE port "fake0" at 127.0.0.1: GIDs 0 and 1 are link-local, 2 is the address as
  * RoCE v1, 3 as RoCE v2. */
 void fake_reset(void);
+/* The in-th write from now fails so; while other threads are at it. */
+void fake_fail_write(unsigned in, unsigned status);
 /* What was opened and not closed. */
 unsigned fake_n_handles(void);
 

@@ -410,13 +410,13 @@ static void test_sleep(void **state)
 }
 
 /* What a peer sent before it closed still arrives, then the end is told. */
-static void test_closed_peer(void **state)
+static void close_after_send(bool lazy)
 {
-    (void)state;
     tw_link *l[2];
     tw_err err = {0};
     uint8_t out[100] = {42};
     pair_open(l, false);
+    fake.lazy = lazy;
     tw_link_send(l[0], 1, out, sizeof out);
     while (!tw_link_tx_idle(l[0]))
         assert_true(tw_link_poll(l[0], &err) >= 0);
@@ -432,6 +432,14 @@ static void test_closed_peer(void **state)
     assert_true(tw_link_poll(l[1], &err) < 0);
     tw_link_close(l[1]);
     assert_int_equal(fake_n_handles(), 0);
+}
+
+static void test_closed_peer(void **state)
+{
+    (void)state;
+    close_after_send(false);
+    /* Handed over, and not on its way when the link is closed. */
+    close_after_send(true);
 }
 
 static void test_proof(void **state)

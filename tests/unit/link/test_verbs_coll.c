@@ -117,10 +117,8 @@ static int reduce_until_error(tw_coll *c, void *arg, tw_err *err)
     (void)arg;
     int rc = 0;
     for (int i = 0; rc == 0; i++) {
-        if (i == 20 && tw_coll_rank(c) == 0) {
-            fake.fail_status = TW_VERBS_RETRY_EXC_ERR;
-            fake.fail_write_in = 1;
-        }
+        if (i == 20 && tw_coll_rank(c) == 0)
+            fake_fail_write(1, TW_VERBS_RETRY_EXC_ERR);
         rc = tw_coll_all_reduce(c, x, TW_ARRAY_LEN(x), err);
     }
     return rc;
