@@ -210,9 +210,9 @@ def same_bits(args, prompt_ids):
         raise Failed("the bits of TP=1, 2 and 4 differ")
     with open(GOLDEN_LOGITS, "rb") as f:
         golden = f.read() == results[1][0]
-    print("same bits as the committed logits:", "yes" if golden else "no")
+    print("same bits as the golden logits:", "yes" if golden else "no")
     if not golden:
-        raise Failed("the logits are not the committed ones: other weights, or other arithmetic")
+        raise Failed("the logits are not those of tests/data/demo_logits.f32: other weights or arithmetic")
 
 
 def write_golden(args, prompt_ids):
