@@ -27,6 +27,7 @@ struct bench {
     const tw_model_config *cfg;
     tw_peak peak;
     bool json;
+    uint64_t rss_peak;
     size_t read_bytes;  /* weights that a decoded token reads, all ranks */
     double layer_flops; /* of one token in the layers' products */
 };
@@ -122,7 +123,9 @@ static double median(double *v, unsigned n)
 static int refresh_peak(struct bench *b, tw_err *err)
 {
     tw_peak now;
+    b->rss_peak = TW_MAX(b->rss_peak, tw_sys_rss_peak_bytes());
     int rc = tw_peak_measure(b->peak.n_threads, &now, err);
+    tw_sys_rss_peak_reset(); /* the memory that was measured with is not the engine's */
     if (rc != 0)
         return rc;
     b->peak.read_gb_s = TW_MAX(b->peak.read_gb_s, now.read_gb_s);
@@ -238,6 +241,7 @@ static int bench_model(const tw_args *a, tw_err *err)
     const unsigned per_rank =
         a->engine.n_threads != 0 ? a->engine.n_threads : TW_MAX(n_cpus / a->tp, 1u);
     int rc = tw_peak_measure(TW_MIN(per_rank * a->tp, n_cpus), &b.peak, err);
+    tw_sys_rss_peak_reset();
     if (rc == 0)
         rc = tw_node_open(a, &b.node, err);
     if (rc != 0)
@@ -253,7 +257,7 @@ static int bench_model(const tw_args *a, tw_err *err)
         tw_engine_get_info(b.node.engine, &info);
         printf("memory: rank 0 holds %.1f MiB of weights, %.1f MiB of KV cache, peak %.1f MiB\n",
                (double)info.weight_bytes / 1048576, (double)info.kv_bytes / 1048576,
-               (double)tw_sys_rss_peak_bytes() / 1048576);
+               (double)b.rss_peak / 1048576);
     }
     tw_node_close(&b.node);
     return rc;

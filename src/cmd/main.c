@@ -30,7 +30,8 @@ static const struct command {
 } commands[] = {
     {"run", tw_cmd_run, "MODEL [-p TEXT]", "generate once, or chat when no -p"},
     {"serve", tw_cmd_serve, "MODEL", "OpenAI server in the foreground"},
-    {"bench", tw_cmd_bench, "MODEL | kern | coll", "speed of prefill and decode, of kernels, of exchanges"},
+    {"bench", tw_cmd_bench, "MODEL | kern | coll",
+     "speed of prefill and decode, of kernels, of exchanges"},
     {"tokenize", tw_cmd_tokenize, "MODEL [-p TEXT]", "text (or stdin) to ids"},
     {"detokenize", tw_cmd_detokenize, "MODEL [-p IDS]", "ids (or stdin) to text"},
     {"version", cmd_version, "", "this build"},

@@ -144,17 +144,24 @@ static void matmul_job(void *ctx, unsigned i, unsigned n)
     }
 }
 
+/* A row that is read maps up to 2 MiB of the file: let go before that shows in our RSS, but not at
+ * every token of decode. */
+enum { EMBED_ROWS_HELD = 8 }; /* of all threads together */
+
 static void embed_job(void *ctx, unsigned i, unsigned n)
 {
     const struct job *j = ctx;
     const tw_forward *f = j->f;
     const uint32_t d = f->cfg->d_model, half = f->cfg->head_dim / 2;
     size_t from, to;
+    const size_t n_held = TW_MAX(EMBED_ROWS_HELD / n, 1u);
     share(j->b->n_rows, i, n, &from, &to);
     for (size_t r = from; r < to; r++) {
         enum tw_dtype type;
         const void *row = tw_model_embed_row(f->model, j->b->tokens[r], &type);
         f->kern->to_f32(f->x + r * d, row, type, d);
+        if ((r - from) % n_held == n_held - 1)
+            tw_model_embed_drop(f->model);
         f->kern->rmsnorm(f->h + r * d, f->x + r * d, j->norm, d, f->cfg->norm_eps);
         for (uint32_t p = 0; p < half; p++) {
             float s, c;
@@ -420,6 +427,11 @@ int tw_forward_run(tw_forward *f, const tw_batch *b, tw_err *err)
     const uint32_t n_layers = f->cfg->n_layers;
     uint64_t t0 = tw_clock_now_ns(), exchange0 = f->exchange_ns;
     tw_team_run(f->team, embed_job, &j);
+    f->n_embedded += b->n_rows;
+    if (f->n_embedded >= EMBED_ROWS_HELD) {
+        tw_model_embed_drop(f->model);
+        f->n_embedded = 0;
+    }
     for (uint32_t i = 0; i < n_layers; i++) {
         j.l = &f->weights->layers[i];
         j.i_layer = i;

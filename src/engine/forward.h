@@ -58,6 +58,7 @@ typedef struct tw_forward {
     float *high;      /* [M][D] wire16 without a group: the tree's upper half */
     uint8_t *scratch; /* [n_threads][scratch_bytes] */
     size_t scratch_bytes;
+    uint32_t n_embedded;            /* rows read since the embedding's pages were let go */
     uint64_t arith_ns, exchange_ns; /* since init */
 } tw_forward;
 

@@ -161,3 +161,10 @@ const void *tw_model_embed_row(const tw_model *m, uint32_t id, enum tw_dtype *re
     *ret_type = t->type;
     return m->files[t->i_file].map.p + t->off_bytes + id * t->n_cols * tw_dtype_bytes(t->type);
 }
+
+void tw_model_embed_drop(const tw_model *m)
+{
+    const tw_tensor *t = tw_model_tensor(m, TW_PART_EMBED, 0);
+    tw_map_drop(&m->files[t->i_file].map, t->off_bytes,
+                t->n_rows * t->n_cols * tw_dtype_bytes(t->type));
+}

@@ -32,6 +32,10 @@ const char *tw_model_eos_text(const tw_model *m);
  * first. */
 TW_MUST_CHECK int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err);
 
+/* Lets go of the embedding's pages: every row that is read maps up to a large folio of the file,
+ * which would add up to the whole table. Cost: one system call. Any thread; rows may be in use. */
+void tw_model_embed_drop(const tw_model *m);
+
 /* Text: see twinax/engine.h, which offers these to serve/ and cmd/. tw_text_free frees. */
 TW_API TW_MUST_CHECK int tw_model_tokenize(tw_model *m, const char *text, size_t n,
                                            bool add_special, uint32_t **ret_ids, size_t *ret_n,

@@ -16,6 +16,9 @@ enum {
     ALIGN_BYTES = 64,
     /* The kernel maps the pages around a fault too; a chunk gives these back with its own. */
     FAULT_AROUND_BYTES = 64 << 10,
+    /* ... or the whole large folio of the page cache, which may begin well before. Dropping a
+     * neighbour's page costs it a minor fault. */
+    FOLIO_BYTES = 2 << 20,
     GAP_MIN_BYTES = 32 << 10, /* smaller ones are read along: fewer, longer reads */
     N_AHEAD = 8,              /* chunks on their way from the disk */
 };
@@ -58,7 +61,7 @@ static void drop_rows(const struct loader *l, const struct piece *p, size_t row,
     size_t row_bytes = p->t->n_cols * tw_dtype_bytes(p->t->type);
     size_t from = p->t->off_bytes + (p->row0 + row) * row_bytes;
     size_t to = from + n_rows * row_bytes + FAULT_AROUND_BYTES;
-    from -= TW_MIN(from, (size_t)FAULT_AROUND_BYTES);
+    from -= TW_MIN(from, (size_t)FOLIO_BYTES);
     tw_map_drop(map, from, to - from);
 }
 
@@ -320,6 +323,8 @@ int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team, tw_progress_f
     tw_weights w = {.layers = NULL};
     int rc = load_all(&l, s, team, &w, err);
     tw_mem_free(l.pieces);
+    for (size_t i = 0; i < m->n_files; i++)
+        tw_map_drop(&m->files[i].map, 0, m->files[i].map.size_bytes);
     if (rc < 0) {
         tw_weights_done(&w);
         return rc;

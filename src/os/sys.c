@@ -92,6 +92,13 @@ uint64_t tw_sys_rss_peak_bytes(void)
     return read_kib("/proc/self/status", "VmHWM");
 }
 
+void tw_sys_rss_peak_reset(void)
+{
+    int fd TW_CLEANUP(tw_fd_closep) = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "5", 1) != 1)
+        return;
+}
+
 void tw_sys_cpu_name(char *out, size_t out_bytes)
 {
     char text[8192];

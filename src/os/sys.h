@@ -14,6 +14,7 @@ unsigned tw_sys_cpus(int *cpus, unsigned max);
 uint64_t tw_sys_mem_available_bytes(void);
 uint64_t tw_sys_rss_bytes(void);      /* this process, now */
 uint64_t tw_sys_rss_peak_bytes(void); /* this process, highest (VmHWM) */
+void tw_sys_rss_peak_reset(void); /* the highest begins anew at now, where the kernel allows it */
 void tw_sys_cpu_name(char *out, size_t out_bytes);
 /* Random bytes from the kernel; 0 or a negative errno. */
 int tw_sys_random(void *out, size_t n);

@@ -114,17 +114,14 @@ static void test_blocks_are_apart(void **state)
     make(&kv, PAGES);
     assert_int_equal(kv.head_bytes, 64 * DIM * 2);
     assert_int_equal(kv.pool_bytes, kv.head_bytes * LAYERS * PAGES * 2 * HEADS);
-    for (unsigned pass = 0; pass < 2; pass++) {
-        unsigned mark = 0;
-        for (uint32_t l = 0; l < LAYERS; l++)
-            for (uint32_t p = 0; p < PAGES; p++)
-                for (unsigned i = 0; i < 2 * HEADS; i++, mark++) {
-                    uint8_t *at = tw_kv_block(&kv, l, p, i / HEADS, i % HEADS);
-                    if (pass == 0)
-                        memset(at, (int)(mark % 251), kv.head_bytes);
-                    assert_int_equal(at[0], mark % 251);
-                    assert_int_equal(at[kv.head_bytes - 1], mark % 251);
-                }
+    const unsigned n_blocks = LAYERS * PAGES * 2 * HEADS;
+    for (unsigned i = 0; i < 2 * n_blocks; i++) { /* all are marked, then all are read */
+        const unsigned mark = i % n_blocks, head = mark % (2 * HEADS), page = mark / (2 * HEADS);
+        uint8_t *at = tw_kv_block(&kv, page / PAGES, page % PAGES, head / HEADS, head % HEADS);
+        if (i < n_blocks)
+            memset(at, (int)(mark % 251), kv.head_bytes);
+        assert_int_equal(at[0], mark % 251);
+        assert_int_equal(at[kv.head_bytes - 1], mark % 251);
     }
     tw_kv_done(&kv);
 }
