@@ -23,15 +23,24 @@ __attribute__((constructor)) static void route_alloc(void)
     json_set_alloc_funcs(json_alloc, tw_mem_free);
 }
 
+json_t *tw_json_load(const char *p, size_t n, size_t flags, json_error_t *e, bool *ret_no_memory)
+{
+    alloc_failed = false;
+    json_t *v = json_loadb(p, n, flags, e);
+    *ret_no_memory = alloc_failed;
+    if (!alloc_failed)
+        return v;
+    json_decref(v);
+    return NULL;
+}
+
 int tw_json_parse(const char *name, const char *p, size_t n, json_t **ret, tw_err *err)
 {
     json_error_t e = {.line = 0};
-    alloc_failed = false;
-    json_t *v = json_loadb(p, n, JSON_REJECT_DUPLICATES, &e);
-    if (alloc_failed) {
-        json_decref(v);
+    bool no_memory;
+    json_t *v = tw_json_load(p, n, JSON_REJECT_DUPLICATES, &e, &no_memory);
+    if (no_memory)
         return tw_err_set(err, -ENOMEM, "%s: no memory for its JSON of %zu bytes", name, n);
-    }
     if (v == NULL) {
         for (char *c = e.text; *c != '\0'; c++)
             if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)

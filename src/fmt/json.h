@@ -12,6 +12,10 @@
 
 #include "twinax/err.h"
 
+/* json_loadb that knows when memory ran out: jansson may go on with cut text then, or call it bad
+ * syntax. NULL with *ret_no_memory, or with *e. */
+TW_MUST_CHECK json_t *tw_json_load(const char *p, size_t n, size_t flags, json_error_t *e,
+                                   bool *ret_no_memory);
 /* Whole text; duplicate keys and non-finite numbers are refused. -EINVAL names line and column of
  * name; -ENOMEM. Owns: the caller, json_decref. */
 TW_MUST_CHECK int tw_json_parse(const char *name, const char *p, size_t n, json_t **ret,

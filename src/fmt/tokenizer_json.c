@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "base/scope.h"
+#include "fmt/json.h"
 
 typedef struct parse {
     const char *name;
@@ -641,12 +642,12 @@ int tw_tokenizer_json_parse(const char *name, const char *json, size_t n, uint32
     tw_tokenizer_json t = {.document = NULL};
     tw_arena_init(&t.arena, 0);
     json_error_t e;
-    json_t *root = json_loadb(json, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
-    if (root == NULL) {
-        bool memory = json_error_code(&e) == json_error_out_of_memory;
-        return tw_err_set(err, memory ? -ENOMEM : -EINVAL, "%s: line %d: not JSON: %s", name,
-                          e.line, e.text);
-    }
+    bool no_memory;
+    json_t *root = tw_json_load(json, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e, &no_memory);
+    if (no_memory)
+        return tw_err_set(err, -ENOMEM, "%s: out of memory for its JSON of %zu bytes", name, n);
+    if (root == NULL)
+        return tw_err_set(err, -EINVAL, "%s: line %d: not JSON: %s", name, e.line, e.text);
     t.document = root;
     parse p = {name, &t, err, TW_MIN(max_id, (uint32_t)TW_TJ_MAX_ID), 0};
     int rc = parse_root(&p, root);

@@ -18,9 +18,9 @@
 #include "base/scope.h"
 #include "world.h"
 
-enum { V = 512, N_PROMPT = 20, N_GEN = 5, DENSE = 300, STRIDE = 7, LAST = 50 };
+enum { V = 512, N_PROMPT = 20, N_GEN = 5, STRIDE = 7, LAST = 50 };
 
-static char dir[256];
+static char dir[256], plain[256]; /* plain: the same without a tokenizer */
 static uint32_t prompt[N_PROMPT];
 static world_result want;
 
@@ -51,20 +51,23 @@ static int make_model(void **state)
         prompt[i] = (i * 31 + 3) % V;
     int rc = tw_tiny_dir(dir, sizeof(dir));
     rc = rc == 0 ? tw_tiny_write(dir, &t) : rc;
-    return rc == 0 ? world_put_tokenizer(dir, V) : rc;
+    rc = rc == 0 ? world_put_tokenizer(dir, V) : rc;
+    rc = rc == 0 ? tw_tiny_dir(plain, sizeof(plain)) : rc;
+    return rc == 0 ? tw_tiny_write(plain, &t) : rc;
 }
 
 static int drop_model(void **state)
 {
     (void)state;
     tw_tiny_remove(dir);
+    tw_tiny_remove(plain);
     return 0;
 }
 
 /* Which allocation fails next: every one at first, then every 7th, and the last ones. */
-static uint64_t next_at(uint64_t n, uint64_t total)
+static uint64_t next_at(uint64_t n, uint64_t total, uint64_t n_dense)
 {
-    if (n < DENSE || n + LAST >= total)
+    if (n < n_dense || n + LAST >= total)
         return n + 1;
     return TW_MIN(n + STRIDE, total - LAST);
 }
@@ -114,8 +117,10 @@ static void generate_under_fire(world *w, uint64_t n, struct outcome *o)
     }
     assert_int_equal(res.finish, TW_FINISH_LENGTH);
     assert_memory_equal(res.ids, want.ids, N_GEN * sizeof(uint32_t));
-    assert_int_equal(res.n_text, want.n_text);
-    assert_memory_equal(res.text, want.text, want.n_text);
+    if (w->model_path == dir) {
+        assert_int_equal(res.n_text, want.n_text);
+        assert_memory_equal(res.text, want.text, want.n_text);
+    }
     o->n_good++;
 }
 
@@ -155,7 +160,7 @@ static void test_one_rank(void **state)
     assert_int_equal(want.finish, TW_FINISH_LENGTH);
     assert_int_equal(world_close(&w), 0);
     unsigned n_runs = 0;
-    for (uint64_t n = 1; o.n_good == 0; n = next_at(n, total)) {
+    for (uint64_t n = 1; o.n_good == 0; n = next_at(n, total, 300)) {
         run_one(n, &o);
         n_runs++;
         assert_true(n <= total + 1);
@@ -183,6 +188,7 @@ static void on_met(world_rank *r)
 static int open_pair(world *w, uint64_t n)
 {
     *w = a_world(2);
+    w->model_path = plain;
     w->met = on_met;
     fail_at = n;
     return world_open(w);
@@ -224,7 +230,8 @@ static void test_two_ranks(void **state)
     assert_int_equal(world_close(&w), 0);
     /* The last ones are told by numbers that may differ a little from run to run: heartbeats. */
     unsigned n_runs = 0;
-    for (uint64_t n = 1; o.n_good == 0; n = next_at(n, total)) {
+    /* Who is left alone waits 200 ms for the reason: not for every one of them here. */
+    for (uint64_t n = 1; o.n_good == 0; n = next_at(n, total, 20)) {
         run_pair(n, &o);
         n_runs++;
         assert_true(n < total + 100);
