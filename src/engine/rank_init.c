@@ -116,6 +116,9 @@ static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     if (rc != 0)
         return rc;
     const uint32_t pages = r->max_seqs * TW_DIV_UP(r->ctx, (uint32_t)TW_KV_BLOCK);
+    if (r->ctx > r->cfg->max_ctx)
+        return tw_err_set(err, -EINVAL, "--ctx %u: the model was made for at most %u positions",
+                          r->ctx, r->cfg->max_ctx);
     r->kern = tw_kern_get(o->cpu);
     if (r->kern == NULL)
         return tw_err_set(err, -EINVAL, "TW_CPU=%s: not on this machine; there are: %s", o->cpu,

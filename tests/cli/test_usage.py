@@ -142,3 +142,9 @@ def test_unknown_table():
     done = cli.run("run", MODEL, *IDS, env={"TW_CPU": "abacus"})
     assert done.returncode == 1 and "TW_CPU=abacus" in done.stderr and "ref" in done.stderr
     assert "ref" in cli.tables()
+
+
+def test_context_past_the_models_own():
+    done = cli.run("run", cli.DEMO, "--ctx", "4096", "--prompt-ids", "1", "-n", "1")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done
+    assert "4096" in done.stderr and "2048" in done.stderr, done
