@@ -3,27 +3,20 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/bench_coll.h"
-#include "cmd/commands.h"
-#include "cmd/node.h"
 #include "os/sock.h"
 #include "os/sys.h"
 
 static const uint64_t stop_grace_ns = 1500 * TW_NS_PER_MS;
-
-/* ---- rank 0's side ---- */
 
 /* A /30 of the link-local range, taken from our pid: no two live runs share it, and nothing else on
  * a machine routes there. */
@@ -145,134 +138,4 @@ void tw_group_stop(tw_group_local *g)
     for (unsigned r = 1; r < g->n_ranks; r++)
         tw_child_stop(&g->children[r], stop_grace_ns);
     g->n_ranks = 0;
-}
-
-/* ---- the child's side ---- */
-
-static int hex_to(const char *hex, uint8_t *out, size_t n)
-{
-    if (strlen(hex) != 2 * n)
-        return -EINVAL;
-    for (size_t i = 0; i < n; i++) {
-        unsigned v;
-        if (sscanf(hex + 2 * i, "%2x", &v) != 1)
-            return -EINVAL;
-        out[i] = (uint8_t)v;
-    }
-    return 0;
-}
-
-struct part {
-    json_t *json; /* owns the strings below */
-    int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local, arith;
-    const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault, *job, *sizes;
-};
-
-static int read_part(struct part *p, tw_err *err)
-{
-    static char line[16384];
-    if (fgets(line, sizeof(line), stdin) == NULL)
-        return tw_err_set(err, -EPIPE, "no part on stdin: `twinax rank` is started by rank 0");
-    json_error_t je;
-    p->json = json_loads(line, 0, &je);
-    if (p->json == NULL ||
-        json_unpack_ex(p->json, &je, 0,
-                       "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
-                       "s:i,s:i},s?s,s?s,s?s,s?s,s?s,s?s}",
-                       "rank", &p->rank, "n_ranks", &p->n_ranks, "address", &p->address, "port",
-                       &p->port, "token", &p->token, "transport", &p->transport, "model", &p->model,
-                       "verify", &p->verify, "engine", "threads", &p->threads, "ctx", &p->ctx,
-                       "max_seqs", &p->max_seqs, "chunk", &p->chunk, "kv", &p->kv, "n_local",
-                       &p->n_local, "arith", &p->arith, "veth", &p->veth, "veth_ip", &p->veth_ip,
-                       "cpu", &p->cpu, "fault", &p->fault, "job", &p->job, "sizes", &p->sizes) != 0)
-        return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
-    if (p->rank < 1 || p->rank >= p->n_ranks || p->n_ranks > TW_RANKS_MAX || p->port < 1 ||
-        p->port > 65535 || p->transport < 0 || p->transport > TW_TRANSPORT_RDMA)
-        return tw_err_set(err, -EPROTO, "part on stdin: rank %d of %d, port %d make no sense",
-                          p->rank, p->n_ranks, p->port);
-    return 0;
-}
-
-/* Our end of the veth, in our own network namespace. */
-static int raise_veth(const struct part *p, tw_err *err)
-{
-    char cidr[80];
-    snprintf(cidr, sizeof(cidr), "%s/30", p->veth_ip);
-    const char *addr[] = {"ip", "addr", "add", cidr, "dev", p->veth, NULL};
-    const char *up[] = {"ip", "link", "set", p->veth, "up", NULL};
-    int rc = tw_child_run(addr, err);
-    return rc == 0 ? tw_child_run(up, err) : rc;
-}
-
-/* The head keeps our stdin open while it lives; PDEATHSIG is the second string. */
-static void *hold_lifeline(void *arg)
-{
-    char byte;
-    (void)arg;
-    while (read(STDIN_FILENO, &byte, 1) > 0)
-        continue;
-    usleep(1000 * 1000); /* the engine's own farewell comes first */
-    _exit(TW_EXIT_FAILED);
-}
-
-static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
-{
-    uint8_t token[TW_TOKEN_BYTES];
-    if (hex_to(p->token, token, sizeof(token)) != 0)
-        return tw_err_set(err, -EPROTO, "part on stdin: the token is not 64 hex digits");
-    int rc = p->veth != NULL ? raise_veth(p, err) : 0;
-    if (rc != 0)
-        return rc;
-    n->args.model = p->model;
-    n->args.engine = (tw_engine_opts){.n_threads = (unsigned)p->threads,
-                                      .i_local = (unsigned)p->rank,
-                                      .n_local = (unsigned)p->n_local,
-                                      .ctx = (uint32_t)p->ctx,
-                                      .max_seqs = (uint32_t)p->max_seqs,
-                                      .chunk = (uint32_t)p->chunk,
-                                      .kv = (enum tw_kv_type)p->kv,
-                                      .arith = (enum tw_arith)p->arith,
-                                      .cpu = p->cpu};
-    tw_coll_opts co = {.rank = (unsigned)p->rank,
-                       .n_ranks = (unsigned)p->n_ranks,
-                       .transport = (enum tw_transport)p->transport,
-                       .token = token,
-                       .address = p->address,
-                       .port = (uint16_t)p->port,
-                       .listen_fd = -1,
-                       .verify = p->verify != 0,
-                       .fault = p->fault};
-    if (p->job != NULL && strcmp(p->job, TW_JOB_BENCH_COLL) == 0) {
-        const tw_bench_coll_part b = {.opts = co,
-                                      .sizes = p->sizes,
-                                      .wire16 = p->arith == (int)TW_ARITH_WIRE16};
-        return tw_bench_coll_rank(&b, err);
-    }
-    rc = tw_node_join(n, &co, err);
-    return rc == 0 ? tw_engine_serve_rank(n->engine, err) : rc;
-}
-
-int tw_cmd_rank(int argc, char **argv)
-{
-    (void)argv;
-    if (argc > 1) {
-        fprintf(stderr, "twinax rank takes no arguments: rank 0 starts it\n");
-        return TW_EXIT_USAGE;
-    }
-    signal(SIGINT, SIG_IGN); /* ctrl-C goes to the whole terminal; the head decides */
-    tw_err err = {0};
-    struct part p = {.json = NULL};
-    tw_node n = {.group.listen_fd = -1};
-    pthread_t lifeline;
-    int rc = read_part(&p, &err);
-    tw_log_set(TW_LOG_INFO, rc == 0 ? p.rank : -1);
-    if (rc == 0 && pthread_create(&lifeline, NULL, hold_lifeline, NULL) != 0)
-        rc = tw_err_set(&err, -EAGAIN, "cannot start the lifeline thread");
-    if (rc == 0)
-        rc = join_and_work(&n, &p, &err);
-    if (rc != 0)
-        tw_log(TW_LOG_ERROR, "rank", "%s", err.msg);
-    tw_node_close(&n);
-    json_decref(p.json);
-    return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
 }
