@@ -33,7 +33,8 @@ typedef struct child_job {
     char *const *argv;
     unsigned flags;
     pid_t parent;
-    int in_fd, out_fd, pass_fd, err_fd; /* the child's ends, or -1 */
+    int in_fd, out_fd, says_fd, pass_fd; /* the child's ends, or -1 */
+    int err_fd;
     char uid_map[32], gid_map[32];
 } child_job;
 
@@ -133,6 +134,8 @@ static void arrange_fds(const child_job *job)
         if (job->flags & TW_CHILD_ERR_TO_OUT)
             good = good && dup2(job->out_fd, STDERR_FILENO) >= 0;
     }
+    if (job->says_fd >= 0)
+        good = good && dup2(job->says_fd, STDERR_FILENO) >= 0;
     if (job->pass_fd >= 0)
         good = good && dup2(job->pass_fd, CHILD_PASS_FD) >= 0;
     else
@@ -218,12 +221,13 @@ static int new_pipe(int *ret_read, int *ret_write, int *child_end)
 /* Our ends and the child's of all pipes. */
 typedef struct child_fds {
     int in_ours, in_child, out_ours, out_child, err_ours, err_child, pass;
+    int says_ours, says_child; /* its stderr */
 } child_fds;
 
 static void close_child_fds(child_fds *f)
 {
-    int *all[] = {&f->in_ours,  &f->in_child,  &f->out_ours, &f->out_child,
-                  &f->err_ours, &f->err_child, &f->pass};
+    int *all[] = {&f->in_ours,   &f->in_child, &f->out_ours,  &f->out_child, &f->err_ours,
+                  &f->err_child, &f->pass,     &f->says_ours, &f->says_child};
     for (size_t i = 0; i < TW_ARRAY_LEN(all); i++)
         tw_fd_closep(all[i]);
 }
@@ -239,6 +243,8 @@ static int open_child_fds(unsigned flags, int pass_fd, child_fds *f)
     }
     if (rc == 0 && (flags & TW_CHILD_PIPE_OUT))
         rc = new_pipe(&f->out_ours, &f->out_child, &f->out_child);
+    if (rc == 0 && (flags & TW_CHILD_PIPE_ERR))
+        rc = new_pipe(&f->says_ours, &f->says_child, &f->says_child);
     if (rc == 0 && pass_fd >= 0) {
         f->pass = fcntl(pass_fd, F_DUPFD_CLOEXEC, CHILD_HIGH_FD);
         rc = f->pass < 0 ? -errno : 0;
@@ -282,7 +288,7 @@ static int read_report(int fd, child_report *ret)
 
 int tw_child_spawn(const char *const *argv, unsigned flags, int pass_fd, tw_child *ret, tw_err *err)
 {
-    TW_CLEANUP(close_child_fds) child_fds f = {-1, -1, -1, -1, -1, -1, -1};
+    TW_CLEANUP(close_child_fds) child_fds f = {-1, -1, -1, -1, -1, -1, -1, -1, -1};
     child_job job = {.flags = flags, .parent = getpid()};
     int rc = find_program(argv[0], job.path, sizeof(job.path), err);
     if (rc < 0)
@@ -293,6 +299,7 @@ int tw_child_spawn(const char *const *argv, unsigned flags, int pass_fd, tw_chil
     memcpy(&job.argv, &argv, sizeof(argv)); /* exec's argv lacks the inner const, for C's sake */
     job.in_fd = f.in_child;
     job.out_fd = f.out_child;
+    job.says_fd = f.says_child;
     job.pass_fd = f.pass;
     job.err_fd = f.err_child;
     snprintf(job.uid_map, sizeof(job.uid_map), "0 %u 1\n", (unsigned)geteuid());
@@ -311,7 +318,8 @@ int tw_child_spawn(const char *const *argv, unsigned flags, int pass_fd, tw_chil
     }
     *ret = (tw_child){.pid = pid,
                       .in_fd = tw_fd_steal(&f.in_ours),
-                      .out_fd = tw_fd_steal(&f.out_ours)};
+                      .out_fd = tw_fd_steal(&f.out_ours),
+                      .err_fd = tw_fd_steal(&f.says_ours)};
     return 0;
 }
 
@@ -379,6 +387,7 @@ void tw_child_stop(tw_child *c, uint64_t grace_ns)
         c->pid = 0;
     }
     close_pipe(&c->out_fd);
+    close_pipe(&c->err_fd);
 }
 
 /* The last line that is not empty, of output that comes in pieces. */

@@ -13,6 +13,7 @@ typedef struct tw_child {
     pid_t pid;  /* 0: none */
     int in_fd;  /* we write, child's stdin; -1 when not asked for */
     int out_fd; /* we read, child's stdout; -1 when not asked for */
+    int err_fd; /* we read, child's stderr; -1 when not asked for */
     int status; /* once poll or stop has reaped it: as by waitpid */
 } tw_child;
 
@@ -22,7 +23,8 @@ enum tw_child_flags {
     TW_CHILD_NEW_NET = 4,      /* unshare(CLONE_NEWNET) before exec */
     TW_CHILD_NEW_USER_NET = 8, /* CLONE_NEWUSER | CLONE_NEWNET, uid mapped to root */
     TW_CHILD_NULL_IN = 16,     /* stdin is /dev/null (else, without PIPE_IN, it is inherited) */
-    TW_CHILD_ERR_TO_OUT = 32   /* with PIPE_OUT: stderr goes the same way */
+    TW_CHILD_ERR_TO_OUT = 32,  /* with PIPE_OUT: stderr goes the same way */
+    TW_CHILD_PIPE_ERR = 64     /* stderr has a pipe of its own */
 };
 
 /* argv[0] is looked up on PATH when it has no slash. pass_fd >= 0 is inherited as fd 3.

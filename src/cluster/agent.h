@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The far end of a control connection: frames in, frames out, until the input ends; then what it
+ * started ends too. It opens no port but the listener of a measurement, which is bound to one
+ * address of this host and wants the one-time token that came through the frames.
+ * Operations: hello, facts, probe, stop, tool. */
+#ifndef TWINAX_CLUSTER_AGENT_H
+#define TWINAX_CLUSTER_AGENT_H
+
+#include "twinax/err.h"
+
+/* Speaks on in_fd and out_fd (may be one socket); the caller keeps both. 0: the head has gone or
+ * tw_signal_asked_to_stop. */
+TW_MUST_CHECK int tw_agent_run(int in_fd, int out_fd, tw_err *err);
+
+#endif

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/node.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "cluster/facts.h"
+#include "cluster/ssh.h"
+#include "fmt/agent_frame.h"
+#include "os/child.h"
+#include "os/fd.h"
+#include "os/signal.h"
+#include "twinax/version.h"
+
+enum { READ_BYTES = 16 * 1024, SAYS_MAX = 4096, SLICE_MS = 100 };
+#define HELLO_LIMIT_NS ((TW_SSH_CONNECT_S + 20) * TW_NS_PER_S)
+#define FACTS_LIMIT_NS (10 * TW_NS_PER_S)
+#define END_LIMIT_NS   (2 * TW_NS_PER_S)
+
+struct tw_node {
+    char name[256], host[64], agent_path[1024];
+    bool is_local, has_child, greeted;
+    tw_child child;
+    int in_fd, out_fd, says_fd; /* we read in and says, write out */
+    tw_buf in;
+    char says[SAYS_MAX];
+    size_t n_says;
+    uint64_t next_id;
+};
+
+const char *tw_node_name(const tw_node *n)
+{
+    return n->name;
+}
+
+const char *tw_node_host(const tw_node *n)
+{
+    return n->host;
+}
+
+bool tw_node_is_local(const tw_node *n)
+{
+    return n->is_local;
+}
+
+void tw_node_close(tw_node *n)
+{
+    if (n == NULL)
+        return;
+    if (n->has_child)
+        tw_child_stop(&n->child, END_LIMIT_NS);
+    else
+        tw_fd_closep(&n->in_fd);
+    tw_buf_done(&n->in);
+    tw_mem_free(n);
+}
+
+void tw_node_closep(tw_node **n)
+{
+    tw_node_close(*n);
+    *n = NULL;
+}
+
+/* The last words are kept: they hold the cause. */
+static bool read_says(tw_node *n)
+{
+    char chunk[1024];
+    ssize_t got = n->says_fd >= 0 ? read(n->says_fd, chunk, sizeof chunk) : 0;
+    if (got <= 0)
+        return false;
+    size_t room = sizeof n->says - 1 - n->n_says, take = (size_t)got;
+    if (take > room) {
+        size_t drop = take - room;
+        memmove(n->says, n->says + drop, n->n_says - drop);
+        n->n_says -= drop;
+    }
+    memcpy(n->says + n->n_says, chunk, take);
+    n->n_says += take;
+    n->says[n->n_says] = '\0';
+    return true;
+}
+
+/* The other end has gone, or is silent: why? */
+static int explain_end(tw_node *n, bool ended, tw_err *err)
+{
+    int status = -1;
+    if (!n->has_child)
+        return tw_err_set(err, ended ? -ECONNRESET : -ETIMEDOUT, "%s: %s", n->name,
+                          ended ? "the other end closed the connection" : "does not answer");
+    uint64_t deadline = tw_clock_now_ns() + END_LIMIT_NS;
+    while (ended && !tw_child_poll(&n->child, &status) && tw_clock_now_ns() < deadline) {
+        struct pollfd pfd = {.fd = n->says_fd, .events = POLLIN};
+        if (poll(&pfd, 1, 10) > 0 && !read_says(n))
+            usleep(1000); /* its stderr is closed, it itself ends in a moment */
+    }
+    struct pollfd pfd = {.fd = n->says_fd, .events = POLLIN};
+    while (poll(&pfd, 1, 0) > 0 && read_says(n))
+        ;
+    tw_ssh_end e = {.name = n->name,
+                    .agent_path = n->agent_path[0] != '\0' ? n->agent_path : NULL,
+                    .says = n->says,
+                    .status = n->child.pid == 0 ? status : -1,
+                    .is_local = n->is_local,
+                    .greeted = n->greeted};
+    return tw_ssh_explain(&e, err);
+}
+
+static int read_some(tw_node *n, tw_err *err)
+{
+    if (tw_buf_reserve(&n->in, READ_BYTES) != 0)
+        return tw_err_set(err, -EPROTO, "%s: more than %d bytes that are no frame", n->name,
+                          TW_AGENT_FRAME_MAX);
+    ssize_t got = read(n->in_fd, n->in.data + n->in.len, READ_BYTES);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN))
+        return 0;
+    if (got <= 0)
+        return explain_end(n, true, err);
+    n->in.len += (size_t)got;
+    return 0;
+}
+
+static int wait_more(tw_node *n, uint64_t deadline, tw_err *err)
+{
+    struct pollfd pfds[3] = {{.fd = n->in_fd, .events = POLLIN},
+                             {.fd = n->says_fd, .events = POLLIN},
+                             {.fd = tw_signal_fd(), .events = POLLIN}};
+    (void)poll(pfds, 3, SLICE_MS);
+    if (tw_signal_asked_to_stop())
+        return tw_err_set(err, -ECANCELED, "%s: interrupted", n->name);
+    if (pfds[1].revents != 0 && !read_says(n))
+        n->says_fd = -1;
+    if (pfds[0].revents != 0)
+        return read_some(n, err);
+    if (tw_clock_now_ns() > deadline)
+        return explain_end(n, false, err);
+    return 0;
+}
+
+static int await_greeting(tw_node *n, uint64_t deadline, tw_err *err)
+{
+    while (!n->greeted) {
+        size_t used = 0;
+        int rc = tw_agent_greeting_find(n->in.data, n->in.len, &used);
+        if (rc == 0) {
+            tw_buf_drop(&n->in, used);
+            n->greeted = true;
+        } else if (rc != -EAGAIN) {
+            return tw_err_set(err, -EPROTO, "%s: what answers there is no twinax agent", n->name);
+        } else if ((rc = wait_more(n, deadline, err)) != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int await_frame(tw_node *n, uint64_t deadline, json_t **ret, tw_err *err)
+{
+    for (;;) {
+        size_t used = 0;
+        tw_err why = {0};
+        int rc = tw_agent_frame_take(n->in.data, n->in.len, ret, &used, &why);
+        if (rc == 0) {
+            tw_buf_drop(&n->in, used);
+            return 0;
+        }
+        if (rc != -EAGAIN)
+            return tw_err_set(err, rc, "%s: %s", n->name, why.msg);
+        rc = wait_more(n, deadline, err);
+        if (rc != 0)
+            return rc;
+    }
+}
+
+static int send_frame(tw_node *n, const json_t *v, tw_err *err)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_AGENT_FRAME_MAX + 64);
+    int rc = tw_agent_frame_put(&b, v, err);
+    for (size_t at = 0; at < b.len && rc == 0;) {
+        ssize_t got = write(n->out_fd, b.data + at, b.len - at);
+        if (got < 0 && errno != EINTR && errno != EAGAIN)
+            return explain_end(n, true, err);
+        at += got > 0 ? (size_t)got : 0;
+    }
+    return rc;
+}
+
+int tw_node_call(tw_node *n, const char *op, json_t *args, uint64_t limit_ns, json_t **ret,
+                 tw_err *err)
+{
+    TW_CLEANUP(tw_json_freep) json_t *v = args != NULL ? args : json_object();
+    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    uint64_t deadline = tw_clock_now_ns() + limit_ns, id = n->next_id++;
+    if (v == NULL)
+        return tw_err_set(err, -ENOMEM, "%s: no memory for a request", n->name);
+    json_object_set_new(v, "id", json_integer((json_int_t)id));
+    json_object_set_new(v, "op", json_string(op));
+    int rc = await_greeting(n, deadline, err);
+    if (rc == 0)
+        rc = send_frame(n, v, err);
+    if (rc == 0)
+        rc = await_frame(n, deadline, &got, err);
+    int code = 0;
+    char text[200];
+    tw_err why = {0};
+    if (rc != 0)
+        return rc;
+    if (tw_agent_reply_read(got, id, &code, text, sizeof text, &why) != 0)
+        return tw_err_set(err, -EPROTO, "%s: %s", n->name, why.msg);
+    if (code != 0)
+        return tw_err_set(err, code, "%s: %s", n->name, text);
+    if (ret != NULL) {
+        *ret = got;
+        got = NULL;
+    }
+    return 0;
+}
+
+static int say_hello(tw_node *n, tw_err *err)
+{
+    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    json_t *args =
+        json_pack("{s:s, s:i}", "version", tw_version(), "protocol", TW_PROTOCOL_VERSION);
+    int rc = tw_node_call(n, "hello", args, HELLO_LIMIT_NS, &got, err);
+    if (rc != 0)
+        return rc;
+    json_int_t protocol = json_integer_value(json_object_get(got, "protocol"));
+    const char *version = json_string_value(json_object_get(got, "version"));
+    const char *host = json_string_value(json_object_get(got, "host"));
+    if (protocol != TW_PROTOCOL_VERSION)
+        return tw_err_set(err, -EPROTO,
+                          "%s: another version: twinax %.20s there (protocol %lld), %s here "
+                          "(protocol %d): install the same on both",
+                          n->name, version != NULL ? version : "?", (long long)protocol,
+                          tw_version(), TW_PROTOCOL_VERSION);
+    snprintf(n->host, sizeof n->host, "%.63s", host != NULL ? host : n->name);
+    for (char *c = n->host; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20)
+            *c = '?';
+    return 0;
+}
+
+static tw_node *new_node(const char *name)
+{
+    tw_node *n = tw_mem_calloc(1, sizeof *n);
+    if (n == NULL)
+        return NULL;
+    n->in = TW_BUF(TW_AGENT_FRAME_MAX + TW_AGENT_BANNER_MAX + 2 * READ_BYTES);
+    n->in_fd = n->out_fd = n->says_fd = -1;
+    n->next_id = 1;
+    snprintf(n->name, sizeof n->name, "%s", name);
+    return n;
+}
+
+static int start_child(tw_node *n, const char *agent_path, tw_err *err)
+{
+    tw_ssh_command ssh;
+    const char *local[] = {agent_path != NULL ? agent_path : "/proc/self/exe", "agent", NULL};
+    snprintf(n->agent_path, sizeof n->agent_path, "%s", agent_path != NULL ? agent_path : "");
+    n->is_local = strcmp(n->name, "local") == 0;
+    int rc = n->is_local ? 0 : tw_ssh_command_make(n->name, agent_path, &ssh, err);
+    if (rc == 0)
+        rc = tw_child_spawn(n->is_local ? local : ssh.argv,
+                            TW_CHILD_PIPE_IN | TW_CHILD_PIPE_OUT | TW_CHILD_PIPE_ERR, -1, &n->child,
+                            err);
+    if (rc != 0)
+        return rc;
+    n->has_child = true;
+    n->in_fd = n->child.out_fd;
+    n->out_fd = n->child.in_fd;
+    n->says_fd = n->child.err_fd;
+    return 0;
+}
+
+int tw_node_open(const char *name, const char *agent_path, tw_node **ret, tw_err *err)
+{
+    TW_CLEANUP(tw_node_closep) tw_node *n = new_node(name);
+    if (n == NULL)
+        return tw_err_set(err, -ENOMEM, "%s: no memory", name);
+    int rc = start_child(n, agent_path, err);
+    if (rc == 0)
+        rc = say_hello(n, err);
+    if (rc != 0)
+        return rc;
+    *ret = n;
+    n = NULL;
+    return 0;
+}
+
+int tw_node_open_fd(int fd, const char *name, tw_node **ret, tw_err *err)
+{
+    TW_CLEANUP(tw_fd_closep) int own = fd;
+    TW_CLEANUP(tw_node_closep) tw_node *n = new_node(name);
+    if (n == NULL)
+        return tw_err_set(err, -ENOMEM, "%s: no memory", name);
+    n->in_fd = n->out_fd = tw_fd_steal(&own);
+    int rc = say_hello(n, err);
+    if (rc != 0)
+        return rc;
+    *ret = n;
+    n = NULL;
+    return 0;
+}
+
+int tw_node_facts(tw_node *n, tw_net *ret, tw_err *err)
+{
+    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    int rc = tw_node_call(n, "facts", NULL, FACTS_LIMIT_NS, &got, err);
+    return rc != 0 ? rc : tw_facts_net_parse(json_object_get(got, "net"), ret, err);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The serving end: the door with its token, then commands until good-bye. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "cluster/probe.h"
+#include "cluster/probe_inside.h"
+#include "os/fd.h"
+#include "os/sock.h"
+
+enum { GUESTS_MAX = 16, SLICE_MS = 50 };
+#define GUEST_LIMIT_NS (3 * TW_NS_PER_S)
+#define IDLE_LIMIT_NS  (120 * TW_NS_PER_S)
+#define FLOOD_LIMIT_NS (60 * TW_NS_PER_S)
+
+int tw_probe_listen(const char *ip, uint16_t port, int *ret_fd, uint16_t *ret_port, tw_err *err)
+{
+    if (strcmp(ip, "0.0.0.0") == 0 || strncmp(ip, "::%", 3) == 0 || strcmp(ip, "::") == 0 ||
+        strcmp(ip, "0") == 0 || strcmp(ip, "::0") == 0)
+        return tw_err_set(err, -EINVAL, "%s: to listen on every address is refused; name one", ip);
+    return tw_sock_listen(ip, port, ret_fd, ret_port, err);
+}
+
+/* A connection that has not yet said the right words. Order is age. */
+typedef struct probe_guest {
+    int fd;
+    uint8_t hello[PROBE_HELLO_BYTES];
+    size_t got;
+    uint64_t since_ns;
+} probe_guest;
+
+typedef struct probe_door {
+    int listen_fd;
+    const uint8_t *token;
+    probe_guest guests[GUESTS_MAX];
+    unsigned n_guests, n_refused, n_here;
+    probe_pair *pair;
+} probe_door;
+
+static void close_door(probe_door *d)
+{
+    tw_fd_closep(&d->listen_fd);
+    for (unsigned i = 0; i < d->n_guests; i++)
+        tw_fd_closep(&d->guests[i].fd);
+    d->n_guests = 0;
+}
+
+static void forget_guest(probe_door *d, unsigned i)
+{
+    tw_fd_closep(&d->guests[i].fd);
+    d->n_guests--;
+    memmove(&d->guests[i], &d->guests[i + 1], (d->n_guests - i) * sizeof d->guests[0]);
+}
+
+static bool same_token(const uint8_t *a, const uint8_t *b)
+{
+    volatile uint8_t diff = 0; /* time must not tell how many bytes were right */
+    for (size_t i = 0; i < TW_PROBE_TOKEN_BYTES; i++)
+        diff = (uint8_t)(diff | (a[i] ^ b[i]));
+    return diff == 0;
+}
+
+static bool is_welcome(const probe_door *d, const probe_guest *g)
+{
+    unsigned index = g->hello[40], n = g->hello[41];
+    if (memcmp(g->hello, PROBE_HELLO_MAGIC, 8) != 0 || !same_token(g->hello + 8, d->token))
+        return false;
+    return n >= 2 && n <= TW_PROBE_STREAMS_MAX + 1 && index < n && d->pair->fds[index] < 0 &&
+           (d->pair->n_fds == 0 || d->pair->n_fds == n);
+}
+
+/* The whole greeting is here. */
+static void judge_guest(probe_door *d, unsigned i)
+{
+    probe_guest *g = &d->guests[i];
+    bool welcome = is_welcome(d, g);
+    (void)!send(g->fd, welcome ? "Y" : "N", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (welcome) {
+        d->pair->n_fds = g->hello[41];
+        d->pair->fds[g->hello[40]] = tw_fd_steal(&g->fd);
+        d->n_here++;
+    } else {
+        d->n_refused++;
+    }
+    forget_guest(d, i);
+}
+
+static void hear_guest(probe_door *d, unsigned i)
+{
+    probe_guest *g = &d->guests[i];
+    ssize_t n = recv(g->fd, g->hello + g->got, sizeof g->hello - g->got, MSG_DONTWAIT);
+    bool gone = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+    bool late = tw_clock_now_ns() - g->since_ns > GUEST_LIMIT_NS;
+    g->got += n > 0 ? (size_t)n : 0;
+    if (g->got == sizeof g->hello) {
+        judge_guest(d, i);
+    } else if (gone || late) {
+        d->n_refused++;
+        forget_guest(d, i);
+    }
+}
+
+static void let_in(probe_door *d)
+{
+    int fd = -1;
+    while (tw_sock_accept(d->listen_fd, &fd) == 0) {
+        if (d->n_guests == GUESTS_MAX) {
+            d->n_refused++;
+            forget_guest(d, 0);
+        }
+        d->guests[d->n_guests++] = (probe_guest){.fd = fd, .since_ns = tw_clock_now_ns()};
+    }
+}
+
+static void turn(probe_door *d)
+{
+    struct pollfd pfds[GUESTS_MAX + 1] = {{.fd = d->listen_fd, .events = POLLIN}};
+    for (unsigned i = 0; i < d->n_guests; i++)
+        pfds[1 + i] = (struct pollfd){.fd = d->guests[i].fd, .events = POLLIN};
+    (void)poll(pfds, 1 + d->n_guests, SLICE_MS);
+    for (unsigned i = d->n_guests; i-- > 0;)
+        hear_guest(d, i);
+    let_in(d);
+}
+
+static int meet_peer(probe_door *d, uint64_t accept_ns, tw_err *err)
+{
+    uint64_t deadline = tw_clock_now_ns() + accept_ns;
+    while (d->pair->n_fds == 0 || d->n_here < d->pair->n_fds) {
+        if (tw_probe_stopped(&d->pair->stop))
+            return tw_err_set(err, -ECANCELED, "stopped while waiting for the peer");
+        if (tw_clock_now_ns() > deadline)
+            return tw_err_set(err, -ETIMEDOUT,
+                              "no peer with our token came within %.0f s (%u connections refused): "
+                              "a firewall, or another address",
+                              (double)accept_ns / (double)TW_NS_PER_S, d->n_refused);
+        turn(d);
+    }
+    return 0;
+}
+
+static int answer_pings(probe_pair *p, const probe_cmd *c)
+{
+    enum tw_probe_wait wait = c->wait == TW_PROBE_SPIN ? TW_PROBE_SPIN : TW_PROBE_SLEEP;
+    int rc = c->bytes == 0 || c->bytes > TW_PROBE_BYTES_MAX ? -EPROTO : 0;
+    for (uint32_t i = 0; i < c->count && rc == 0; i++) {
+        rc = tw_probe_recv(p->fds[0], p->buf, c->bytes, wait, &p->stop);
+        if (rc == 0)
+            rc = tw_probe_send(p->fds[0], p->buf, c->bytes, wait, &p->stop);
+    }
+    return rc;
+}
+
+static int answer_flood(probe_pair *p, const probe_cmd *c)
+{
+    uint64_t bytes = 0, ns = 0;
+    if (c->ns > FLOOD_LIMIT_NS)
+        return -EPROTO;
+    int rc = tw_probe_flood_run(p, c->ways & PROBE_TO_CLIENT, c->ways & PROBE_TO_SERVER, c->ns,
+                                &bytes, &ns);
+    uint8_t raw[PROBE_RESULT_BYTES];
+    tw_probe_put(raw, 8, bytes);
+    tw_probe_put(raw + 8, 8, ns);
+    tw_probe_put(raw + 16, 8, (uint64_t)-rc);
+    int rc_send = tw_probe_send(p->fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->stop);
+    return rc != 0 ? rc : rc_send;
+}
+
+/* The next command; the peer may think for a while. */
+static int wait_command(probe_pair *p)
+{
+    uint64_t begin = tw_clock_now_ns();
+    struct pollfd pfd = {.fd = p->fds[0], .events = POLLIN};
+    while (poll(&pfd, 1, SLICE_MS) <= 0) {
+        if (tw_probe_stopped(&p->stop))
+            return -ECANCELED;
+        if (tw_clock_now_ns() - begin > IDLE_LIMIT_NS)
+            return -ETIMEDOUT;
+    }
+    return 0;
+}
+
+static int read_command(probe_pair *p, probe_cmd *ret)
+{
+    uint8_t raw[PROBE_CMD_BYTES];
+    int rc = wait_command(p);
+    if (rc == 0)
+        rc = tw_probe_recv(p->fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->stop);
+    if (rc == 0 && tw_probe_get(raw, 4) != PROBE_CMD_MAGIC)
+        rc = -EPROTO;
+    if (rc == 0)
+        *ret = (probe_cmd){.op = raw[4],
+                           .wait = raw[5],
+                           .ways = (uint16_t)tw_probe_get(raw + 6, 2),
+                           .bytes = (uint32_t)tw_probe_get(raw + 8, 4),
+                           .count = (uint32_t)tw_probe_get(raw + 12, 4),
+                           .ns = tw_probe_get(raw + 16, 8)};
+    return rc;
+}
+
+static int serve_commands(probe_pair *p)
+{
+    for (;;) {
+        probe_cmd c;
+        int rc = read_command(p, &c);
+        if (rc == 0 && c.op == PROBE_BYE)
+            return 0;
+        if (rc == 0)
+            rc = c.op == PROBE_PING    ? answer_pings(p, &c)
+                 : c.op == PROBE_FLOOD ? answer_flood(p, &c)
+                                       : -EPROTO;
+        if (rc != 0)
+            return rc;
+    }
+}
+
+int tw_probe_serve(int listen_fd, const uint8_t token[TW_PROBE_TOKEN_BYTES], uint64_t accept_ns,
+                   tw_probe_stop stop, tw_err *err)
+{
+    TW_CLEANUP(tw_probe_pair_done) probe_pair pair;
+    TW_CLEANUP(close_door)
+    probe_door door = {.listen_fd = listen_fd, .token = token, .pair = &pair};
+    int rc = tw_probe_pair_init(&pair, stop, err);
+    if (rc == 0)
+        rc = meet_peer(&door, accept_ns, err);
+    if (rc != 0)
+        return rc;
+    close_door(&door);
+    rc = serve_commands(&pair);
+    return rc == 0 ? 0 : tw_probe_fail(rc, "serving the measurement", err);
+}
