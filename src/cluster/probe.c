@@ -38,8 +38,8 @@ static int send_command(tw_probe *p, const probe_cmd *c)
     return tw_probe_send(p->pair.fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->pair.stop);
 }
 
-static int connect_one(const tw_probe_to *to, unsigned index, uint64_t deadline, int *ret_fd,
-                       tw_err *err)
+static int connect_one(const tw_probe_to *to, unsigned index, unsigned n, uint64_t deadline,
+                       int *ret_fd, tw_err *err)
 {
     TW_CLEANUP(tw_fd_closep) int fd = -1;
     int rc = tw_sock_connect(to->ip, to->port, to->bind_ip, deadline, &fd, err);
@@ -49,7 +49,7 @@ static int connect_one(const tw_probe_to *to, unsigned index, uint64_t deadline,
     memcpy(hello, PROBE_HELLO_MAGIC, 8);
     memcpy(hello + 8, to->token, TW_PROBE_TOKEN_BYTES);
     hello[40] = (uint8_t)index;
-    hello[41] = (uint8_t)(to->n_streams + 1);
+    hello[41] = (uint8_t)n;
     rc = tw_probe_send(fd, hello, sizeof hello, TW_PROBE_SLEEP, &to->stop);
     if (rc == 0)
         rc = tw_probe_recv(fd, &answer, 1, TW_PROBE_SLEEP, &to->stop);
@@ -60,6 +60,11 @@ static int connect_one(const tw_probe_to *to, unsigned index, uint64_t deadline,
         return tw_probe_fail(rc, "greeting the other end", err);
     *ret_fd = tw_fd_steal(&fd);
     return 0;
+}
+
+int tw_probe_door_connect(const tw_probe_to *to, int *ret_fd, tw_err *err)
+{
+    return connect_one(to, 0, 1, tw_clock_now_ns() + to->limit_ns, ret_fd, err);
 }
 
 int tw_probe_connect(const tw_probe_to *to, tw_probe **ret, tw_err *err)
@@ -76,7 +81,7 @@ int tw_probe_connect(const tw_probe_to *to, tw_probe **ret, tw_err *err)
         rc = tw_err_set(err, -ENOMEM, "no memory to measure with");
     uint64_t deadline = tw_clock_now_ns() + to->limit_ns;
     for (unsigned i = 0; i <= to->n_streams && rc == 0; i++) {
-        rc = connect_one(to, i, deadline, &p->pair.fds[i], err);
+        rc = connect_one(to, i, to->n_streams + 1, deadline, &p->pair.fds[i], err);
         p->pair.n_fds = i + 1;
     }
     if (rc != 0)

@@ -41,6 +41,11 @@ TW_MUST_CHECK int tw_probe_listen(const char *ip, uint16_t port, int *ret_fd, ui
 TW_MUST_CHECK int tw_probe_serve(int listen_fd, const uint8_t token[TW_PROBE_TOKEN_BYTES],
                                  uint64_t accept_ns, tw_probe_stop stop, tw_err *err);
 
+/* The same door for one connection of any purpose: *ret_fd is the caller's. */
+TW_MUST_CHECK int tw_probe_door_accept(int listen_fd, const uint8_t token[TW_PROBE_TOKEN_BYTES],
+                                       uint64_t accept_ns, tw_probe_stop stop, int *ret_fd,
+                                       tw_err *err);
+
 /* ---- the asking end ---- */
 
 typedef struct tw_probe tw_probe;
@@ -54,6 +59,8 @@ typedef struct tw_probe_to {
     tw_probe_stop stop;
 } tw_probe_to;
 
+/* To tw_probe_door_accept; n_streams is not looked at. */
+TW_MUST_CHECK int tw_probe_door_connect(const tw_probe_to *to, int *ret_fd, tw_err *err);
 TW_MUST_CHECK int tw_probe_connect(const tw_probe_to *to, tw_probe **ret, tw_err *err);
 void tw_probe_close(tw_probe *p);
 void tw_probe_closep(tw_probe **p);

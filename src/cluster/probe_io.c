@@ -12,7 +12,7 @@
 #include "cluster/probe_inside.h"
 #include "os/fd.h"
 
-enum { SPINS_A_LOOK = 256, SLEEP_SLICE_MS = 100 };
+enum { SPINS_A_LOOK = 16, SLEEP_SLICE_MS = 100 };
 #define YIELD_AFTER_NS (10 * TW_NS_PER_US)
 
 void tw_probe_put(uint8_t *p, unsigned n_bytes, uint64_t v)

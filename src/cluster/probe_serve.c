@@ -39,6 +39,7 @@ typedef struct probe_door {
     const uint8_t *token;
     probe_guest guests[GUESTS_MAX];
     unsigned n_guests, n_refused, n_here;
+    unsigned n_min, n_max; /* connections of the one peer */
     probe_pair *pair;
 } probe_door;
 
@@ -70,7 +71,7 @@ static bool is_welcome(const probe_door *d, const probe_guest *g)
     unsigned index = g->hello[40], n = g->hello[41];
     if (memcmp(g->hello, PROBE_HELLO_MAGIC, 8) != 0 || !same_token(g->hello + 8, d->token))
         return false;
-    return n >= 2 && n <= TW_PROBE_STREAMS_MAX + 1 && index < n && d->pair->fds[index] < 0 &&
+    return n >= d->n_min && n <= d->n_max && index < n && d->pair->fds[index] < 0 &&
            (d->pair->n_fds == 0 || d->pair->n_fds == n);
 }
 
@@ -224,7 +225,11 @@ int tw_probe_serve(int listen_fd, const uint8_t token[TW_PROBE_TOKEN_BYTES], uin
 {
     TW_CLEANUP(tw_probe_pair_done) probe_pair pair;
     TW_CLEANUP(close_door)
-    probe_door door = {.listen_fd = listen_fd, .token = token, .pair = &pair};
+    probe_door door = {.listen_fd = listen_fd,
+                       .token = token,
+                       .pair = &pair,
+                       .n_min = 2,
+                       .n_max = TW_PROBE_STREAMS_MAX + 1};
     int rc = tw_probe_pair_init(&pair, stop, err);
     if (rc == 0)
         rc = meet_peer(&door, accept_ns, err);
@@ -233,4 +238,19 @@ int tw_probe_serve(int listen_fd, const uint8_t token[TW_PROBE_TOKEN_BYTES], uin
     close_door(&door);
     rc = serve_commands(&pair);
     return rc == 0 ? 0 : tw_probe_fail(rc, "serving the measurement", err);
+}
+
+int tw_probe_door_accept(int listen_fd, const uint8_t token[TW_PROBE_TOKEN_BYTES],
+                         uint64_t accept_ns, tw_probe_stop stop, int *ret_fd, tw_err *err)
+{
+    TW_CLEANUP(tw_probe_pair_done) probe_pair pair;
+    TW_CLEANUP(close_door)
+    probe_door door = {
+        .listen_fd = listen_fd, .token = token, .pair = &pair, .n_min = 1, .n_max = 1};
+    int rc = tw_probe_pair_init(&pair, stop, err);
+    if (rc == 0)
+        rc = meet_peer(&door, accept_ns, err);
+    if (rc == 0)
+        *ret_fd = tw_fd_steal(&pair.fds[0]);
+    return rc;
 }

@@ -7,6 +7,8 @@ int tw_cmd_run(int argc, char **argv);
 int tw_cmd_serve(int argc, char **argv);
 int tw_cmd_bench(int argc, char **argv);
 int tw_cmd_rank(int argc, char **argv);
+int tw_cmd_compare(int argc, char **argv);
+int tw_cmd_agent(int argc, char **argv);
 int tw_cmd_tokenize(int argc, char **argv);
 int tw_cmd_detokenize(int argc, char **argv);
 

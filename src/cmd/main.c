@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,9 +35,11 @@ static const struct command {
      "speed of prefill and decode, of kernels, of exchanges"},
     {"tokenize", tw_cmd_tokenize, "MODEL [-p TEXT]", "text (or stdin) to ids"},
     {"detokenize", tw_cmd_detokenize, "MODEL [-p IDS]", "ids (or stdin) to text"},
+    {"compare", tw_cmd_compare, "--node NAME", "latency and bandwidth of every path to a machine"},
     {"version", cmd_version, "", "this build"},
     {"help", cmd_help, "", "this page"},
     {"rank", tw_cmd_rank, "", NULL},
+    {"agent", tw_cmd_agent, "", NULL},
 };
 
 static const char options_help[] =
@@ -76,9 +79,21 @@ static int cmd_help(int argc, char **argv)
     return TW_EXIT_OK;
 }
 
+/* The guide's name for the command, with or without .sh. */
+static bool is_called_compare(const char *self)
+{
+    const char *base = strrchr(self, '/');
+    base = base != NULL ? base + 1 : self;
+    return strcmp(base, "compare_eth_vs_rdma") == 0 || strcmp(base, "compare_eth_vs_rdma.sh") == 0;
+}
+
 int main(int argc, char **argv)
 {
     tw_log_set(TW_LOG_INFO, -1);
+    if (argc > 0 && is_called_compare(argv[0])) {
+        tw_signal_init();
+        return tw_cmd_compare(argc, argv);
+    }
     const char *name = argc > 1 ? argv[1] : "help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         name = "help";

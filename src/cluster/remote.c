@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cluster/node.h"
+#include "cluster/remote.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -24,7 +24,7 @@ enum { READ_BYTES = 16 * 1024, SAYS_MAX = 4096, SLICE_MS = 100 };
 #define FACTS_LIMIT_NS (10 * TW_NS_PER_S)
 #define END_LIMIT_NS   (2 * TW_NS_PER_S)
 
-struct tw_node {
+struct tw_remote {
     char name[256], host[64], agent_path[1024];
     bool is_local, has_child, greeted;
     tw_child child;
@@ -35,22 +35,22 @@ struct tw_node {
     uint64_t next_id;
 };
 
-const char *tw_node_name(const tw_node *n)
+const char *tw_remote_name(const tw_remote *n)
 {
     return n->name;
 }
 
-const char *tw_node_host(const tw_node *n)
+const char *tw_remote_host(const tw_remote *n)
 {
     return n->host;
 }
 
-bool tw_node_is_local(const tw_node *n)
+bool tw_remote_is_local(const tw_remote *n)
 {
     return n->is_local;
 }
 
-void tw_node_close(tw_node *n)
+void tw_remote_close(tw_remote *n)
 {
     if (n == NULL)
         return;
@@ -62,14 +62,14 @@ void tw_node_close(tw_node *n)
     tw_mem_free(n);
 }
 
-void tw_node_closep(tw_node **n)
+void tw_remote_closep(tw_remote **n)
 {
-    tw_node_close(*n);
+    tw_remote_close(*n);
     *n = NULL;
 }
 
 /* The last words are kept: they hold the cause. */
-static bool read_says(tw_node *n)
+static bool read_says(tw_remote *n)
 {
     char chunk[1024];
     ssize_t got = n->says_fd >= 0 ? read(n->says_fd, chunk, sizeof chunk) : 0;
@@ -88,7 +88,7 @@ static bool read_says(tw_node *n)
 }
 
 /* The other end has gone, or is silent: why? */
-static int explain_end(tw_node *n, bool ended, tw_err *err)
+static int explain_end(tw_remote *n, bool ended, tw_err *err)
 {
     int status = -1;
     if (!n->has_child)
@@ -112,7 +112,7 @@ static int explain_end(tw_node *n, bool ended, tw_err *err)
     return tw_ssh_explain(&e, err);
 }
 
-static int read_some(tw_node *n, tw_err *err)
+static int read_some(tw_remote *n, tw_err *err)
 {
     if (tw_buf_reserve(&n->in, READ_BYTES) != 0)
         return tw_err_set(err, -EPROTO, "%s: more than %d bytes that are no frame", n->name,
@@ -126,7 +126,7 @@ static int read_some(tw_node *n, tw_err *err)
     return 0;
 }
 
-static int wait_more(tw_node *n, uint64_t deadline, tw_err *err)
+static int wait_more(tw_remote *n, uint64_t deadline, tw_err *err)
 {
     struct pollfd pfds[3] = {{.fd = n->in_fd, .events = POLLIN},
                              {.fd = n->says_fd, .events = POLLIN},
@@ -143,7 +143,7 @@ static int wait_more(tw_node *n, uint64_t deadline, tw_err *err)
     return 0;
 }
 
-static int await_greeting(tw_node *n, uint64_t deadline, tw_err *err)
+static int await_greeting(tw_remote *n, uint64_t deadline, tw_err *err)
 {
     while (!n->greeted) {
         size_t used = 0;
@@ -160,7 +160,7 @@ static int await_greeting(tw_node *n, uint64_t deadline, tw_err *err)
     return 0;
 }
 
-static int await_frame(tw_node *n, uint64_t deadline, json_t **ret, tw_err *err)
+static int await_frame(tw_remote *n, uint64_t deadline, json_t **ret, tw_err *err)
 {
     for (;;) {
         size_t used = 0;
@@ -178,7 +178,7 @@ static int await_frame(tw_node *n, uint64_t deadline, json_t **ret, tw_err *err)
     }
 }
 
-static int send_frame(tw_node *n, const json_t *v, tw_err *err)
+static int send_frame(tw_remote *n, const json_t *v, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_AGENT_FRAME_MAX + 64);
     int rc = tw_agent_frame_put(&b, v, err);
@@ -191,8 +191,8 @@ static int send_frame(tw_node *n, const json_t *v, tw_err *err)
     return rc;
 }
 
-int tw_node_call(tw_node *n, const char *op, json_t *args, uint64_t limit_ns, json_t **ret,
-                 tw_err *err)
+int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns, json_t **ret,
+                   tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *v = args != NULL ? args : json_object();
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
@@ -222,12 +222,12 @@ int tw_node_call(tw_node *n, const char *op, json_t *args, uint64_t limit_ns, js
     return 0;
 }
 
-static int say_hello(tw_node *n, tw_err *err)
+static int say_hello(tw_remote *n, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
     json_t *args =
         json_pack("{s:s, s:i}", "version", tw_version(), "protocol", TW_PROTOCOL_VERSION);
-    int rc = tw_node_call(n, "hello", args, HELLO_LIMIT_NS, &got, err);
+    int rc = tw_remote_call(n, "hello", args, HELLO_LIMIT_NS, &got, err);
     if (rc != 0)
         return rc;
     json_int_t protocol = json_integer_value(json_object_get(got, "protocol"));
@@ -246,9 +246,9 @@ static int say_hello(tw_node *n, tw_err *err)
     return 0;
 }
 
-static tw_node *new_node(const char *name)
+static tw_remote *new_node(const char *name)
 {
-    tw_node *n = tw_mem_calloc(1, sizeof *n);
+    tw_remote *n = tw_mem_calloc(1, sizeof *n);
     if (n == NULL)
         return NULL;
     n->in = TW_BUF(TW_AGENT_FRAME_MAX + TW_AGENT_BANNER_MAX + 2 * READ_BYTES);
@@ -258,7 +258,7 @@ static tw_node *new_node(const char *name)
     return n;
 }
 
-static int start_child(tw_node *n, const char *agent_path, tw_err *err)
+static int start_child(tw_remote *n, const char *agent_path, tw_err *err)
 {
     tw_ssh_command ssh;
     const char *local[] = {agent_path != NULL ? agent_path : "/proc/self/exe", "agent", NULL};
@@ -278,9 +278,9 @@ static int start_child(tw_node *n, const char *agent_path, tw_err *err)
     return 0;
 }
 
-int tw_node_open(const char *name, const char *agent_path, tw_node **ret, tw_err *err)
+int tw_remote_open(const char *name, const char *agent_path, tw_remote **ret, tw_err *err)
 {
-    TW_CLEANUP(tw_node_closep) tw_node *n = new_node(name);
+    TW_CLEANUP(tw_remote_closep) tw_remote *n = new_node(name);
     if (n == NULL)
         return tw_err_set(err, -ENOMEM, "%s: no memory", name);
     int rc = start_child(n, agent_path, err);
@@ -293,10 +293,10 @@ int tw_node_open(const char *name, const char *agent_path, tw_node **ret, tw_err
     return 0;
 }
 
-int tw_node_open_fd(int fd, const char *name, tw_node **ret, tw_err *err)
+int tw_remote_open_fd(int fd, const char *name, tw_remote **ret, tw_err *err)
 {
     TW_CLEANUP(tw_fd_closep) int own = fd;
-    TW_CLEANUP(tw_node_closep) tw_node *n = new_node(name);
+    TW_CLEANUP(tw_remote_closep) tw_remote *n = new_node(name);
     if (n == NULL)
         return tw_err_set(err, -ENOMEM, "%s: no memory", name);
     n->in_fd = n->out_fd = tw_fd_steal(&own);
@@ -308,9 +308,9 @@ int tw_node_open_fd(int fd, const char *name, tw_node **ret, tw_err *err)
     return 0;
 }
 
-int tw_node_facts(tw_node *n, tw_net *ret, tw_err *err)
+int tw_remote_facts(tw_remote *n, tw_net *ret, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
-    int rc = tw_node_call(n, "facts", NULL, FACTS_LIMIT_NS, &got, err);
+    int rc = tw_remote_call(n, "facts", NULL, FACTS_LIMIT_NS, &got, err);
     return rc != 0 ? rc : tw_facts_net_parse(json_object_get(got, "net"), ret, err);
 }

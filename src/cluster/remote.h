@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The head's end of a control connection to one node: through ssh, a plain child ("local"), or a
+ * connection that two people made by hand. Calls are one after the other, each with a deadline. */
+#ifndef TWINAX_CLUSTER_REMOTE_H
+#define TWINAX_CLUSTER_REMOTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fmt/json.h"
+#include "host/net.h"
+#include "twinax/err.h"
+
+typedef struct tw_remote tw_remote;
+
+/* name: an ssh name, or "local". agent_path: NULL: twinax on the node's PATH; for "local" this very
+ * program. Says hello; refuses another protocol version. */
+TW_MUST_CHECK int tw_remote_open(const char *name, const char *agent_path, tw_remote **ret,
+                                 tw_err *err);
+/* fd: a connected socket, owned from the call on. */
+TW_MUST_CHECK int tw_remote_open_fd(int fd, const char *name, tw_remote **ret, tw_err *err);
+void tw_remote_close(tw_remote *n);
+void tw_remote_closep(tw_remote **n);
+
+const char *tw_remote_name(const tw_remote *n);
+const char *tw_remote_host(const tw_remote *n); /* its own name */
+bool tw_remote_is_local(const tw_remote *n);
+
+/* args: an object that is taken over, or NULL. *ret: the reply (the caller's), may be NULL. An error
+ * names the node. SIGINT ends it (-ECANCELED). */
+TW_MUST_CHECK int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns,
+                                 json_t **ret, tw_err *err);
+TW_MUST_CHECK int tw_remote_facts(tw_remote *n, tw_net *ret, tw_err *err);
+
+#endif
