@@ -14,9 +14,9 @@
 
 #include "twinax/coll.h"
 
-enum { PORT = 18620, BIG = 1024 * 1024, N_PLANS = 20 };
+enum { PORT = 18620, BIG = 256 * 1024, N_PLANS = 20 };
 
-static const size_t sizes[] = {2, 1024, 2048, 5120, 12288, 16384, 65536, BIG};
+static const size_t sizes[] = {2, 1024, 2048, 5120, 12288, 16384, BIG};
 
 static uint64_t now_ns(clockid_t clock)
 {
