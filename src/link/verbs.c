@@ -20,7 +20,7 @@ _Static_assert(SLOTS < 64 && SLOT_BYTES <= 0x3ffff, "fit the immediate");
 _Static_assert(VERBS_GIVE_BACK >= 1, "a slot is given back at some time");
 
 /* How long close waits until the peer's adapter has all that was sent. */
-#define CLOSE_NS TW_NS_PER_S
+#define CLOSE_NS (500 * TW_NS_PER_MS)
 
 static tw_verbs_link *verbs_of(tw_link *l)
 {

@@ -53,9 +53,8 @@ static int tell_memlock(const tw_verbs_link *v, int rc, tw_err *err)
     if (r.rlim_cur != RLIM_INFINITY)
         snprintf(limit, sizeof limit, "%llu KiB", (unsigned long long)r.rlim_cur / 1024);
     return tw_err_set(err, rc,
-                      "%s: register %u KiB: %s; memlock limit is %s, wanted unlimited: ulimit -l "
-                      "unlimited, LimitMEMLOCK=infinity in a unit, --ulimit memlock=-1 for a "
-                      "container",
+                      "%s: register %u KiB: %s; memlock limit is %s, wanted unlimited (ulimit "
+                      "-l unlimited; unit: LimitMEMLOCK=infinity; container: --ulimit memlock=-1)",
                       v->at.device, TW_LINK_VERBS_ARENA_BYTES / 1024, strerror(-rc), limit);
 }
 
