@@ -17,7 +17,7 @@ static const status_text texts[] = {
     {TW_VERBS_LOC_LEN_ERR, -EIO, "local length error",
      "our adapter found a write longer than it allows"},
     {TW_VERBS_LOC_QP_OP_ERR, -EIO, "local queue pair operation error",
-     "our adapter cannot do what was asked; do driver and rdma-core fit?"},
+     "our adapter did not carry it out: is its port up, do driver and rdma-core fit?"},
     {TW_VERBS_LOC_PROT_ERR, -EIO, "local protection error",
      "our adapter may not read our own send memory"},
     {TW_VERBS_FLUSH_ERR, -ECONNRESET, "flushed",

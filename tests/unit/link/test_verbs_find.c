@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "base/scope.h"
 #include "link/verbs_inside.h"
 #include "verbs_pair.h"
@@ -270,6 +271,33 @@ static void test_bad_peers(void **state)
     }
 }
 
+/* Every allocation may fail, at either end: an error, nothing left open, nobody hangs. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (uint64_t n = 1;; n++) {
+        pair_end e[2];
+        pair_init(e, false);
+        tw_mem_fail_at(n);
+        pair_meet(e);
+        tw_mem_fail_at(0);
+        unsigned n_good = 0;
+        for (unsigned i = 0; i < 2; i++) {
+            n_good += e[i].rc == 0;
+            if (e[i].rc == 0)
+                tw_link_close(e[i].l);
+            else if (e[i].rc == -EOPNOTSUPP)
+                close(e[i].fd);
+        }
+        assert_int_equal(fake_n_handles(), 0);
+        assert_int_not_equal(n_good, 1);
+        if (n_good == 2) {
+            assert_true(n > 2);
+            return;
+        }
+    }
+}
+
 static void test_offer(void **state)
 {
     (void)state;
@@ -388,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup(test_probe, setup),
         cmocka_unit_test_setup(test_one_sided, setup),
         cmocka_unit_test_setup(test_bad_peers, setup),
+        cmocka_unit_test_setup(test_no_memory, setup),
         cmocka_unit_test_setup(test_offer, setup),
         cmocka_unit_test_setup(test_sysfs, setup),
     };
