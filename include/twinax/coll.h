@@ -140,7 +140,7 @@ typedef struct tw_coll_peer_stats {
 
 typedef struct tw_coll_stats {
     uint64_t n_collectives, n_plans;
-    uint64_t wait_ns;                      /* time inside tw_coll_wait */
+    uint64_t wait_ns;                      /* inside tw_coll_wait, its first microsecond aside */
     tw_coll_peer_stats peer[TW_RANKS_MAX]; /* own entry empty */
 } tw_coll_stats;
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,8 +19,7 @@
  * enough and the core rests. */
 #define SPIN_MAX_NS   (100 * TW_NS_PER_US)
 #define SPIN_SHORT_NS (5 * TW_NS_PER_US)
-/* Past this, a spinning rank lets others run: the peer it waits for may share its core. */
-#define SPIN_YIELD_NS (10 * TW_NS_PER_US)
+enum { LOOKS_FIRST = 16, LOOKS = 4 }; /* at the links before one at the clock */
 
 int tw_coll_new(unsigned rank, unsigned n_ranks, tw_link *const *links, tw_health *health,
                 uint64_t step_ns, uint64_t spin_ns, tw_coll **ret, tw_err *err)
@@ -344,26 +342,50 @@ static uint64_t spin_budget(const tw_coll *c)
     return c->typical_ns <= c->spin_ns ? c->spin_ns : TW_MIN(c->spin_ns, SPIN_SHORT_NS);
 }
 
-static int wait_until(tw_coll *c, uint64_t begin_ns, tw_err *err)
+/* Spins while something moves, and for a while after; then sleeps. */
+static int wait_until(tw_coll *c, uint64_t begin_ns, uint64_t *ret_end_ns, tw_err *err)
 {
-    uint64_t spin_until = begin_ns + spin_budget(c), now = begin_ns;
+    const uint64_t budget_ns = spin_budget(c);
+    uint64_t now = begin_ns, moved_ns = begin_ns, longest_ns = 0, n_moves = c->ops.n_moves;
     for (;;) {
+        /* The clock costs as much as a look at a link. */
         int rc = poll_group(c, now, err);
+        for (unsigned i = 1; rc == -EAGAIN && i < LOOKS && budget_ns > 0; i++) {
+            tw_cpu_relax();
+            rc = poll_group(c, now, err);
+        }
+        if (rc != -EAGAIN || c->ops.n_moves != n_moves) {
+            now = tw_clock_now_ns();
+            longest_ns = TW_MAX(longest_ns, now - moved_ns);
+            n_moves = c->ops.n_moves;
+            moved_ns = now;
+        }
         if (rc != -EAGAIN) {
-            uint64_t took = tw_clock_now_ns() - begin_ns;
             /* A long sleep is one long wait, not a hundred. */
-            took = TW_MIN(took, 4 * SPIN_MAX_NS);
-            c->typical_ns = (7 * c->typical_ns + took) / 8;
+            longest_ns = TW_MIN(longest_ns, 4 * SPIN_MAX_NS);
+            c->typical_ns = (7 * c->typical_ns + longest_ns) / 8;
+            *ret_end_ns = now;
             return rc;
         }
-        if (now >= spin_until)
+        if (now >= moved_ns + budget_ns)
             sleep_on_links(c, now);
-        else if (now >= begin_ns + SPIN_YIELD_NS)
-            sched_yield();
         else
             tw_cpu_relax();
         now = tw_clock_now_ns();
     }
+}
+
+/* A peer that is here already needs no clock: reading it costs as much as a small exchange. */
+static int look_first(tw_coll *c, tw_err *err)
+{
+    int rc = -EAGAIN;
+    c->deadline_ns = TW_NEVER_NS;
+    for (unsigned i = 0; rc == -EAGAIN && i < LOOKS_FIRST; i++) {
+        if (i > 0)
+            tw_cpu_relax();
+        rc = c->closed.code != 0 ? -EAGAIN : poll_group(c, 0, err);
+    }
+    return rc;
 }
 
 int tw_coll_wait(tw_coll *c, uint64_t extra_ns, tw_err *err)
@@ -371,10 +393,14 @@ int tw_coll_wait(tw_coll *c, uint64_t extra_ns, tw_err *err)
     int rc = check_failed(c, err);
     if (rc != 0 || c->n_ranks == 1)
         return rc != 0 ? rc : tw_coll_poll(c, 0, err);
-    uint64_t begin_ns = tw_clock_now_ns();
+    if (c->spin_ns > 0 && (rc = look_first(c, err)) != -EAGAIN)
+        return rc;
+    uint64_t begin_ns = tw_clock_now_ns(), end_ns;
     c->deadline_ns = begin_ns + c->step_ns + extra_ns;
-    rc = wait_until(c, begin_ns, err);
-    c->wait_ns += tw_clock_now_ns() - begin_ns;
+    if (c->closed.code != 0) /* seen just now, without a clock */
+        c->closed_until_ns = begin_ns + EXPLAIN_NS;
+    rc = wait_until(c, begin_ns, &end_ns, err);
+    c->wait_ns += end_ns - begin_ns;
     return rc;
 }
 
@@ -431,7 +457,8 @@ int tw_coll_plan_recv(tw_coll *c, void *p, size_t max_bytes, size_t *ret_bytes, 
         return rc;
     tw_ops_plan_recv(&c->ops, p, max_bytes);
     c->deadline_ns = TW_NEVER_NS; /* heartbeats bound this wait */
-    rc = wait_until(c, tw_clock_now_ns(), err);
+    uint64_t end_ns;
+    rc = wait_until(c, tw_clock_now_ns(), &end_ns, err);
     if (rc == 0)
         *ret_bytes = tw_link_rx_bytes(c->links[0]);
     c->n_plans += rc == 0;

@@ -45,6 +45,37 @@ static void recv_from(tw_ops *o, unsigned peer, void *p, size_t bytes)
     tw_link_recv(o->links[peer], (uint8_t)o->kind, p, bytes, true);
 }
 
+/* Adds the front of what has come to x, as far as our own values there are sent. */
+static size_t sink_sum(void *ctx, const void *p, size_t bytes)
+{
+    enum { BLOCK = 1024 };
+    tw_ops *o = ctx;
+    float aligned[BLOCK], *x = o->x + o->sum_at + o->summed;
+    size_t n = bytes / sizeof *x;
+    if (o->sum_is_sent)
+        n = TW_MIN(n, tw_link_tx_done(o->sum_link) / sizeof *x - o->summed);
+    if ((uintptr_t)p % sizeof *x == 0) {
+        add_in_order(o, x, p, n, o->sum_is_low);
+    } else {
+        n = TW_MIN(n, (size_t)BLOCK);
+        memcpy(aligned, p, n * sizeof *x);
+        add_in_order(o, x, aligned, n, o->sum_is_low);
+    }
+    o->summed += n;
+    return n * sizeof *x;
+}
+
+static void recv_sum(tw_ops *o, unsigned peer, size_t at, size_t n, bool is_low, bool is_sent)
+{
+    tw_link *l = o->links[peer];
+    o->sum_at = at;
+    o->sum_is_low = is_low;
+    o->sum_is_sent = is_sent;
+    o->sum_link = l;
+    tw_link_recv_sink(l, (uint8_t)o->kind, n * sizeof *o->x, o->scratch,
+                      TW_OPS_SCRATCH_FLOATS * sizeof *o->x, sink_sum, o);
+}
+
 static bool is_reduce(const tw_ops *o)
 {
     return o->kind == TW_OP_REDUCE || o->kind == TW_OP_REDUCE16;
@@ -63,8 +94,21 @@ static float *shot_slot(const tw_ops *o, unsigned peer)
     return o->scratch + (size_t)(peer - (peer > o->rank)) * TW_OPS_SHOT_FLOATS;
 }
 
+/* Whether what comes is added on arrival. */
+static bool is_sinking(const tw_ops *o)
+{
+    if (o->kind != TW_OP_REDUCE || o->links[o->rank ^ 1] == NULL || o->links[o->rank ^ 1]->verify)
+        return false;
+    return o->n_ranks == 2 || o->n - o->at > TW_OPS_SHOT_FLOATS;
+}
+
 static void begin_exchange(tw_ops *o)
 {
+    if (is_sinking(o)) {
+        send_to(o, o->rank ^ 1, o->x + o->at, o->chunk * sizeof *o->x);
+        recv_sum(o, o->rank ^ 1, o->at, o->chunk, o->rank == 0, true);
+        return;
+    }
     for (unsigned i = 0; i < o->n_ranks; i++) {
         if (o->links[i] == NULL)
             continue;
@@ -121,7 +165,10 @@ static void begin_halving(tw_ops *o)
         o->lo[k + 1] = mine;
         o->hi[k + 1] = mine + n_mine;
         send_to(o, peer, o->x + other, n_other * sizeof *o->x);
-        recv_from(o, peer, o->scratch, n_mine * sizeof *o->x);
+        if (is_sinking(o))
+            recv_sum(o, peer, mine, n_mine, keep_low, false);
+        else
+            recv_from(o, peer, o->scratch, n_mine * sizeof *o->x);
     } else {
         send_to(o, peer, o->x + mine, n_mine * sizeof *o->x);
         recv_from(o, peer, o->x + other, n_other * sizeof *o->x);
@@ -209,7 +256,7 @@ static void begin_chunk(tw_ops *o)
 {
     /* With halving, half of the chunk is received at once. */
     size_t max = o->n_ranks == 2 ? TW_OPS_CHUNK_FLOATS : 2 * TW_OPS_CHUNK_FLOATS - 2;
-    o->chunk = TW_MIN(o->n - o->at, max);
+    o->chunk = is_sinking(o) ? o->n - o->at : TW_MIN(o->n - o->at, max);
     o->step = 0;
     o->lo[0] = o->at;
     o->hi[0] = o->at + o->chunk;
@@ -316,6 +363,8 @@ static int poll_links(tw_ops *o, bool *ret_busy, tw_err *err)
 
 static void sum_progress(tw_ops *o, bool busy)
 {
+    if (is_sinking(o))
+        return;
     if (is_halving(o))
         sum_halving(o);
     else if (o->n_ranks == 2)
@@ -348,6 +397,7 @@ int tw_ops_poll(tw_ops *o, tw_err *err)
         int moved = poll_links(o, &busy, err);
         if (moved < 0)
             return moved;
+        o->n_moves += (unsigned)moved;
         if (is_reduce(o) && o->n_ranks > 1)
             sum_progress(o, busy);
         if (busy && moved == 0)

@@ -2,7 +2,9 @@
 /* The collectives as a state machine over links; clock and links are given. No thread, no socket,
  * no allocation. Order of every sum: the balanced tree over ranks (coll.h).
  *
- * All-reduce works in chunks that fit the scratch memory:
+ * All-reduce adds what comes as it comes, without a copy where the link allows it. One-shots, wire16
+ * and links that verify (nothing may be added before its checksum is) go by way of scratch memory, in
+ * chunks that fit it:
  *   R = 2                full exchange, summed as it arrives: half the steps of halving at the
  *                        same bytes
  *   R > 2, small         one shot: everybody sends to everybody and finishes the whole tree
@@ -49,7 +51,11 @@ typedef struct tw_ops {
     float *x;                     /* all-reduce: [n] */
     size_t n, at, chunk;          /* elements; the chunk under way is [at, at + chunk) */
     size_t summed;                /* of the receive under way */
-    bool swap_order;              /* tests: the wrong tree, (0+2)+(1+3) */
+    size_t sum_at;                /* receive by sink: added to x from here */
+    bool sum_is_low, sum_is_sent; /* our part is the lower one; it is what we are sending too */
+    const tw_link *sum_link;
+    uint64_t n_moves; /* of bytes, since init: who waits sees that something happens */
+    bool swap_order;  /* tests: the wrong tree, (0+2)+(1+3) */
     unsigned step;
     size_t lo[TW_OPS_LEVELS_MAX + 1], hi[TW_OPS_LEVELS_MAX + 1]; /* before level k, absolute */
 } tw_ops;

@@ -64,6 +64,7 @@ static bool fault_arm(tw_link *l, struct pollfd *ret)
     fault_link *f = fault_of(l);
     f->inner->tx.busy = l->tx.busy;
     f->inner->rx.busy = l->rx.busy;
+    f->inner->rx.stalled = l->rx.stalled;
     return f->fault.delay_rx == 0 && f->inner->ops->arm(f->inner, ret);
 }
 

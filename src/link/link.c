@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/scope.h"
 #include "link/crc32c.h"
 
 enum { HEAD = TW_FRAME_DATA_BYTES, CRC_HEAD = 24 };
@@ -74,7 +75,20 @@ void tw_link_recv(tw_link *l, uint8_t op, void *p, size_t bytes, bool exact)
     l->rx.op = op;
     l->rx.exact = exact;
     l->rx.checked = false;
+    l->rx.sink = NULL;
+    l->rx.stalled = false;
     l->rx.busy = true;
+}
+
+void tw_link_recv_sink(tw_link *l, uint8_t op, size_t bytes, void *p, size_t room,
+                       tw_link_sink_fn *sink, void *ctx)
+{
+    assert(!l->verify);
+    tw_link_recv(l, op, p, bytes, true);
+    l->rx.sink = sink;
+    l->rx.sink_ctx = ctx;
+    l->rx.room = room;
+    l->rx.lo = l->rx.hi = l->rx.eaten = 0;
 }
 
 size_t tw_link_tx_done(const tw_link *l)
@@ -168,6 +182,82 @@ static int finish_rx(tw_link *l, tw_err *err)
     return 0;
 }
 
+/* Offers what has come until the sink takes no more. Moves no byte of the transport unless it can
+ * be seen in place. */
+static ssize_t feed_sink(tw_link *l)
+{
+    tw_link_rx *r = &l->rx;
+    size_t had = r->eaten, took = 1;
+    r->stalled = false;
+    while (took > 0 && r->lo < r->hi) {
+        took = r->sink(r->sink_ctx, r->p + r->lo, r->hi - r->lo);
+        r->lo += took;
+        r->eaten += took;
+    }
+    if (r->lo == r->hi)
+        r->lo = r->hi = 0;
+    while (took > 0 && r->hi == 0 && r->eaten < r->bytes && l->ops->view != NULL) {
+        const void *p;
+        ssize_t n = l->ops->view(l, &p);
+        if (n <= 0)
+            return n;
+        took = r->sink(r->sink_ctx, p, TW_MIN((size_t)n, r->bytes - r->eaten));
+        l->ops->skip(l, took);
+        l->rx_bytes += took;
+        r->done += took;
+        r->eaten += took;
+    }
+    r->stalled = took == 0;
+    return r->eaten > had;
+}
+
+/* Room for more of the payload; what waits is moved to the front when it is at the end. */
+static size_t make_room(tw_link_rx *r, uint8_t **ret)
+{
+    if (r->hi == r->room && r->lo > 0) {
+        memmove(r->p, r->p + r->lo, r->hi - r->lo);
+        r->hi -= r->lo;
+        r->lo = 0;
+    }
+    *ret = r->p + r->hi;
+    return TW_MIN(r->room - r->hi, r->bytes - r->eaten - (r->hi - r->lo));
+}
+
+static int poll_sink(tw_link *l, tw_err *err)
+{
+    tw_link_rx *r = &l->rx;
+    struct iovec iov[2];
+    int n = 0;
+    size_t head = r->done < HEAD ? HEAD - r->done : 0;
+    bool in_place = l->ops->view != NULL;
+    uint8_t *at = NULL;
+    size_t room = in_place ? 0 : make_room(r, &at);
+    if (head > 0)
+        iov[n++] = (struct iovec){r->head + r->done, head};
+    if (room > 0)
+        iov[n++] = (struct iovec){at, room};
+    ssize_t rc = n > 0 ? l->ops->read(l, iov, n) : 0;
+    if (rc < 0)
+        return fail_move(l, rc, err);
+    r->done += (size_t)rc;
+    l->rx_bytes += (size_t)rc;
+    r->hi += (size_t)rc > head ? (size_t)rc - head : 0;
+    if (!r->checked && r->done >= HEAD) {
+        int ret = check_head(l, err);
+        if (ret != 0)
+            return ret;
+    }
+    ssize_t fed = r->checked ? feed_sink(l) : 0;
+    if (fed < 0)
+        return fail_move(l, fed, err);
+    if (r->checked && r->eaten == r->bytes) {
+        int ret = finish_rx(l, err);
+        if (ret != 0)
+            return ret;
+    }
+    return rc > 0 || fed > 0;
+}
+
 static int poll_rx(tw_link *l, tw_err *err)
 {
     tw_link_rx *r = &l->rx;
@@ -209,7 +299,7 @@ int tw_link_poll(tw_link *l, tw_err *err)
         moved |= rc;
     }
     if (l->rx.busy) {
-        int rc = poll_rx(l, err);
+        int rc = l->rx.sink != NULL ? poll_sink(l, err) : poll_rx(l, err);
         if (rc < 0)
             return rc;
         moved |= rc;

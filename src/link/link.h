@@ -38,6 +38,10 @@ typedef struct tw_link_ops {
     /* Bytes moved, 0 when none can be moved now, or a negative errno. */
     ssize_t (*write)(tw_link *l, const struct iovec *iov, int n_iov);
     ssize_t (*read)(tw_link *l, const struct iovec *iov, int n_iov);
+    /* May both be NULL. view: *ret is what has come, in one piece; its bytes. skip: n of them are
+     * done with. */
+    ssize_t (*view)(tw_link *l, const void **ret);
+    void (*skip)(tw_link *l, size_t n);
     /* Before sleeping: fills what to poll(2) for. False: do not sleep, something may move now. */
     bool (*arm)(tw_link *l, struct pollfd *ret);
     void (*disarm)(tw_link *l, short revents); /* after sleeping, only where arm gave true */
@@ -74,6 +78,10 @@ typedef struct tw_link_tx {
     bool busy;
 } tw_link_tx;
 
+/* Takes from the front of what has come as many bytes as it can now; 0 only while a send of the same
+ * link is under way. */
+typedef size_t tw_link_sink_fn(void *ctx, const void *p, size_t bytes);
+
 typedef struct tw_link_rx {
     uint8_t head[TW_FRAME_DATA_BYTES];
     tw_frame_data got;
@@ -81,6 +89,11 @@ typedef struct tw_link_rx {
     size_t bytes, done;
     uint8_t op;
     bool exact, busy, checked; /* checked: the head is here and right */
+    tw_link_sink_fn *sink;     /* NULL: the payload goes to p */
+    void *sink_ctx;
+    size_t room, lo, hi; /* sink: p [room], of which [lo, hi) still waits */
+    size_t eaten;        /* payload bytes the sink took */
+    bool stalled;        /* it took nothing of what is there: a send must move first */
 } tw_link_rx;
 
 struct tw_link {
@@ -108,6 +121,11 @@ void tw_link_send(tw_link *l, uint8_t op, const void *p, size_t bytes);
 /* exact: the message must have this size; else bytes is the most it may have (-EMSGSIZE) and
  * tw_link_rx_bytes tells its size. */
 void tw_link_recv(tw_link *l, uint8_t op, void *p, size_t bytes, bool exact);
+/* Of exactly this size, handed piece by piece to sink as it comes, without a copy where the
+ * transport allows it, else by way of p [room]. Not on a link that verifies: what is handed on
+ * cannot be taken back. */
+void tw_link_recv_sink(tw_link *l, uint8_t op, size_t bytes, void *p, size_t room,
+                       tw_link_sink_fn *sink, void *ctx);
 /* 1: bytes were moved, 0: none, or an error: closed peer, unexpected message, wrong checksum. */
 TW_MUST_CHECK int tw_link_poll(tw_link *l, tw_err *err);
 
@@ -119,6 +137,12 @@ static inline bool tw_link_tx_idle(const tw_link *l)
 static inline bool tw_link_rx_idle(const tw_link *l)
 {
     return !l->rx.busy;
+}
+
+/* Something that may come would be taken: to be asked before sleeping. */
+static inline bool tw_link_rx_wants(const tw_link *l)
+{
+    return l->rx.busy && !l->rx.stalled;
 }
 
 /* Bytes of the message last received. */

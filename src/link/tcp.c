@@ -49,7 +49,7 @@ static ssize_t tcp_read(tw_link *l, const struct iovec *iov, int n_iov)
 
 static bool tcp_arm(tw_link *l, struct pollfd *ret)
 {
-    short events = (short)((l->rx.busy ? POLLIN : 0) | (l->tx.busy ? POLLOUT : 0));
+    short events = (short)((tw_link_rx_wants(l) ? POLLIN : 0) | (l->tx.busy ? POLLOUT : 0));
     *ret = (struct pollfd){.fd = tcp_of(l)->fd, .events = events};
     return true;
 }

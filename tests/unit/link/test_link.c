@@ -133,6 +133,76 @@ static void test_both_ways(void **state)
             both_ways((k & 1) != 0, (k & 2) != 0, sizes[i]);
 }
 
+/* A sink that takes what it likes: nothing at times, single bytes, all. */
+struct taker {
+    uint8_t *to;
+    size_t n, n_calls;
+    const tw_link *sending; /* takes no more than is sent on it; NULL: no bound */
+};
+
+static size_t take_some(void *ctx, const void *p, size_t bytes)
+{
+    struct taker *t = ctx;
+    size_t n = t->n_calls++ % 5 == 0 ? TW_MIN(bytes, (size_t)3) : bytes;
+    if (t->sending != NULL)
+        n = TW_MIN(n, tw_link_tx_done(t->sending) - t->n);
+    memcpy(t->to + t->n, p, n);
+    t->n += n;
+    return n;
+}
+
+static void through_sinks(bool shm, bool fault, size_t n, size_t room)
+{
+    tw_link *l[2];
+    tw_err err = {0};
+    uint8_t *out[2], *in[2], *space[2];
+    const tw_link_fault harmless = {.flip_rx_at = TW_FAULT_NEVER, .cut_rx_at = TW_FAULT_NEVER};
+    make_links(shm, l, false);
+    if (fault)
+        assert_int_equal(tw_link_fault_new(l[1], &harmless, &l[1], &err), 0);
+    for (size_t i = 0; i < 2; i++) {
+        out[i] = tw_mem_alloc(n + 1);
+        in[i] = tw_mem_alloc(n + 1);
+        space[i] = tw_mem_alloc(room);
+        for (size_t k = 0; k < n; k++)
+            out[i][k] = (uint8_t)(k * 11 + i + (k >> 8));
+    }
+    tw_mem_guard_begin();
+    for (int round = 0; round < 3; round++) {
+        struct taker t[2] = {{.to = in[0], .sending = l[0]}, {.to = in[1], .sending = l[1]}};
+        for (int i = 0; i < 2; i++) {
+            tw_link_send(l[i], 1, out[i], n);
+            tw_link_recv_sink(l[i], 1, n, space[i], room, take_some, &t[i]);
+        }
+        int rc = run_links(l, &err);
+        if (rc != 0)
+            fail_msg("shm %d, %zu bytes, room %zu: %d %s", shm, n, room, rc, err.msg);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(t[i].n, n);
+            assert_memory_equal(in[i], out[i ^ 1], n);
+        }
+    }
+    tw_mem_guard_end();
+    assert_int_equal(l[0]->rx_bytes, 3 * (n + TW_FRAME_DATA_BYTES));
+    for (int i = 0; i < 2; i++) {
+        tw_mem_free(out[i]);
+        tw_mem_free(in[i]);
+        tw_mem_free(space[i]);
+    }
+    close_links(l);
+}
+
+static void test_sink(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 33, 5000, BIG}, rooms[] = {7, 4096, 300000};
+    for (size_t i = 0; i < TW_ARRAY_LEN(sizes); i++)
+        for (size_t k = 0; k < TW_ARRAY_LEN(rooms); k++)
+            for (int how = 0; how < 4; how++)
+                if (sizes[i] < BIG || rooms[k] > 7)
+                    through_sinks((how & 1) != 0, (how & 2) != 0, sizes[i], rooms[k]);
+}
+
 static void test_flipped_byte(void **state)
 {
     (void)state;
@@ -277,9 +347,13 @@ static void test_crc(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_ways),    cmocka_unit_test(test_flipped_byte),
-        cmocka_unit_test(test_cut_and_late), cmocka_unit_test(test_unexpected_messages),
-        cmocka_unit_test(test_closed_peer),  cmocka_unit_test(test_crc),
+        cmocka_unit_test(test_sink),
+        cmocka_unit_test(test_both_ways),
+        cmocka_unit_test(test_flipped_byte),
+        cmocka_unit_test(test_cut_and_late),
+        cmocka_unit_test(test_unexpected_messages),
+        cmocka_unit_test(test_closed_peer),
+        cmocka_unit_test(test_crc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
