@@ -392,7 +392,8 @@ static bool begin_next(tw_ops *o)
 
 int tw_ops_poll(tw_ops *o, tw_err *err)
 {
-    while (o->kind != TW_OP_NONE) {
+    /* Bounded: the caller looks at deadlines and deaths while a long message flows. */
+    for (unsigned i = 0; o->kind != TW_OP_NONE && i < TW_OPS_LOOKS; i++) {
         bool busy;
         int moved = poll_links(o, &busy, err);
         if (moved < 0)
@@ -405,5 +406,5 @@ int tw_ops_poll(tw_ops *o, tw_err *err)
         if (!busy && !begin_next(o))
             o->kind = TW_OP_NONE;
     }
-    return 0;
+    return o->kind == TW_OP_NONE ? 0 : -EAGAIN;
 }

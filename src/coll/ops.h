@@ -29,7 +29,8 @@ enum {
     TW_OPS_SHOT_FLOATS = 16 * 1024,  /* one-shot messages up to 64 KiB */
     TW_OPS_CHUNK_FLOATS = 64 * 1024, /* what one receive may hold: 256 KiB */
     TW_OPS_SCRATCH_FLOATS = (TW_RANKS_MAX - 1) * TW_OPS_SHOT_FLOATS,
-    TW_OPS_LEVELS_MAX = 3
+    TW_OPS_LEVELS_MAX = 3,
+    TW_OPS_LOOKS = 16 /* at all links, in one poll */
 };
 
 enum tw_ops_kind {
@@ -72,7 +73,7 @@ void tw_ops_broadcast(tw_ops *o, unsigned root, void *p, size_t bytes);
 void tw_ops_plan_send(tw_ops *o, const void *p, size_t bytes);
 void tw_ops_plan_recv(tw_ops *o, void *p, size_t max_bytes);
 
-/* 0: done. -EAGAIN: no more can move now. Else an error that names the peer. */
+/* 0: done. -EAGAIN: no more can move now, or n_moves has grown and the caller should come again. Else an error that names the peer. */
 TW_MUST_CHECK int tw_ops_poll(tw_ops *o, tw_err *err);
 
 #endif
