@@ -34,7 +34,7 @@ def check_failed(done, *wanted):
 def test_demo_passes(transport):
     done = demo("--transport", transport)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "same bits: yes" in done.stdout and "committed logits: yes" in done.stdout
+    assert "same bits: yes" in done.stdout and "golden logits: yes" in done.stdout
     carried = "shm" if transport == "shm" or cli.no_netns() else "tcp"
     assert f"transport: rank 1 by {carried}," in done.stdout
 
@@ -73,7 +73,7 @@ def test_demo_fails_with_a_perturbed_tensor(transport, factor, folder):
     shutil.copytree(cli.DEMO, m)
     scale(m / "model.safetensors", "model.layers.1.mlp.down_proj.weight", factor)
     done = demo("--transport", transport, "--model", m)
-    check_failed(done, "not word for word right" if factor == -4 else "not the committed ones")
+    check_failed(done, "not word for word right" if factor == -4 else "not those of tests/data/demo_logits.f32")
 
 
 @pytest.mark.parametrize("byte", [0, 1])
@@ -85,7 +85,7 @@ def test_demo_fails_with_one_byte_of_a_tensor(byte, folder):
     at = header["model.layers.3.self_attn.o_proj.weight"]["data_offsets"][1] - 2 + byte
     data[at] ^= 0x40 if byte == 0 else 0x80
     store(m / "model.safetensors", header, data)
-    check_failed(demo("--transport", "shm", "--model", m), "not the committed ones")
+    check_failed(demo("--transport", "shm", "--model", m), "not those of tests/data/demo_logits.f32")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
