@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two machines made of network namespaces: a LAN shaped to 1 Gbit/s, a "RoCE NIC", a thunderbolt0,
+and a real sshd on each, with keys that live as long as the test module."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import twinax_cli as cli
+
+A, B = 0, 1
+ROCE = ["192.168.100.1", "192.168.100.2"]
+LAN = ["192.168.77.1", "192.168.77.2"]
+LAN6 = ["fd00:77::1", "fd00:77::2"]
+TB = ["192.168.2.1", "192.168.2.2"]
+STEP_S = 20
+
+
+def why_not():
+    """What is missing for this, or None."""
+    if cli.no_netns():
+        return cli.no_netns()
+    for program, package in ("sshd", "openssh-server"), ("ssh", "openssh-client"), ("tc", "iproute2"):
+        if find(program) is None:
+            return f"{program} is not here ({package})"
+    return None
+
+
+def find(program):
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def sh(*argv, check=True):
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=STEP_S, check=False)
+    assert not check or done.returncode == 0, f"{argv}: {done.stderr}"
+    return done
+
+
+class TwoHosts:
+    def __init__(self):
+        self.names = [f"twx{os.getpid()}{x}" for x in "ab"]
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="twinax-two-hosts-"))
+        self.sshd = []
+        self.made_run_sshd = False
+        # What the daemons start must not look like strays of a test.
+        self.env = {k: v for k, v in os.environ.items() if k != cli.MARK}
+
+    # ---- the network ----
+
+    def ns(self, host, *argv):
+        return ["ip", "netns", "exec", self.names[host], *map(str, argv)]
+
+    def do(self, host, *argv, check=True):
+        return sh(*self.ns(host, *argv), check=check)
+
+    def wire(self, name, addresses, prefix):
+        sh("ip", "link", "add", name, "netns", self.names[A], "type", "veth", "peer", "name", name,
+           "netns", self.names[B])  # fmt: skip
+        for host in A, B:
+            self.do(host, "ip", "link", "set", name, "up")
+            self.address(host, name, addresses[host], prefix)
+
+    def address(self, host, name, ip, prefix):
+        self.do(host, "ip", "addr", "add", f"{ip}/{prefix}", "dev", name, *(["nodad"] if ":" in ip else []))
+
+    def build(self):
+        for name in self.names:
+            sh("ip", "netns", "add", name)
+        self.wire("lan0", LAN, 24)
+        self.wire("roce0", ROCE, 30)
+        self.wire("thunderbolt0", TB, 24)
+        for host in A, B:
+            self.do(host, "ip", "link", "set", "lo", "up")
+            self.address(host, "lan0", LAN6[host], 64)
+            self.do(host, "ip", "route", "add", "default", "via", LAN[1 - host])
+            self.do(host, "tc", "qdisc", "add", "dev", "lan0", "root", "tbf", "rate", "1gbit",
+                    "burst", "256k", "latency", "20ms")  # fmt: skip
+        self.write_keys()
+        for host in A, B:
+            self.start_sshd(host)
+
+    # ---- ssh ----
+
+    def write_keys(self):
+        for name in "host_a", "host_b", "host_other", "user", "stranger":
+            sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name))
+        shutil.copy(self.folder / "user.pub", self.folder / "authorized_keys")
+        public = {x: (self.folder / f"host_{x}.pub").read_text().strip() for x in ("a", "b", "other")}
+        (self.folder / "known").write_text(f"{LAN[A]} {public['a']}\n{LAN[B]} {public['b']}\n")
+        (self.folder / "known_wrong").write_text(f"{LAN[B]} {public['other']}\n")
+        (self.folder / "known_none").write_text("")
+        self.write_client()
+
+    def write_client(self):
+        f = self.folder
+        hosts = {
+            "node-a": {"HostName": LAN[A]},
+            "node-b": {"HostName": LAN[B]},
+            "changed": {"HostName": LAN[B], "UserKnownHostsFile": f / "known_wrong"},
+            "unknown": {"HostName": LAN[B], "UserKnownHostsFile": f / "known_none"},
+            "stranger": {"HostName": LAN[B], "IdentityFile": f / "stranger"},
+            "down": {"HostName": LAN[B], "Port": 9},
+            "nowhere": {"HostName": "no.such.host.invalid"},
+        }
+        usual = {
+            "User": "root", "UserKnownHostsFile": f / "known", "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes", "IdentityFile": f / "user", "IdentitiesOnly": "yes",
+            "IdentityAgent": "none",
+        }  # fmt: skip
+        text = ""
+        for name, options in hosts.items():
+            text += f"Host {name}\n"
+            text += "".join(f"  {k} {v}\n" for k, v in (usual | options).items())
+        (f / "ssh_config").write_text(text)
+        (f / "bin").mkdir()
+        wrapper = f / "bin" / "ssh"
+        wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {f}/ssh_config "$@"\n')
+        wrapper.chmod(0o755)
+
+    def start_sshd(self, host):
+        if not os.path.isdir("/run/sshd"):
+            os.mkdir("/run/sshd", 0o755)
+            self.made_run_sshd = True
+        config = self.folder / f"sshd_{host}"
+        config.write_text(
+            f"ListenAddress {LAN[host]}:22\nHostKey {self.folder}/host_{'ab'[host]}\n"
+            f"AuthorizedKeysFile {self.folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
+            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\n"
+            "PermitRootLogin prohibit-password\nPrintMotd no\nMaxStartups 100\n"
+        )
+        log = open(self.folder / f"sshd_{host}.log", "wb")
+        self.sshd.append(
+            subprocess.Popen(self.ns(host, find("sshd"), "-D", "-e", "-f", config), stdin=subprocess.DEVNULL,
+                             stdout=log, stderr=log, env=self.env)  # fmt: skip
+        )
+        log.close()
+        until = time.monotonic() + STEP_S
+        while LAN[host] not in self.listeners(host).values() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert LAN[host] in self.listeners(host).values(), (self.folder / f"sshd_{host}.log").read_text()
+
+    # ---- what is there ----
+
+    def listeners(self, host):
+        """{port: address} of IPv4 TCP listeners."""
+        found = {}
+        for line in self.do(host, "cat", "/proc/net/tcp").stdout.splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            if state == "0A":
+                ip, port = local.split(":")
+                found[int(port, 16)] = ".".join(str(b) for b in reversed(bytes.fromhex(ip)))
+        return found
+
+    def processes(self, host):
+        """Command lines of all processes there but the sshd that we started."""
+        found = {}
+        for pid in sh("ip", "netns", "pids", self.names[host]).stdout.split():
+            with contextlib.suppress(OSError):
+                if int(pid) not in [s.pid for s in self.sshd] and cli.alive(int(pid)):
+                    found[int(pid)] = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    def quiet_after(self, limit_s=10.0):
+        """Seconds until nothing but sshd is on either host; infinity beyond the limit."""
+        t0 = time.monotonic()
+        while self.processes(A) or self.processes(B) or any(set(self.listeners(h)) - {22} for h in (A, B)):
+            if time.monotonic() - t0 > limit_s:
+                return float("inf")
+            time.sleep(0.02)
+        return time.monotonic() - t0
+
+    # ---- running twinax ----
+
+    def path(self):
+        return {"PATH": f"{self.folder}/bin:{os.environ.get('PATH', '')}"}
+
+    def start(self, host, *argv, binary=cli.BINARY, **more):
+        return subprocess.Popen(
+            self.ns(host, binary, *argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=os.environ | self.path(), start_new_session=True, **more,
+        )  # fmt: skip
+
+    def run(self, host, *argv, **more):
+        p = self.start(host, *argv, **more)
+        try:
+            p.out, p.err = p.communicate(timeout=cli.LIMIT_S)
+        finally:
+            if p.poll() is None:
+                os.killpg(p.pid, signal.SIGKILL)
+                p.wait()
+        return p
+
+    def remove(self):
+        for p in self.sshd:
+            p.terminate()
+            p.wait(STEP_S)
+        for host, name in enumerate(self.names):
+            for pid in self.processes(host) if os.path.exists(f"/run/netns/{name}") else []:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            sh("ip", "netns", "del", name, check=False)
+        if self.made_run_sshd:
+            with contextlib.suppress(OSError):
+                os.rmdir("/run/sshd")
+        shutil.rmtree(self.folder)
