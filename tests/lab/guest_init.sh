@@ -47,8 +47,6 @@ for d in proc sys dev; do
     mount --rbind /$d root/$d
 done
 mount -t tmpfs tmpfs root/run
-mount -t tmpfs tmpfs root/tmp
-chmod 1777 root/tmp
 
 ip link set lo up
 ip link set eth0 mtu "$MTU" up

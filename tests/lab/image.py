@@ -20,7 +20,6 @@ import shutil
 import stat
 import struct
 import subprocess
-import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "twinax" / "lab"
@@ -100,27 +99,33 @@ class Apt:
                 raise Unavailable(f"no network for the first download: {str(why)[-300:]}") from why
 
     def fetch(self, kernel_meta):
-        """Files that hold PACKAGES, what they need and the host lacks, and the kernel."""
+        """Files that hold PACKAGES, what they need and the host lacks, and the kernel; each with its
+        SHA-256."""
         install = ["--reinstall", "install", *PACKAGES]  # also what the host has
         kernel = re.search(r"Depends: (linux-image-\S+)", self.show("depends", kernel_meta)).group(1)
-        uris = self.get("--print-uris", *install) + self.get("--print-uris", "download", kernel)
-        names = re.findall(r"^'[^']+' (\S+\.deb) ", uris, re.MULTILINE)
+        plan = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", self.get("-s", *install), re.MULTILINE)
+        plan.append((kernel, self.records(kernel)[0]["Version"]))
         try:
             self.get("--download-only", *install)
             self.get("download", kernel)
         except Broken as why:
             raise Unavailable(f"packages cannot be downloaded: {str(why)[-300:]}") from why
-        return [self.check(self.archives / name) for name in names]
+        records = self.records(*(f"{name}={version}" for name, version in plan))
+        return [self.check(record) for record in records]
 
-    def check(self, path):
-        name, version, _ = path.name.split("_")
-        record = self.show("show", f"{name}={urllib.parse.unquote(version)}")
-        want = re.search(r"^SHA256: (\w{64})$", record, re.MULTILINE).group(1)
+    def records(self, *packages):
+        """The index's entries, without their long descriptions."""
+        text = self.show("--no-all-versions", "show", *packages)
+        return [dict(re.findall(r"^(\S+): (.*)$", r, re.MULTILINE)) for r in text.strip().split("\n\n")]
+
+    def check(self, record):
+        version = record["Version"].replace(":", "%3a")
+        path = self.archives / f"{record['Package']}_{version}_{record['Architecture']}.deb"
         with path.open("rb") as f:
-            if hashlib.file_digest(f, "sha256").hexdigest() != want:
+            if hashlib.file_digest(f, "sha256").hexdigest() != record["SHA256"]:
                 path.unlink()
                 raise Broken(f"{path.name}: its SHA-256 is not the index's; deleted, try again")
-        return path, want
+        return path, record["SHA256"]
 
 
 # ---- kernel and initramfs ------------------------------------------------------------------------
@@ -189,14 +194,20 @@ def cpio(entries):
     return bytes(out)
 
 
-def initramfs(modules, busybox, init):
+def initramfs(modules, busybox):
+    """All but the init, which with_init() adds: the kernel takes archives one behind the other."""
     folders = ["bin", "proc", "sys", "dev", "m", "mods"]
     entries = [(d, stat.S_IFDIR | 0o755, b"") for d in folders]
-    entries += [("init", stat.S_IFREG | 0o755, init), ("bin/busybox", stat.S_IFREG | 0o755, busybox)]
+    entries += [("bin/busybox", stat.S_IFREG | 0o755, busybox)]
     entries += [("bin/sh", stat.S_IFLNK | 0o777, b"busybox")]
     for i, (name, ko) in enumerate(modules.items()):
         entries.append((f"mods/{i:03d}-{name}.ko", stat.S_IFREG | 0o644, ko))
     return cpio(entries)
+
+
+def with_init(folder, init):
+    """The initramfs of folder with this script as its first process."""
+    return (folder / "initramfs").read_bytes() + cpio([("init", stat.S_IFREG | 0o755, init)])
 
 
 # ---- the whole -----------------------------------------------------------------------------------
@@ -234,17 +245,16 @@ def build(folder, say):
     for name in MODULES:
         modules.add(name)
     busybox = (root / "usr/bin/busybox").read_bytes()
-    init = (HERE / "guest_init.sh").read_bytes()
-    (folder / "initramfs").write_bytes(initramfs(modules.order, busybox, init))
+    (folder / "initramfs").write_bytes(initramfs(modules.order, busybox))
     shutil.rmtree(boot)
     manifest = {"kernel": vmlinuz.name, "debs": {deb.name: digest for deb, digest in debs}}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def key():
-    """Changes with the recipe (this file, the guest's init) and with the host's own libraries."""
+    """Changes with the recipe (this file) and with the host's own libraries."""
     h = hashlib.sha256()
-    for part in (HERE / "image.py", HERE / "guest_init.sh", pathlib.Path("/etc/os-release")):
+    for part in (HERE / "image.py", pathlib.Path("/etc/os-release")):
         h.update(part.read_bytes())
     return h.hexdigest()[:16]
 
@@ -259,6 +269,7 @@ def get(say=print):
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "manifest.json").exists():
+            forget_old()
             making = folder.with_suffix(".making")
             shutil.rmtree(making, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -268,8 +279,15 @@ def get(say=print):
     return folder
 
 
+def built():
+    return sorted(CACHE.glob("?" * 16), key=lambda p: p.stat().st_mtime)
+
+
+def forget_old(keep=2):
+    for path in [*CACHE.glob("*.making"), *built()[:-keep]]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def clean(downloads=False):
-    if downloads:
-        shutil.rmtree(CACHE, ignore_errors=True)
-    for path in CACHE.glob("????????????????*"):
+    for path in [CACHE] if downloads else [*CACHE.glob("*.making"), *built()]:
         shutil.rmtree(path, ignore_errors=True)

@@ -22,6 +22,7 @@ import image
 Result = collections.namedtuple("Result", "status out err")
 UP_S = 120  # a boot takes some 8 s on a free core without KVM
 KVM_UP_S = 15  # one that takes longer is no better than emulation
+INIT = image.HERE / "guest_init.sh"
 ADDRESS = {"A": "10.77.0.1", "B": "10.77.0.2"}
 
 
@@ -57,6 +58,8 @@ class Machine:
         self.console = self.job / f"{role}.console"
         self.pcap = self.job / f"{role}.pcap" if capture else None
         self.n, self.text, self.boot_s, self.t0 = 0, b"", None, time.monotonic()
+        self.initrd = self.job / f"{role}.initrd"
+        self.initrd.write_bytes(image.with_init(folder, INIT.read_bytes()))
         self.ctl, theirs = socket.socketpair()
         self.qemu_log = (self.job / f"{role}.qemu").open("w+")
         fds = [theirs.fileno()] + ([wire.fileno()] if wire else [])
@@ -83,7 +86,7 @@ class Machine:
         argv += ["-accel", "kvm" if accel == "kvm" else "tcg,thread=multi", "-cpu", "max"]
         argv += ["-machine", "q35,usb=off,vmport=off,hpet=off", "-smp", "1", "-m", str(mib)]
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        argv += ["-kernel", str(folder / "kernel"), "-initrd", str(folder / "initramfs")]
+        argv += ["-kernel", str(folder / "kernel"), "-initrd", str(self.initrd)]
         argv += ["-append", kernel, "-serial", f"file:{self.console}"]
         argv += ["-chardev", f"socket,id=ctl,fd={fds[0]}", "-serial", "chardev:ctl"]
         argv += ["-netdev", f"socket,id=n0,fd={fds[1]}" if fds[1:] else "hubport,id=n0,hubid=0"]
