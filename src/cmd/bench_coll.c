@@ -296,6 +296,28 @@ static int bench_size(struct bench *b, enum op op, size_t bytes, tw_err *err)
     return rc;
 }
 
+/* Which transport, and why no other. */
+static void report_transport(const struct bench *b, const tw_coll_peer_stats *p)
+{
+    if (b->json)
+        printf("{\"test\":\"coll_transport\",\"ranks\":%u,\"transport\":\"%s\",\"device\":\"%s\","
+               "\"mtu\":%u,\"refused\":{",
+               b->n_ranks, p->transport, p->device, p->mtu);
+    for (unsigned i = 0; i < TW_COLL_REFUSALS_MAX && p->refused[i].transport[0] != '\0'; i++) {
+        const char *reason = p->refused[i].reason;
+        if (!b->json) {
+            printf("not %s: %s\n", p->refused[i].transport, reason);
+            continue;
+        }
+        printf("%s\"%s\":\"", i > 0 ? "," : "", p->refused[i].transport);
+        for (; *reason != '\0'; reason++)
+            putchar(*reason == '"' || *reason == '\\' || *reason < ' ' ? ' ' : *reason);
+        printf("\"");
+    }
+    if (b->json)
+        printf("}}\n");
+}
+
 /* "8,64,4K,1M": multiples of 4 bytes. */
 static int parse_sizes(const char *text, size_t *ret, unsigned *ret_n, tw_err *err)
 {
@@ -381,6 +403,8 @@ int tw_bench_coll_rank(const tw_bench_coll_part *p, tw_err *err)
     const tw_coll_peer_stats *peer = &st.peer[b.rank == 0 ? 1 : 0];
     b.transport = peer->transport;
     b.device = peer->device;
+    if (b.rank == 0)
+        report_transport(&b, peer);
     rc = take_memory(&b, sizes, n_sizes, err);
     if (rc == 0 && b.n_ranks == 2)
         rc = tw_floor_open(b.coll, strcmp(b.transport, "shm") == 0, o.address, &b.floor, err);

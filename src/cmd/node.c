@@ -180,6 +180,9 @@ void tw_node_print_proof(const tw_node *n, uint64_t n_tokens)
                 " bytes in %" PRIu64 " messages, in %" PRIu64 " bytes in %" PRIu64 " messages\n",
                 r, p->transport, p->device, p->local, p->peer, p->mtu, p->tx_bytes, p->tx_msgs,
                 p->rx_bytes, p->rx_msgs);
+        for (unsigned i = 0; i < TW_COLL_REFUSALS_MAX && p->refused[i].transport[0] != '\0'; i++)
+            fprintf(stderr, "transport: rank %u not by %s: %s\n", r, p->refused[i].transport,
+                    p->refused[i].reason);
     }
     fprintf(stderr,
             "exchanges: %" PRIu64 " collectives, %.1f per token, %" PRIu64
