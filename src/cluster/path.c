@@ -229,7 +229,40 @@ static int find_one(const tw_path_ask *ask, const char *ip, tw_path *ret, tw_err
                                     : "the peer's, and no interface here is in its subnet");
 }
 
+/* An RDMA device that can carry RoCE v2, or InfiniBand, by the kernel's own words. */
+static int check_rdma(const tw_net *n, const tw_net_if *f, tw_err *err)
+{
+    if (f->rdma[0] == '\0')
+        return tw_err_set(err, -ENODEV, "%s of %s has no RDMA device%s%s", f->name, n->host,
+                          n->rdma_why[0] != '\0' ? ": " : "", n->rdma_why);
+    if (f->state[0] != '\0' && strcmp(f->state, "ACTIVE") != 0)
+        return tw_err_set(err, -ENODEV, "%s port %u of %s is %s: is the cable plugged in?", f->rdma,
+                          f->rdma_port, n->host, f->state);
+    if (f->kind != TW_NET_INFINIBAND && f->gid_types[0] != '\0' &&
+        strstr(f->gid_types, "RoCE v2") == NULL)
+        return tw_err_set(err, -ENODEV,
+                          "%s of %s has no RoCE v2 GID (found: %s); a card in iWARP mode: devlink "
+                          "dev param set pci/%s name enable_roce value true cmode runtime",
+                          f->rdma, n->host, f->gid_types, f->pci[0] != '\0' ? f->pci : "...");
+    return 0;
+}
+
+static int find_any(const tw_path_ask *ask, tw_path *ret, tw_err *err);
+
 int tw_path_find(const tw_path_ask *ask, tw_path *ret, tw_err *err)
+{
+    tw_path p;
+    int rc = find_any(ask, &p, err);
+    if (rc == 0 && ask->kind == TW_PATH_RDMA)
+        rc = check_rdma(ask->here, p.here, err);
+    if (rc == 0 && ask->kind == TW_PATH_RDMA)
+        rc = check_rdma(ask->there, p.there, err);
+    if (rc == 0)
+        *ret = p;
+    return rc;
+}
+
+static int find_any(const tw_path_ask *ask, tw_path *ret, tw_err *err)
 {
     if (ask->given == NULL)
         return find_by_kind(ask, ret, err);

@@ -3,6 +3,7 @@
 #include "cluster/probe.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,16 +109,31 @@ void tw_probe_closep(tw_probe **p)
     *p = NULL;
 }
 
-static int do_pings(tw_probe *p, enum tw_probe_wait wait, uint32_t bytes, uint32_t count)
+static int ping_socket(probe_pair *q, enum tw_probe_wait wait, uint32_t bytes, tw_err *err)
+{
+    int rc = tw_probe_send(q->fds[0], q->buf, bytes, wait, &q->stop);
+    if (rc == 0)
+        rc = tw_probe_recv(q->fds[0], q->buf, bytes, wait, &q->stop);
+    return rc == 0 ? 0 : tw_probe_fail(rc, "measuring round trips", err);
+}
+
+static int ping_link(probe_pair *q, enum tw_probe_wait wait, uint32_t bytes, tw_err *err)
+{
+    int rc = tw_probe_link_send(q, bytes, wait, err);
+    return rc == 0 ? tw_probe_link_recv(q, bytes, wait, err) : rc;
+}
+
+static int do_pings(tw_probe *p, enum tw_probe_wait wait, uint32_t bytes, uint32_t count,
+                    tw_err *err)
 {
     probe_pair *q = &p->pair;
     probe_cmd c = {.op = PROBE_PING, .wait = (uint8_t)wait, .bytes = bytes, .count = count};
     int rc = send_command(p, &c);
+    if (rc != 0)
+        return tw_probe_fail(rc, "asking for round trips", err);
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         uint64_t begin = tw_clock_now_ns();
-        rc = tw_probe_send(q->fds[0], q->buf, bytes, wait, &q->stop);
-        if (rc == 0)
-            rc = tw_probe_recv(q->fds[0], q->buf, bytes, wait, &q->stop);
+        rc = q->link != NULL ? ping_link(q, wait, bytes, err) : ping_socket(q, wait, bytes, err);
         uint64_t ns = tw_clock_now_ns() - begin;
         p->samples[i] = (uint32_t)TW_MIN(ns, (uint64_t)UINT32_MAX);
         q->moved_bytes += 2 * (uint64_t)bytes;
@@ -144,13 +160,13 @@ int tw_probe_ping(tw_probe *p, enum tw_probe_wait wait, uint32_t bytes, uint64_t
         return tw_err_set(err, -EINVAL, "round trips of %u bytes: wanted 1 to %d", bytes,
                           TW_PROBE_BYTES_MAX);
     uint64_t begin = tw_clock_now_ns();
-    int rc = do_pings(p, wait, bytes, PING_WARM);
+    int rc = do_pings(p, wait, bytes, PING_WARM, err);
     uint64_t one = (tw_clock_now_ns() - begin) / PING_WARM + 1;
     uint64_t count = TW_MIN(TW_MAX(ns / one, (uint64_t)PING_MIN), (uint64_t)PING_MAX);
     if (rc == 0)
-        rc = do_pings(p, wait, bytes, (uint32_t)count);
+        rc = do_pings(p, wait, bytes, (uint32_t)count, err);
     if (rc != 0)
-        return tw_probe_fail(rc, "measuring round trips", err);
+        return rc;
     uint32_t n = (uint32_t)count;
     qsort(p->samples, n, sizeof *p->samples, compare_u32);
     *ret = (tw_probe_lat){.bytes = bytes,
@@ -173,15 +189,49 @@ int tw_probe_flood(tw_probe *p, bool to_peer, bool from_peer, uint64_t ns, doubl
     uint64_t bytes = 0, took = 0;
     uint8_t raw[PROBE_RESULT_BYTES];
     int rc = send_command(p, &(probe_cmd){.op = PROBE_FLOOD, .ways = ways, .ns = ns});
-    if (rc == 0)
-        rc = tw_probe_flood_run(&p->pair, to_peer, from_peer, ns, &bytes, &took);
-    if (rc == 0)
-        rc = tw_probe_recv(p->pair.fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->pair.stop);
+    if (rc != 0)
+        return tw_probe_fail(rc, "asking for bandwidth", err);
+    rc = tw_probe_flood_run(&p->pair, to_peer, from_peer, ns, &bytes, &took, err);
+    if (rc != 0)
+        return rc;
+    rc = tw_probe_recv(p->pair.fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->pair.stop);
     if (rc == 0)
         rc = -(int)tw_probe_get(raw + 16, 4);
     if (rc != 0)
-        return tw_probe_fail(rc, "measuring bandwidth", err);
+        return tw_probe_fail(rc, "measuring bandwidth (there)", err);
     *ret_to_gbit = to_peer ? to_gbit(tw_probe_get(raw, 8), tw_probe_get(raw + 8, 8)) : 0;
     *ret_from_gbit = from_peer ? to_gbit(bytes, took) : 0;
+    return 0;
+}
+
+static void describe_link(const tw_link *l, char *out, size_t n)
+{
+    const tw_link_proof *f = &l->proof;
+    if (f->port == 0)
+        snprintf(out, n, "%s", f->device);
+    else if (f->gid[0] == '\0')
+        snprintf(out, n, "%s:%u by LID", f->device, f->port);
+    else
+        snprintf(out, n, "%s:%u GID %u", f->device, f->port, f->gid_index);
+}
+
+int tw_probe_link_open(tw_probe *p, enum tw_probe_link_kind kind, char *link_text,
+                       size_t text_bytes, tw_err *err)
+{
+    uint8_t words[PROBE_WORDS_BYTES];
+    int rc = send_command(p, &(probe_cmd){.op = PROBE_LINK, .wait = (uint8_t)kind});
+    if (rc != 0)
+        return tw_probe_fail(rc, "asking for a link", err);
+    int rc_own = tw_probe_link_make(&p->pair, kind, 0, err);
+    rc = tw_probe_recv(p->pair.fds[0], words, sizeof words, TW_PROBE_SLEEP, &p->pair.stop);
+    if (rc_own != 0)
+        return rc_own;
+    if (rc != 0)
+        return tw_probe_fail(rc, "making a link", err);
+    words[sizeof words - 1] = '\0';
+    rc = -(int)tw_probe_get(words, 4);
+    if (rc != 0)
+        return tw_err_set(err, rc, "the other end: %s", (const char *)words + 8);
+    describe_link(p->pair.link, link_text, text_bytes);
     return 0;
 }

@@ -64,6 +64,11 @@ TW_MUST_CHECK int tw_probe_door_connect(const tw_probe_to *to, int *ret_fd, tw_e
 TW_MUST_CHECK int tw_probe_connect(const tw_probe_to *to, tw_probe **ret, tw_err *err);
 void tw_probe_close(tw_probe *p);
 void tw_probe_closep(tw_probe **p);
+/* From now on measures a link of ours instead of plain sockets; needs n_streams >= 1. The error says
+ * which end cannot and why. link_text: device, port and GID that carry it. */
+enum tw_probe_link_kind { TW_PROBE_LINK_TCP, TW_PROBE_LINK_VERBS };
+TW_MUST_CHECK int tw_probe_link_open(tw_probe *p, enum tw_probe_link_kind kind, char *link_text,
+                                     size_t text_bytes, tw_err *err);
 /* Round trips of bytes for about ns. */
 TW_MUST_CHECK int tw_probe_ping(tw_probe *p, enum tw_probe_wait wait, uint32_t bytes, uint64_t ns,
                                 tw_probe_lat *ret, tw_err *err);

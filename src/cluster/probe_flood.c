@@ -53,6 +53,8 @@ static void *send_blocks(void *arg)
         w->rc = tw_probe_send(w->fd, w->block, PROBE_BLOCK_BYTES, TW_PROBE_SLEEP, &stop);
         atomic_fetch_add_explicit(&w->bytes, PROBE_BLOCK_BYTES, memory_order_relaxed);
     }
+    if (w->rc != 0)
+        atomic_store(w->abort, true);
     return NULL;
 }
 
@@ -86,6 +88,8 @@ static void *receive_blocks(void *arg)
         at += n;
         atomic_fetch_add_explicit(&w->bytes, n, memory_order_relaxed);
     }
+    if (w->rc != 0)
+        atomic_store(w->abort, true);
     return NULL;
 }
 
@@ -132,22 +136,21 @@ static int sleep_until(flood *f, uint64_t when_ns, const tw_probe_stop *stop)
             atomic_store(&f->abort, true);
             return -ECANCELED;
         }
+        if (is_aborted(&f->abort)) /* a worker has failed and knows why */
+            return -EPIPE;
     }
     return 0;
 }
 
 /* The first cause of all workers; everything is over afterwards. */
-static int join_all(flood *f, probe_pair *p, const tw_probe_stop *stop)
+static int join_all(flood *f, probe_pair *p)
 {
     int rc = 0;
-    (void)stop;
     for (unsigned i = 0; i < f->n; i++) {
         flood_worker *w = &f->w[i];
         pthread_join(w->thread, NULL);
         if (rc == 0 || rc == -ECANCELED)
             rc = w->rc != 0 ? w->rc : rc;
-        if (w->rc != 0)
-            atomic_store(&f->abort, true);
         p->moved_bytes += atomic_load(&w->bytes);
         tw_mem_free(w->block);
     }
@@ -155,8 +158,10 @@ static int join_all(flood *f, probe_pair *p, const tw_probe_stop *stop)
 }
 
 int tw_probe_flood_run(probe_pair *p, bool send, bool receive, uint64_t ns, uint64_t *ret_bytes,
-                       uint64_t *ret_ns)
+                       uint64_t *ret_ns, tw_err *err)
 {
+    if (p->link != NULL)
+        return tw_probe_link_flood(p, send, receive, ns, ret_bytes, ret_ns, err);
     flood f = {.n = 0};
     uint64_t begin = tw_clock_now_ns(), warm = TW_MAX(WARM_MIN, ns / 5);
     uint64_t until = begin + warm + ns + MORE_NS;
@@ -178,8 +183,9 @@ int tw_probe_flood_run(probe_pair *p, bool send, bool receive, uint64_t ns, uint
     at = tw_clock_now_ns() - at;
     if (rc == 0)
         rc = sleep_until(&f, until, &p->stop);
-    int rc_join = join_all(&f, p, &p->stop);
+    int rc_join = join_all(&f, p);
     *ret_bytes = bytes;
     *ret_ns = at;
-    return rc != 0 ? rc : rc_join;
+    rc = rc != 0 && rc != -EPIPE ? rc : rc_join;
+    return rc != 0 ? tw_probe_fail(rc, "measuring bandwidth", err) : 0;
 }

@@ -6,18 +6,21 @@
  *  +---------+-------+-----+----+     +-----+----+------+-----+------+-------+----+
  *  |TWPROBE1 | token |index| n  |     |magic| op | wait | ways| bytes| count | ns |
  *  +---------+-------+-----+----+     +-----+----+------+-----+------+-------+----+
- * answered by 'Y' or 'N'.            A flood ends with {u64 bytes, u64 ns, u64 0 or errno}.
+ * answered by 'Y' or 'N'.            A flood ends with {u64 bytes, u64 ns, u64 0 or errno},
+ *                                    the making of a link with {u64 0 or errno, text[240]}.
  *
  * Bulk data goes in blocks; the first byte of the last block of a stream is 1. */
 #ifndef TWINAX_CLUSTER_PROBE_INSIDE_H
 #define TWINAX_CLUSTER_PROBE_INSIDE_H
 
 #include "cluster/probe.h"
+#include "link/link.h"
 
 enum {
     PROBE_HELLO_BYTES = 42,
     PROBE_CMD_BYTES = 24,
     PROBE_RESULT_BYTES = 24,
+    PROBE_WORDS_BYTES = 248,
     PROBE_BLOCK_BYTES = 128 * 1024,
     PROBE_TO_SERVER = 1,
     PROBE_TO_CLIENT = 2
@@ -26,7 +29,7 @@ enum {
 #define PROBE_CMD_MAGIC     0x31505754u /* "TWP1" */
 #define PROBE_STALL_LIMIT_S 5           /* a message that does not move for so long has failed */
 
-enum probe_op { PROBE_PING = 1, PROBE_FLOOD, PROBE_BYE };
+enum probe_op { PROBE_PING = 1, PROBE_FLOOD, PROBE_BYE, PROBE_LINK };
 
 typedef struct probe_cmd {
     uint8_t op, wait;
@@ -39,7 +42,8 @@ typedef struct probe_cmd {
 typedef struct probe_pair {
     int fds[TW_PROBE_STREAMS_MAX + 1];
     unsigned n_fds;
-    uint8_t *buf; /* [TW_PROBE_BYTES_MAX] */
+    uint8_t *buf;  /* [TW_PROBE_BYTES_MAX] */
+    tw_link *link; /* NULL: plain sockets */
     uint64_t moved_bytes;
     tw_probe_stop stop;
 } probe_pair;
@@ -62,6 +66,16 @@ int tw_probe_fail(int rc, const char *doing, tw_err *err);
 
 /* One end's part of a flood: sends for ns and a little more, receives, counts what arrives in ns. */
 TW_MUST_CHECK int tw_probe_flood_run(probe_pair *p, bool send, bool receive, uint64_t ns,
-                                     uint64_t *ret_bytes, uint64_t *ret_ns);
+                                     uint64_t *ret_bytes, uint64_t *ret_ns, tw_err *err);
+
+/* probe_link.c: link is set from make on; side 0 asks, side 1 serves. */
+TW_MUST_CHECK int tw_probe_link_make(probe_pair *p, enum tw_probe_link_kind kind, unsigned side,
+                                     tw_err *err);
+TW_MUST_CHECK int tw_probe_link_send(probe_pair *p, uint32_t bytes, enum tw_probe_wait wait,
+                                     tw_err *err);
+TW_MUST_CHECK int tw_probe_link_recv(probe_pair *p, uint32_t bytes, enum tw_probe_wait wait,
+                                     tw_err *err);
+TW_MUST_CHECK int tw_probe_link_flood(probe_pair *p, bool send, bool receive, uint64_t ns,
+                                      uint64_t *ret_bytes, uint64_t *ret_ns, tw_err *err);
 
 #endif

@@ -44,6 +44,8 @@ int tw_probe_pair_init(probe_pair *p, tw_probe_stop stop, tw_err *err)
 
 void tw_probe_pair_done(probe_pair *p)
 {
+    tw_link_close(p->link);
+    p->link = NULL;
     for (unsigned i = 0; i < TW_ARRAY_LEN(p->fds); i++)
         tw_fd_closep(&p->fds[i]);
     tw_mem_free(p->buf);

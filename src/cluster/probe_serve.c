@@ -145,31 +145,64 @@ static int meet_peer(probe_door *d, uint64_t accept_ns, tw_err *err)
     return 0;
 }
 
-static int answer_pings(probe_pair *p, const probe_cmd *c)
+static int answer_one(probe_pair *p, uint32_t bytes, enum tw_probe_wait wait, tw_err *err)
+{
+    int rc = 0;
+    if (p->link != NULL) {
+        rc = tw_probe_link_recv(p, bytes, wait, err);
+        return rc == 0 ? tw_probe_link_send(p, bytes, wait, err) : rc;
+    }
+    rc = tw_probe_recv(p->fds[0], p->buf, bytes, wait, &p->stop);
+    if (rc == 0)
+        rc = tw_probe_send(p->fds[0], p->buf, bytes, wait, &p->stop);
+    return rc == 0 ? 0 : tw_probe_fail(rc, "answering round trips", err);
+}
+
+static int refuse(const char *what, tw_err *err)
+{
+    return tw_err_set(err, -EPROTO, "the peer asked for %s", what);
+}
+
+static int answer_pings(probe_pair *p, const probe_cmd *c, tw_err *err)
 {
     enum tw_probe_wait wait = c->wait == TW_PROBE_SPIN ? TW_PROBE_SPIN : TW_PROBE_SLEEP;
-    int rc = c->bytes == 0 || c->bytes > TW_PROBE_BYTES_MAX ? -EPROTO : 0;
-    for (uint32_t i = 0; i < c->count && rc == 0; i++) {
-        rc = tw_probe_recv(p->fds[0], p->buf, c->bytes, wait, &p->stop);
-        if (rc == 0)
-            rc = tw_probe_send(p->fds[0], p->buf, c->bytes, wait, &p->stop);
-    }
+    if (c->bytes == 0 || c->bytes > TW_PROBE_BYTES_MAX)
+        return refuse("round trips of an impossible size", err);
+    int rc = 0;
+    for (uint32_t i = 0; i < c->count && rc == 0; i++)
+        rc = answer_one(p, c->bytes, wait, err);
     return rc;
 }
 
-static int answer_flood(probe_pair *p, const probe_cmd *c)
+static int answer_flood(probe_pair *p, const probe_cmd *c, tw_err *err)
 {
     uint64_t bytes = 0, ns = 0;
-    if (c->ns > FLOOD_LIMIT_NS)
-        return -EPROTO;
-    int rc = tw_probe_flood_run(p, c->ways & PROBE_TO_CLIENT, c->ways & PROBE_TO_SERVER, c->ns,
-                                &bytes, &ns);
     uint8_t raw[PROBE_RESULT_BYTES];
+    if (c->ns > FLOOD_LIMIT_NS)
+        return refuse("more than a minute of bulk data", err);
+    int rc = tw_probe_flood_run(p, c->ways & PROBE_TO_CLIENT, c->ways & PROBE_TO_SERVER, c->ns,
+                                &bytes, &ns, err);
     tw_probe_put(raw, 8, bytes);
     tw_probe_put(raw + 8, 8, ns);
     tw_probe_put(raw + 16, 8, (uint64_t)-rc);
     int rc_send = tw_probe_send(p->fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->stop);
-    return rc != 0 ? rc : rc_send;
+    if (rc != 0 || rc_send == 0)
+        return rc;
+    return tw_probe_fail(rc_send, "sending the result", err);
+}
+
+/* A link that cannot be made is the answer, no reason to end. */
+static int answer_link(probe_pair *p, const probe_cmd *c, tw_err *err)
+{
+    uint8_t words[PROBE_WORDS_BYTES] = {0};
+    tw_err why = {0};
+    int rc = c->wait > TW_PROBE_LINK_VERBS
+                 ? refuse("an unknown kind of link", &why)
+                 : tw_probe_link_make(p, (enum tw_probe_link_kind)c->wait, 1, &why);
+    tw_probe_put(words, 8, (uint64_t)-rc);
+    snprintf((char *)words + 8, sizeof words - 8, "%.230s", rc != 0 ? why.msg : "");
+    rc = tw_probe_send(p->fds[0], words, sizeof words, TW_PROBE_SLEEP, &p->stop);
+    return rc == 0 ? 0 : tw_probe_fail(rc, "telling of the link", err);
 }
 
 /* The next command; the peer may think for a while. */
@@ -204,17 +237,19 @@ static int read_command(probe_pair *p, probe_cmd *ret)
     return rc;
 }
 
-static int serve_commands(probe_pair *p)
+static int serve_commands(probe_pair *p, tw_err *err)
 {
     for (;;) {
         probe_cmd c;
         int rc = read_command(p, &c);
-        if (rc == 0 && c.op == PROBE_BYE)
+        if (rc != 0)
+            return tw_probe_fail(rc, "waiting for a command", err);
+        if (c.op == PROBE_BYE)
             return 0;
-        if (rc == 0)
-            rc = c.op == PROBE_PING    ? answer_pings(p, &c)
-                 : c.op == PROBE_FLOOD ? answer_flood(p, &c)
-                                       : -EPROTO;
+        rc = c.op == PROBE_PING    ? answer_pings(p, &c, err)
+             : c.op == PROBE_FLOOD ? answer_flood(p, &c, err)
+             : c.op == PROBE_LINK  ? answer_link(p, &c, err)
+                                   : refuse("something unknown", err);
         if (rc != 0)
             return rc;
     }
@@ -236,8 +271,7 @@ int tw_probe_serve(int listen_fd, const uint8_t token[TW_PROBE_TOKEN_BYTES], uin
     if (rc != 0)
         return rc;
     close_door(&door);
-    rc = serve_commands(&pair);
-    return rc == 0 ? 0 : tw_probe_fail(rc, "serving the measurement", err);
+    return serve_commands(&pair, err);
 }
 
 int tw_probe_door_accept(int listen_fd, const uint8_t token[TW_PROBE_TOKEN_BYTES],

@@ -69,7 +69,8 @@ static double want_gbit(const tw_path *p, const struct expectation *e, bool *ret
 
 static bool is_virtual(const tw_net_if *f)
 {
-    return f->kind == TW_NET_VETH || f->kind == TW_NET_OTHER || f->kind == TW_NET_LOOPBACK;
+    return strcmp(f->driver, "veth") == 0 || f->kind == TW_NET_VETH || f->kind == TW_NET_OTHER ||
+           f->kind == TW_NET_LOOPBACK;
 }
 
 static void say(tw_verdict *v, enum tw_verdict_level level, const char *text)

@@ -58,6 +58,8 @@ void tw_compare_help(void);
  * is an error. */
 TW_MUST_CHECK int tw_compare_measure(compare_report *r, tw_remote *n, tw_err *err);
 
+/* The p50 of the better way to wait: where cores are shared, spinning is the worse one. */
+double tw_compare_best_us(const compare_row *row, int i_size);
 /* Latency at bytes by the measured sizes around it, us. */
 double tw_compare_latency_at(const compare_row *row, uint32_t bytes);
 /* Exchanges a token, bytes and time of each. */

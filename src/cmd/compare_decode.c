@@ -12,16 +12,25 @@
 
 enum { CONFIG_MAX = 4 << 20 };
 
+double tw_compare_best_us(const compare_row *row, int i_size)
+{
+    double spin = row->lat[TW_PROBE_SPIN][i_size].p50_us;
+    double sleep = row->lat[TW_PROBE_SLEEP][i_size].p50_us;
+    return TW_MIN(spin, sleep);
+}
+
 double tw_compare_latency_at(const compare_row *row, uint32_t bytes)
 {
-    const tw_probe_lat *l = row->lat[TW_PROBE_SPIN];
+    const uint32_t *size = tw_compare_sizes;
     for (int i = 1; i < COMPARE_SIZES; i++) {
-        if (bytes > l[i].bytes)
+        if (bytes > size[i])
             continue;
-        double share = ((double)bytes - l[i - 1].bytes) / ((double)l[i].bytes - l[i - 1].bytes);
-        return l[i - 1].p50_us + TW_MAX(share, 0) * (l[i].p50_us - l[i - 1].p50_us);
+        double low = tw_compare_best_us(row, i - 1), high = tw_compare_best_us(row, i);
+        double share = bytes > size[i - 1] ? (double)(bytes - size[i - 1]) : 0;
+        return low + share / (double)(size[i] - size[i - 1]) * (high - low);
     }
-    return l[COMPARE_SIZES - 1].p50_us * (double)bytes / (double)l[COMPARE_SIZES - 1].bytes;
+    int last = COMPARE_SIZES - 1;
+    return tw_compare_best_us(row, last) * (double)bytes / (double)size[last];
 }
 
 compare_decode tw_compare_decode(const compare_report *r, const compare_row *row)

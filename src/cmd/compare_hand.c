@@ -17,7 +17,7 @@
 #include "os/sys.h"
 
 #define WAIT_NS    (600 * TW_NS_PER_S)
-#define CONNECT_NS (10 * TW_NS_PER_S)
+#define CONNECT_NS (4 * TW_NS_PER_S)
 
 static bool stop_asked(void *ctx)
 {

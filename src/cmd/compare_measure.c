@@ -9,6 +9,7 @@
 #include "base/scope.h"
 #include "cmd/compare.h"
 #include "fmt/agent_frame.h"
+#include "os/rdma.h"
 #include "os/signal.h"
 #include "os/sys.h"
 
@@ -19,7 +20,7 @@ enum { STREAMS = 4, CROSS_SECONDS = 2 };
 #define PING_NS        (250 * TW_NS_PER_MS)
 #define PING_QUICK_NS  (30 * TW_NS_PER_MS)
 #define FLOOD_NS       (2 * TW_NS_PER_S)
-#define FLOOD_QUICK_NS (300 * TW_NS_PER_MS)
+#define FLOOD_QUICK_NS (200 * TW_NS_PER_MS)
 #define CONNECT_NS     (5 * TW_NS_PER_S)
 #define CALL_NS        (10 * TW_NS_PER_S)
 
@@ -127,7 +128,17 @@ static int connect_path(const compare_row *row, const uint8_t *token, uint16_t p
     return tw_probe_connect(&to, ret, err);
 }
 
-static int measure_tcp(compare_report *r, compare_row *row, tw_remote *n, tw_err *err)
+/* Sums of what the port or the interface itself counted; 0: unknown. */
+static uint64_t counted(const compare_row *row)
+{
+    tw_rdma_counters c = {0};
+    if (row->kind != TW_PATH_RDMA)
+        return tw_net_counted_bytes(row->path.here->name);
+    tw_rdma_counters_read(NULL, row->path.here->rdma, row->path.here->rdma_port, &c);
+    return c.known_bytes ? c.tx_bytes + c.rx_bytes : 0;
+}
+
+static int measure_path(compare_report *r, compare_row *row, tw_remote *n, tw_err *err)
 {
     TW_CLEANUP(tw_probe_closep) tw_probe *p = NULL;
     uint8_t token[TW_PROBE_TOKEN_BYTES];
@@ -136,25 +147,19 @@ static int measure_tcp(compare_report *r, compare_row *row, tw_remote *n, tw_err
     int rc = ask_listener(n, row, token, &port, err);
     if (rc == 0)
         rc = connect_path(row, token, port, &p, err);
-    uint64_t before = tw_net_counted_bytes(row->path.here->name);
+    uint64_t before = counted(row);
+    if (rc == 0 && row->kind == TW_PATH_RDMA)
+        rc = tw_probe_link_open(p, TW_PROBE_LINK_VERBS, row->device, sizeof row->device, err);
     if (rc == 0)
         rc = measure_latency(r, row, p, err);
     if (rc == 0)
         rc = measure_bandwidth(r, row, p, err);
     if (rc != 0)
         return rc;
-    uint64_t after = tw_net_counted_bytes(row->path.here->name);
+    uint64_t after = counted(row);
     row->moved_bytes = tw_probe_bytes(p);
-    row->counted_bytes = before > 0 ? after - before : 0;
+    row->counted_bytes = before > 0 && after > before ? after - before : 0;
     return 0;
-}
-
-static int measure_rdma(compare_report *r, compare_row *row, tw_remote *n, tw_err *err)
-{
-    (void)r;
-    (void)row;
-    (void)n;
-    return tw_err_set(err, -ENOTSUP, "not measured yet by this version");
 }
 
 /* ---- iperf3 and perftest beside ours ---- */
@@ -200,7 +205,7 @@ static void cross_check(compare_row *row, tw_remote *n)
 static void judge(compare_row *row)
 {
     tw_measured m = {.path = &row->path,
-                     .lat_us = row->lat[TW_PROBE_SPIN][0].p50_us,
+                     .lat_us = tw_compare_best_us(row, 0),
                      .min_gbit = TW_MIN(row->to_gbit, row->from_gbit)};
     tw_verdict_judge(&m, &row->verdict);
 }
@@ -219,7 +224,7 @@ static int measure_row(compare_report *r, compare_row *row, tw_remote *n, tw_err
     row->has_path = true;
     row->status = ROW_FAILED;
     tw_path_name(row->kind, row->path.here, row->name, sizeof row->name);
-    rc = row->kind == TW_PATH_RDMA ? measure_rdma(r, row, n, err) : measure_tcp(r, row, n, err);
+    rc = measure_path(r, row, n, err);
     if (rc != 0)
         return rc;
     row->status = ROW_OK;

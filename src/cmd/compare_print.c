@@ -63,7 +63,7 @@ static void print_row(const compare_row *row)
         return;
     }
     device_text(row, device, sizeof device);
-    latency_text(row->lat[TW_PROBE_SPIN][0].p50_us, lat, sizeof lat);
+    latency_text(tw_compare_best_us(row, 0), lat, sizeof lat);
     printf("%-21s %-26s %12s %9.2f Gbit/s\n", row->name, device, lat,
            TW_MIN(row->to_gbit, row->from_gbit));
 }
@@ -150,13 +150,13 @@ static void print_bars(const compare_report *r, const printer *p)
         if (row->status != ROW_OK)
             continue;
         most_gbit = TW_MAX(most_gbit, TW_MIN(row->to_gbit, row->from_gbit));
-        most_us = TW_MAX(most_us, row->lat[TW_PROBE_SPIN][0].p50_us);
+        most_us = TW_MAX(most_us, tw_compare_best_us(row, 0));
     }
     if (most_gbit <= 0 || most_us <= 0)
         return;
     printf("\nlatency (shorter is better)\n");
     for (unsigned i = 0; i < r->n_rows; i++) {
-        double us = r->rows[i].lat[TW_PROBE_SPIN][0].p50_us;
+        double us = tw_compare_best_us(&r->rows[i], 0);
         latency_text(us, text, sizeof text);
         if (r->rows[i].status == ROW_OK)
             print_bar(p, r->rows[i].name, us / most_us, text);
@@ -191,8 +191,8 @@ void tw_compare_print(const compare_report *r)
         print_bars(r, &p);
     if (any)
         printf(
-            "\nLatency: half a round trip of 2 bytes, p50, both ends spinning (ping shows a whole "
-            "one, sleeping).\nBandwidth: payload of the slower way, 1 Gbit = 10^9 bits.%s\n",
+            "\nLatency: half a round trip of 2 bytes, p50, the better way to wait (ping shows a "
+            "whole one).\nBandwidth: payload of the slower way, 1 Gbit = 10^9 bits.%s\n",
             r->opts->model == NULL
                 ? "\nDecode: a model of 48 layers and 4096 wide; --model takes yours."
                 : "");

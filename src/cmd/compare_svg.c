@@ -37,7 +37,7 @@ static int put_bar(tw_buf *b, int y, const char *name, double share, const char 
 
 static double value_of(const compare_row *row, bool latency)
 {
-    return latency ? row->lat[TW_PROBE_SPIN][0].p50_us : TW_MIN(row->to_gbit, row->from_gbit);
+    return latency ? tw_compare_best_us(row, 0) : TW_MIN(row->to_gbit, row->from_gbit);
 }
 
 static int put_group(tw_buf *b, const compare_report *r, bool latency, int *y)

@@ -99,10 +99,18 @@ def test_all_paths_as_json(hosts):
     assert [rows[k]["here"]["device"] for k in ("lan", "roce_tcp", "thunderbolt")] == [
         "lan0", "roce0", "thunderbolt0"]  # fmt: skip
     assert [rows[k]["there"]["address"] for k in ("lan", "roce_tcp", "thunderbolt")] == [LAN[B], ROCE[B], TB[B]]
-    # Shaped by tbf, so that this is no speed test of this machine.
-    for way in "to_peer", "from_peer":
-        assert 0.7 <= rows["lan"]["bandwidth_gbit"][way] <= 1.1
     assert v["via"] == "ssh"
+
+
+def test_bandwidth_of_a_known_wire(hosts):
+    """Shaped by tbf: no speed test of this machine, though one that is very busy may need a second
+    try to fill 1 Gbit/s."""
+    for _ in range(4):
+        rates = rows_of(compare(hosts, "-e", "--json"))["lan"]["bandwidth_gbit"]
+        assert all(v <= 1.1 for v in rates.values()), rates
+        if min(rates["to_peer"], rates["from_peer"]) >= 0.7:
+            return
+    raise AssertionError(rates)
 
 
 def test_table(hosts):
@@ -125,12 +133,13 @@ def test_table(hosts):
 def test_from_the_other_side(hosts):
     p = compare(hosts, "-e", "--json", host=B)
     assert p.returncode == 0, p.err
-    assert rows_of(p)["lan"]["there"]["address"] == LAN[A]
+    rows = rows_of(p)
+    assert list(rows) == ["lan"] and rows["lan"]["there"]["address"] == LAN[A]
 
 
 @pytest.mark.parametrize("flag, path, more", [
-    ("-e", "lan", []), ("-r", "roce_tcp", ["--roce", f"{ROCE[A]},{ROCE[B]}"]), ("-t", "thunderbolt", []),
-    ("-e", "lan", ["--eth", LAN[B]]), ("-t", "thunderbolt", ["--tb", TB[A]]),
+    ("-r", "roce_tcp", ["--roce", f"{ROCE[A]},{ROCE[B]}"]), ("-t", "thunderbolt", []),
+    ("-e", "lan", ["--eth", LAN[B]]), ("-t", "thunderbolt", ["--tb", f"{TB[A]},{TB[B]}"]),
 ])  # fmt: skip
 def test_one_flag_one_row(hosts, flag, path, more):
     p = compare(hosts, flag, "--json", *more)
@@ -420,9 +429,9 @@ def test_garbage_there(hosts, folder):
 # ---- ends ----------------------------------------------------------------------------------------
 
 
-def start_measuring(h):
-    p = h.start(A, "compare", "--node", "node-b", "--agent-path", cli.BINARY, "-e")
-    while "bandwidth" not in (line := p.stderr.readline()):
+def start_measuring(h, path="-e", until="bandwidth"):
+    p = h.start(A, "compare", "--node", "node-b", "--agent-path", cli.BINARY, path)
+    while until not in (line := p.stderr.readline()):
         assert line, "ended early"
     return p
 
@@ -438,19 +447,21 @@ def test_interrupted_leaves_nothing(hosts):
 
 
 def test_killed_head_leaves_nothing(hosts):
-    p = start_measuring(hosts)
+    p = start_measuring(hosts, "-t", "latency")
     os.kill(p.pid, signal.SIGKILL)
     p.communicate(timeout=20)
     assert hosts.quiet_after() < 5
 
 
 def test_killed_agent_is_named(hosts):
-    p = start_measuring(hosts)
+    p = start_measuring(hosts, "-t", "latency")
+    t0 = time.monotonic()
     agents = [pid for pid, line in hosts.processes(B).items() if line.split()[1:] == ["agent"]]
     assert len(agents) == 1
     os.kill(agents[0], signal.SIGKILL)
     out, err = p.communicate(timeout=30)
     assert p.returncode == 1 and "node-b" in err
+    assert time.monotonic() - t0 < 10
 
 
 # ---- usage ---------------------------------------------------------------------------------------

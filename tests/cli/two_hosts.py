@@ -79,7 +79,7 @@ class TwoHosts:
             self.address(host, "lan0", LAN6[host], 64)
             self.do(host, "ip", "route", "add", "default", "via", LAN[1 - host])
             self.do(host, "tc", "qdisc", "add", "dev", "lan0", "root", "tbf", "rate", "1gbit",
-                    "burst", "256k", "latency", "20ms")  # fmt: skip
+                    "burst", "512k", "limit", "3m")  # fmt: skip
         self.write_keys()
         for host in A, B:
             self.start_sshd(host)
@@ -105,7 +105,7 @@ class TwoHosts:
             "unknown": {"HostName": LAN[B], "UserKnownHostsFile": f / "known_none"},
             "stranger": {"HostName": LAN[B], "IdentityFile": f / "stranger"},
             "down": {"HostName": LAN[B], "Port": 9},
-            "nowhere": {"HostName": "no.such.host.invalid"},
+            "nowhere": {"HostName": "no..such..host"},
         }
         usual = {
             "User": "root", "UserKnownHostsFile": f / "known", "GlobalKnownHostsFile": "/dev/null",
