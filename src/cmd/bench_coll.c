@@ -451,6 +451,8 @@ static int run_peers(void *ctx, tw_err *err)
                           p->group->address,
                           "--sizes",
                           p->args->sizes != NULL ? p->args->sizes : sizes_default,
+                          "--transport",
+                          tw_transport_name(p->args->transport),
                           p->args->json ? "--json" : "--table",
                           p->args->netns ? "--netns-of" : NULL,
                           pid,
