@@ -40,6 +40,7 @@ enum {
     OPT_ARITH,
     OPT_SIZES,
     OPT_PEERS,
+    OPT_RDMA_DEVICE,
 };
 
 static const struct option options[] = {
@@ -76,6 +77,7 @@ static const struct option options[] = {
     {"sizes", required_argument, NULL, OPT_SIZES},
     {"peers", no_argument, NULL, OPT_PEERS},
     {"arith", required_argument, NULL, OPT_ARITH},
+    {"rdma-device", required_argument, NULL, OPT_RDMA_DEVICE},
     {NULL, 0, NULL, 0},
 };
 
@@ -290,6 +292,11 @@ static int parse_option(int opt, char *v, tw_args *a, tw_err *err)
         break;
     case OPT_PEERS:
         a->peers = true;
+        break;
+    case OPT_RDMA_DEVICE:
+        if (*v == '\0' || *v == ':')
+            return tw_err_set(err, -EINVAL, "--rdma-device '%s': wanted NAME or NAME:PORT", v);
+        a->rdma_device = v;
         break;
     default:
         return parse_model_option(opt, v, a, err);

@@ -24,6 +24,7 @@ typedef struct tw_args {
     bool local, netns, ids, ignore_eos, json, verify, no_auth;
     int verbose;
     enum tw_transport transport;
+    const char *rdma_device; /* "mlx5_0", "mlx5_0:1"; NULL: the one that has the address */
     tw_engine_opts engine;
     bool has_temp, has_top_k, has_top_p, has_min_p, has_seed;
     tw_sampling sampling;

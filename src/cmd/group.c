@@ -68,11 +68,12 @@ static int tell_child(const tw_group_local *g, const tw_args *a, unsigned r, con
     char token[2 * TW_TOKEN_BYTES + 1];
     hex_of(g->token, sizeof(g->token), token);
     json_t *j =
-        json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*}", "rank",
-                  (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port", (int)g->port,
-                  "token", token, "transport", (int)a->transport, "model", a->model, "verify",
-                  (int)a->verify, "engine", engine_json(a), "veth", veth, "veth_ip", veth_ip, "cpu",
-                  a->engine.cpu, "fault", a->fault, "job", a->job, "sizes", a->sizes);
+        json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*}",
+                  "rank", (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port",
+                  (int)g->port, "token", token, "transport", (int)a->transport, "model", a->model,
+                  "verify", (int)a->verify, "engine", engine_json(a), "veth", veth, "veth_ip",
+                  veth_ip, "cpu", a->engine.cpu, "fault", a->fault, "job", a->job, "sizes",
+                  a->sizes, "rdma_device", a->rdma_device);
     char *text = j != NULL ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     if (text == NULL)

@@ -128,6 +128,7 @@ static int open_group(tw_node *n, tw_err *err)
         return rc;
     atomic_store(&n->spawned, true);
     co.transport = n->args.transport;
+    co.rdma_device = n->args.rdma_device;
     co.token = n->group.token;
     co.address = n->group.address;
     co.listen_fd = n->group.listen_fd;
@@ -165,6 +166,40 @@ void tw_node_close(tw_node *n)
     memset(n, 0, sizeof(*n));
 }
 
+/* Of one port: bytes and packets by its own counters, when the link was made and now. */
+static void print_port(unsigned r, const tw_coll_peer_stats *p)
+{
+    const tw_coll_port_counters *a = &p->port_before, *b = &p->port_now;
+    const bool bytes = a->known_bytes && b->known_bytes;
+    const bool packets = a->known_packets && b->known_packets;
+    if (bytes)
+        fprintf(stderr,
+                "transport: rank %u port counters: out %" PRIu64 " -> %" PRIu64
+                " bytes, in %" PRIu64 " -> %" PRIu64 "\n",
+                r, a->tx_bytes, b->tx_bytes, a->rx_bytes, b->rx_bytes);
+    if (packets)
+        fprintf(stderr,
+                "transport: rank %u port counters: out %" PRIu64 " -> %" PRIu64
+                " packets, in %" PRIu64 " -> %" PRIu64 "\n",
+                r, a->tx_packets, b->tx_packets, a->rx_packets, b->rx_packets);
+    if (!bytes && !packets)
+        fprintf(stderr, "transport: rank %u port counters: the driver shows none\n", r);
+}
+
+static void print_rdma_proof(unsigned r, const tw_coll_peer_stats *p)
+{
+    if (p->gid[0] != '\0')
+        fprintf(stderr,
+                "transport: rank %u rdma: %s port %u, gid %s (index %u) -> %s, path mtu %u, qp %u "
+                "-> %u\n",
+                r, p->device, p->port, p->gid, p->gid_index, p->peer_gid, p->mtu, p->qpn,
+                p->peer_qpn);
+    else
+        fprintf(stderr, "transport: rank %u rdma: %s port %u, %s -> %s, path mtu %u\n", r,
+                p->device, p->port, p->local, p->peer, p->mtu);
+    print_port(r, p);
+}
+
 void tw_node_print_proof(const tw_node *n, uint64_t n_tokens)
 {
     if (n->coll == NULL)
@@ -180,6 +215,8 @@ void tw_node_print_proof(const tw_node *n, uint64_t n_tokens)
                 " bytes in %" PRIu64 " messages, in %" PRIu64 " bytes in %" PRIu64 " messages\n",
                 r, p->transport, p->device, p->local, p->peer, p->mtu, p->tx_bytes, p->tx_msgs,
                 p->rx_bytes, p->rx_msgs);
+        if (p->qpn != 0)
+            print_rdma_proof(r, p);
         for (unsigned i = 0; i < TW_COLL_REFUSALS_MAX && p->refused[i].transport[0] != '\0'; i++)
             fprintf(stderr, "transport: rank %u not by %s: %s\n", r, p->refused[i].transport,
                     p->refused[i].reason);
