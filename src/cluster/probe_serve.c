@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The serving end: the door with its token, then commands until good-bye. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,12 +19,33 @@ enum { GUESTS_MAX = 16, SLICE_MS = 50 };
 #define IDLE_LIMIT_NS  (120 * TW_NS_PER_S)
 #define FLOOD_LIMIT_NS (60 * TW_NS_PER_S)
 
+/* By what the socket is bound to: "every address" has many spellings. */
+static bool is_wildcard(int fd)
+{
+    struct sockaddr_storage a = {0};
+    socklen_t len = sizeof a;
+    if (getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+        return true;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    memcpy(&v4, &a, sizeof v4);
+    memcpy(&v6, &a, sizeof v6);
+    static const uint8_t mapped_any[16] = {[10] = 0xff, [11] = 0xff};
+    return a.ss_family == AF_INET ? v4.sin_addr.s_addr == INADDR_ANY
+                                  : IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr) ||
+                                        memcmp(&v6.sin6_addr, mapped_any, sizeof mapped_any) == 0;
+}
+
 int tw_probe_listen(const char *ip, uint16_t port, int *ret_fd, uint16_t *ret_port, tw_err *err)
 {
-    if (strcmp(ip, "0.0.0.0") == 0 || strncmp(ip, "::%", 3) == 0 || strcmp(ip, "::") == 0 ||
-        strcmp(ip, "0") == 0 || strcmp(ip, "::0") == 0)
+    TW_CLEANUP(tw_fd_closep) int fd = -1;
+    int rc = tw_sock_listen(ip, port, &fd, ret_port, err);
+    if (rc != 0)
+        return rc;
+    if (is_wildcard(fd))
         return tw_err_set(err, -EINVAL, "%s: to listen on every address is refused; name one", ip);
-    return tw_sock_listen(ip, port, ret_fd, ret_port, err);
+    *ret_fd = tw_fd_steal(&fd);
+    return 0;
 }
 
 /* A connection that has not yet said the right words. Order is age. */
