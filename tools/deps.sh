@@ -39,6 +39,9 @@ build|cmd:python3|python3|python3
 test|fn:has_venv|python3-venv|python3-pip
 test|cmd:flock|util-linux|util-linux-core
 build|cmd:ip|iproute2|iproute
+test|fn:has_sshd|openssh-server|openssh-server
+test|cmd:ssh|openssh-client|openssh-clients
+test|fn:has_tc|iproute2|iproute-tc
 dev|cmd:gcc|gcc|gcc
 dev|fn:has_gcc_sanitizers|gcc|libasan libubsan libtsan
 dev|cmd:clang|clang|clang
@@ -58,6 +61,16 @@ has_libc()
 has_venv()
 {
     python3 -c 'import ensurepip, venv' 2>/dev/null
+}
+
+has_sshd()
+{
+    command -v sshd >/dev/null || [ -x /usr/sbin/sshd ]
+}
+
+has_tc()
+{
+    command -v tc >/dev/null || [ -x /usr/sbin/tc ] || [ -x /sbin/tc ]
 }
 
 # A compiler prints the full path of a file that it has, else the bare name.

@@ -61,6 +61,8 @@ static void add_measured(json_t *v, const compare_report *r, const compare_row *
                         json_pack("{s:i, s:i, s:o, s:o, s:o}", "exchanges", (int)d.n_exchanges,
                                   "bytes", (int)d.bytes, "us", number(d.us), "ms_a_token",
                                   number(d.ms_a_token), "most_tok_s", number(d.most_tok_s)));
+    if (row->device[0] != '\0')
+        json_object_set_new(v, "link", json_string(row->device));
     if (row->has_cross || row->cross_note[0] != '\0')
         json_object_set_new(v, "cross_check",
                             json_pack("{s:o, s:o, s:o, s:s}", "to_peer_gbit",
