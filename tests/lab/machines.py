@@ -77,7 +77,7 @@ class Machine:
 
     def command(self, folder, fds, accel, mtu, mib):
         share, peer = folder / "root/usr/share", ADDRESS["B" if self.role == "A" else "A"]
-        kernel = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr net.ifnames=0 audit=0 "
+        kernel = "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr net.ifnames=0 audit=0 "
         kernel += "tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on "
         kernel += f"lab.ROLE={self.role} lab.ME={self.address} lab.PEER={peer} lab.MTU={mtu}"
         argv = ["setpriv", "--pdeathsig", "KILL", "--"]
@@ -137,7 +137,7 @@ class Machine:
         time."""
         self.n += 1
         (self.job / f"{self.role}.{self.n}.cmd").write_text(f"{command}\n")
-        self.until = time.monotonic() + seconds + 10
+        self.until = time.monotonic() + seconds + 30
         self.ctl.sendall(f"run {self.n} {seconds}\n".encode())
 
     def wait(self):
@@ -175,7 +175,10 @@ class Lab:
         self.job.mkdir(parents=True, exist_ok=True)
         self.machines = []
         accel = machine.pop("accel", None) or accelerator(folder)
-        wires = socket.socketpair() if len(roles) == 2 else [None]
+        # Datagrams: a frame is sent or dropped, as on a cable. A stream that ends in the middle of a
+        # frame would leave the other machine's adapter stuck.
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) if len(roles) == 2 else None
+        wires = pair or [None]
         try:
             for role, wire in zip(roles, wires):
                 m = Machine(folder, role, self.job, wire, accel, **machine)

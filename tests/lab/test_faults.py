@@ -8,7 +8,7 @@ import pytest
 from test_rdma import facts
 
 COUNTERS = "cd /sys/class/infiniband/rxe0/ports/1/hw_counters; grep . *"
-NAMED_WITHIN_S = 20  # emulated machines; a silent peer is dead after 1.5 s, a write after some 2 s
+NAMED_WITHIN_S = 10  # a silent peer is dead after 1.5 s; seen: named after 1.0 to 1.5 s, gone by 1.7 s
 
 
 def counters(machine):
@@ -42,14 +42,14 @@ def test_a_peer_without_power_is_named(pair, two_hosts, transport):
     pair.b.start(run.format(1), 100)
     out = pair.job / f"A.{pair.a.n}.out"
     until = time.monotonic() + 60
-    while "round 1 right" not in out.read_text() if out.exists() else True:
+    while not out.exists() or "round 1 right" not in out.read_text():
         assert time.monotonic() < until, out.read_text()
         time.sleep(0.05)
     pair.b.power_off()
     t0 = time.monotonic()
     r = pair.a.wait()
-    assert r.status == 1 and "rank 1" in r.err, r
     assert time.monotonic() - t0 < NAMED_WITHIN_S, r
+    assert r.status == 1 and "rank 1" in r.err, r
 
 
 LITTLE_MEMLOCK = "ulimit -l 64; exec setpriv --bounding-set -ipc_lock {}"

@@ -108,7 +108,7 @@ static tw_coll_opts coll_options(const struct options *o)
                           .port = o->port,
                           .listen_fd = -1,
                           .rdma_device = o->device,
-                          .rendezvous_ns = UINT64_C(60) * 1000000000U,
+                          .rendezvous_ns = UINT64_C(30) * 1000000000U,
                           .step_ns = o->step_ms * UINT64_C(1000000)};
 }
 
@@ -181,6 +181,9 @@ static int reduce(const struct options *o, tw_err *err)
         rc = run_reduce(c, o, err);
     if (rc == 0)
         print_proof(c);
+    else /* closing takes its own time */
+        printf("failed\n");
+    fflush(stdout);
     tw_coll_close(c);
     return rc;
 }
