@@ -69,6 +69,28 @@ static size_t total_bytes(const struct iovec *iov, int n_iov)
     return n;
 }
 
+/* Copies n bytes between a ring, from at on, and the front of a list. */
+static void copy_ring(uint8_t *ring, size_t cap, size_t at, const struct iovec *iov, size_t n,
+                      bool into_ring)
+{
+    size_t used = 0; /* of iov[0] */
+    while (n > 0) {
+        size_t k = TW_MIN(TW_MIN(n, iov->iov_len - used), cap - at);
+        uint8_t *p = (uint8_t *)iov->iov_base + used;
+        if (k > 0 && into_ring)
+            memcpy(ring + at, p, k);
+        else if (k > 0)
+            memcpy(p, ring + at, k);
+        n -= k;
+        used += k;
+        at = at + k < cap ? at + k : 0;
+        if (used == iov->iov_len) {
+            iov++;
+            used = 0;
+        }
+    }
+}
+
 static void add_piece(tw_sim *s, sim_lane *lane, size_t n)
 {
     uint64_t at = s->now_ns + tw_rng_below(&s->rng, s->o.delay_max_ns + 1);
@@ -97,12 +119,7 @@ static ssize_t sim_write(tw_link *l, const struct iovec *iov, int n_iov)
     if (n == 0 || lane->n_pieces == PIECES || does_nothing(s))
         return 0;
     n = TW_MIN(choose_bytes(s, n), lane->left);
-    size_t left = n;
-    for (int i = 0; i < n_iov; i++) {
-        const uint8_t *p = iov[i].iov_base;
-        for (size_t k = 0; k < iov[i].iov_len && left > 0; k++, left--)
-            lane->data[(lane->head + lane->used + (n - left)) % cap] = p[k];
-    }
+    copy_ring(lane->data, cap, (lane->head + lane->used) % cap, iov, n, true);
     lane->used += n;
     lane->left -= lane->left == UINT64_MAX ? 0 : n;
     add_piece(s, lane, n);
@@ -119,12 +136,8 @@ static ssize_t sim_read(tw_link *l, const struct iovec *iov, int n_iov)
     sim_piece *piece = &lane->pieces[lane->i_piece];
     if (piece->at_ns > s->now_ns || does_nothing(s))
         return 0;
-    size_t n = choose_bytes(s, TW_MIN(total_bytes(iov, n_iov), piece->bytes)), left = n;
-    for (int i = 0; i < n_iov; i++) {
-        uint8_t *p = iov[i].iov_base;
-        for (size_t k = 0; k < iov[i].iov_len && left > 0; k++, left--)
-            p[k] = lane->data[(lane->head + (n - left)) % s->o.buffer_bytes];
-    }
+    size_t n = choose_bytes(s, TW_MIN(total_bytes(iov, n_iov), piece->bytes));
+    copy_ring(lane->data, s->o.buffer_bytes, lane->head, iov, n, false);
     lane->head = (lane->head + n) % s->o.buffer_bytes;
     lane->used -= n;
     piece->bytes -= n;

@@ -17,7 +17,7 @@
 #if defined(__SANITIZE_THREAD__)
 enum { SCHEDULES = 100 };
 #else
-enum { SCHEDULES = 2500 };
+enum { SCHEDULES = 10000 };
 #endif
 enum { ROUNDS = 6, FLOATS_MAX = 140000 };
 #define STEP_NS (2 * TW_NS_PER_S) /* virtual */
