@@ -54,14 +54,14 @@ static int write_all(int fd, const char *p, size_t n)
 }
 
 /* Takes v over. */
-static int reply(agent *a, json_t *v, uint64_t id, tw_err *err)
+static int send_reply(agent *a, json_t *v, uint64_t id, tw_err *err)
 {
-    TW_CLEANUP(tw_json_freep) json_t *own = v;
+    TW_CLEANUP(tw_json_freep) json_t *reply = v;
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_AGENT_FRAME_MAX + 64);
-    if (v == NULL)
+    if (reply == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for a reply");
-    json_object_set_new(v, "id", json_integer((json_int_t)id));
-    int rc = tw_agent_frame_put(&b, v, err);
+    json_object_set_new(reply, "id", json_integer((json_int_t)id));
+    int rc = tw_agent_frame_put(&b, reply, err);
     if (rc == 0 && write_all(a->out_fd, b.data, b.len) != 0)
         rc = tw_err_set(err, -ECONNRESET, "the head has gone");
     return rc;
@@ -204,7 +204,7 @@ static int dispatch(agent *a, const tw_agent_request *r, const json_t *v, tw_err
     else
         rc = tw_err_set(&why, -ENOSYS, "%s: this agent (twinax %s) does not know that", r->op,
                         tw_version());
-    return reply(a, rc != 0 ? refusal(&why) : out, r->id, err);
+    return send_reply(a, rc != 0 ? refusal(&why) : out, r->id, err);
 }
 
 static int take_frames(agent *a, tw_err *err)

@@ -73,6 +73,13 @@ static bool is_virtual(const tw_net_if *f)
            f->kind == TW_NET_LOOPBACK;
 }
 
+/* RDMA in software: proves the way, not the speed. */
+static bool is_soft(const tw_path *p)
+{
+    return p->kind == TW_PATH_RDMA &&
+           (strncmp(p->here->rdma, "rxe", 3) == 0 || strncmp(p->here->rdma, "siw", 3) == 0);
+}
+
 static void say(tw_verdict *v, enum tw_verdict_level level, const char *text)
 {
     size_t n = strlen(v->text);
@@ -123,6 +130,14 @@ void tw_verdict_judge(const tw_measured *m, tw_verdict *ret)
         return;
     }
     const struct expectation *e = find_expectation(p);
+    if (is_soft(p)) {
+        char text[120];
+        snprintf(text, sizeof text, "%s is RDMA in software: nothing to judge it by",
+                 p->here->rdma);
+        say(&v, TW_VERDICT_UNKNOWN, text);
+        *ret = v;
+        return;
+    }
     if (is_virtual(p->here) || e == NULL) {
         char text[120];
         snprintf(text, sizeof text, "%s is %s: nothing to judge it by", p->here->name,

@@ -190,10 +190,9 @@ void tw_compare_print(const compare_report *r)
     if (p.tty)
         print_bars(r, &p);
     if (any)
-        printf(
-            "\nLatency: half a round trip of 2 bytes, p50, the better way to wait (ping shows a "
-            "whole one).\nBandwidth: payload of the slower way, 1 Gbit = 10^9 bits.%s\n",
-            r->opts->model == NULL
-                ? "\nDecode: a model of 48 layers and 4096 wide; --model takes yours."
-                : "");
+        printf("\nLatency: half a round trip of 2 bytes, p50, the better way to wait (ping shows a "
+               "whole one).\nBandwidth: payload of the slower way, 1 Gbit = 10^9 bits.%s\n",
+               r->opts->model == NULL
+                   ? "\nDecode: a model of 48 layers and 4096 wide; --model takes yours."
+                   : "");
 }

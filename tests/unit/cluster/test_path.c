@@ -194,6 +194,8 @@ static void test_verdicts(void **state)
     judge(TW_PATH_LAN, 100, 0.94, TW_VERDICT_SLOW, "100.0 us is slow");
     judge(TW_PATH_THUNDERBOLT, 60, 17, TW_VERDICT_GOOD, "Thunderbolt");
     judge(TW_PATH_THUNDERBOLT, 60, 5, TW_VERDICT_SLOW, "5.00 of 9.00");
+    snprintf(net[0].ifs[1].rdma, sizeof net[0].ifs[1].rdma, "rxe0");
+    judge(TW_PATH_RDMA, 400, 1, TW_VERDICT_UNKNOWN, "rxe0 is RDMA in software");
     net[1].ifs[0].kind = TW_NET_WIFI;
     judge(TW_PATH_LAN, 900, 0.4, TW_VERDICT_SLOW, "this is Wi-Fi");
     net[1].ifs[0].kind = TW_NET_ETHERNET;

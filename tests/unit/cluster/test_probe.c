@@ -165,6 +165,7 @@ static void test_half_open_guests(void **state)
 {
     (void)state;
     enum { GUESTS = 100 };
+    static const char garbage[] = "GET / HTTP/1.1\r\nHost: somewhere\r\nAccept: */*\r\n\r\n";
     int fds[GUESTS];
     server s;
     tw_err err = {0};
@@ -174,8 +175,7 @@ static void test_half_open_guests(void **state)
                                          tw_clock_now_ns() + 10 * TW_NS_PER_S, &fds[i], &err),
                          0);
         if (i % 3 == 1)
-            (void)!send(fds[i], "GET / HTTP/1.1\r\nHost: somewhere\r\nAccept: */*\r\n", 48,
-                        MSG_NOSIGNAL);
+            (void)!send(fds[i], garbage, sizeof garbage - 1, MSG_NOSIGNAL);
         if (i % 3 == 2)
             (void)!send(fds[i], "TWPROBE1", 8, MSG_NOSIGNAL);
     }
