@@ -63,6 +63,7 @@ void tw_link_send(tw_link *l, uint8_t op, const void *p, size_t bytes)
     l->tx.p = p;
     l->tx.bytes = bytes;
     l->tx.done = 0;
+    l->tx.lead = bytes < TW_LINK_LEAD_MIN || l->ops->lead == NULL ? SIZE_MAX : l->ops->lead(l);
     l->tx.busy = true;
 }
 
@@ -120,9 +121,12 @@ static int poll_tx(tw_link *l, tw_err *err)
     if (t->done < HEAD)
         iov[n++] = (struct iovec){t->head + t->done, HEAD - t->done};
     size_t sent = tw_link_tx_done(l);
+    const size_t room = tw_link_tx_room(l);
+    if (room == 0)
+        return 0;
     if (t->bytes > sent) {
         /* iovec is shared with readers and so not const; write only reads from it. */
-        iov[n++] = (struct iovec){(void *)(uintptr_t)(t->p + sent), t->bytes - sent};
+        iov[n++] = (struct iovec){(void *)(uintptr_t)(t->p + sent), TW_MIN(t->bytes - sent, room)};
     }
     ssize_t rc = l->ops->write(l, iov, n);
     if (rc < 0)

@@ -38,6 +38,10 @@ typedef struct tw_link_ops {
     /* Bytes moved, 0 when none can be moved now, or a negative errno. */
     ssize_t (*write)(tw_link *l, const struct iovec *iov, int n_iov);
     ssize_t (*read)(tw_link *l, const struct iovec *iov, int n_iov);
+    /* May be NULL: how far a large send that goes out while the same link receives may be ahead of
+     * what has come (SIZE_MAX: as far as it can). What is sent and not taken lies in the kernel, and
+     * past the caches' size every copy of it costs several times more. */
+    size_t (*lead)(tw_link *l);
     /* May both be NULL. view: *ret is what has come, in one piece; its bytes. skip: n of them are
      * done with. */
     ssize_t (*view)(tw_link *l, const void **ret);
@@ -50,6 +54,8 @@ typedef struct tw_link_ops {
      * returns the code that callers see. */
     int (*explain)(const tw_link *l, int code, tw_err *err);
 } tw_link_ops;
+
+enum { TW_LINK_LEAD_MIN = 128 * 1024, TW_LINK_LEAD_STEP = 4096 };
 
 /* What carried the bytes; for the proof of transport. */
 typedef struct tw_link_proof {
@@ -75,6 +81,7 @@ typedef struct tw_link_tx {
     uint8_t head[TW_FRAME_DATA_BYTES];
     const uint8_t *p;   /* [bytes] */
     size_t bytes, done; /* done counts head and payload */
+    size_t lead;
     bool busy;
 } tw_link_tx;
 
@@ -143,6 +150,20 @@ static inline bool tw_link_rx_idle(const tw_link *l)
 static inline bool tw_link_rx_wants(const tw_link *l)
 {
     return l->rx.busy && !l->rx.stalled;
+}
+
+/* What may be sent now; never little, so that nobody wakes for it. */
+static inline size_t tw_link_tx_room(const tw_link *l)
+{
+    if (l->tx.lead == SIZE_MAX || !l->rx.busy)
+        return SIZE_MAX;
+    const size_t end = l->rx.done + l->tx.lead;
+    return l->tx.done + TW_LINK_LEAD_STEP <= end ? end - l->tx.done : 0;
+}
+
+static inline bool tw_link_tx_wants(const tw_link *l)
+{
+    return l->tx.busy && tw_link_tx_room(l) > 0;
 }
 
 /* Bytes of the message last received. */

@@ -4,9 +4,10 @@
 
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/tcp.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -49,9 +50,23 @@ static ssize_t tcp_read(tw_link *l, const struct iovec *iov, int n_iov)
 
 static bool tcp_arm(tw_link *l, struct pollfd *ret)
 {
-    short events = (short)((tw_link_rx_wants(l) ? POLLIN : 0) | (l->tx.busy ? POLLOUT : 0));
+    short events =
+        (short)((tw_link_rx_wants(l) ? POLLIN : 0) | (tw_link_tx_wants(l) ? POLLOUT : 0));
     *ret = (struct pollfd){.fd = tcp_of(l)->fd, .events = events};
     return true;
+}
+
+/* What a cable of 50 Gbit/s holds in the shortest time there and back: more under way does not
+ * make it faster. */
+static size_t tcp_lead(tw_link *l)
+{
+    enum { BYTES_PER_US = 6250 };
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    if (getsockopt(tcp_of(l)->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        len < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof info.tcpi_min_rtt)
+        return SIZE_MAX;
+    return TW_MAX((size_t)info.tcpi_min_rtt * BYTES_PER_US, (size_t)TW_LINK_LEAD_MIN);
 }
 
 static void tcp_disarm(tw_link *l, short revents)
@@ -67,6 +82,7 @@ static void tcp_close(tw_link *l)
 }
 
 static const tw_link_ops tcp_ops = {.name = "tcp",
+                                    .lead = tcp_lead,
                                     .write = tcp_write,
                                     .read = tcp_read,
                                     .arm = tcp_arm,
