@@ -191,10 +191,11 @@ static int finish_rx(tw_link *l, tw_err *err)
 static ssize_t feed_sink(tw_link *l)
 {
     tw_link_rx *r = &l->rx;
-    size_t had = r->eaten, took = 1;
+    size_t had = r->eaten, took = 1, there = 0;
     r->stalled = false;
     while (took > 0 && r->lo < r->hi) {
-        took = r->sink(r->sink_ctx, r->p + r->lo, r->hi - r->lo);
+        there = r->hi - r->lo;
+        took = r->sink(r->sink_ctx, r->p + r->lo, there);
         r->lo += took;
         r->eaten += took;
     }
@@ -204,14 +205,16 @@ static ssize_t feed_sink(tw_link *l)
         const void *p;
         ssize_t n = l->ops->view(l, &p);
         if (n <= 0)
-            return n;
-        took = r->sink(r->sink_ctx, p, TW_MIN((size_t)n, r->bytes - r->eaten));
+            return n < 0 ? n : r->eaten > had;
+        there = TW_MIN((size_t)n, r->bytes - r->eaten);
+        took = r->sink(r->sink_ctx, p, there);
         l->ops->skip(l, took);
         l->rx_bytes += took;
         r->done += took;
         r->eaten += took;
     }
-    r->stalled = took == 0;
+    /* A part of a unit waits for the peer, not for our send. */
+    r->stalled = took == 0 && there >= TW_LINK_SINK_UNIT;
     return r->eaten > had;
 }
 

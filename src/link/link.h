@@ -86,7 +86,8 @@ typedef struct tw_link_tx {
 } tw_link_tx;
 
 /* Takes from the front of what has come as many bytes as it can now; 0 only while a send of the same
- * link is under way. */
+ * link is under way, or of less than a unit: a transport may cut a message at any byte. */
+enum { TW_LINK_SINK_UNIT = 4 };
 typedef size_t tw_link_sink_fn(void *ctx, const void *p, size_t bytes);
 
 typedef struct tw_link_rx {

@@ -203,6 +203,63 @@ static void test_sink(void **state)
                     through_sinks((how & 1) != 0, (how & 2) != 0, sizes[i], rooms[k]);
 }
 
+static size_t take_fours(void *ctx, const void *p, size_t bytes)
+{
+    size_t *n = ctx;
+    (void)p;
+    *n += bytes / 4 * 4;
+    return bytes / 4 * 4;
+}
+
+/* Segments end at any byte (an MTU of 1450 gives 1398 of payload): who sleeps on a part of a number
+ * must wake when the rest comes. */
+static void test_sink_sleeps_on_a_part(void **state)
+{
+    enum { N = 400 };
+    int fds[2];
+    tw_link *l = NULL;
+    tw_err err = {0};
+    size_t n = 0;
+    uint8_t msg[TW_FRAME_DATA_BYTES + N] = {0}, space[N];
+    const tw_frame_data f = {.op = 1, .from = 0, .bytes = N};
+    (void)state;
+    tcp_pair(fds);
+    assert_int_equal(tw_link_tcp_new(fds[1], 1, 0, false, &l, &err), 0);
+    tw_frame_data_encode(&f, msg);
+    tw_link_recv_sink(l, 1, N, space, sizeof space, take_fours, &n);
+    for (size_t at = 0, part = TW_FRAME_DATA_BYTES + 7; at < sizeof msg; at += part, part = 1) {
+        struct pollfd p;
+        assert_int_equal(tw_sock_send_all(fds[0], msg + at, part, TW_NEVER_NS), 0);
+        assert_true(l->ops->arm(l, &p));
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        assert_int_equal(tw_link_poll(l, &err), 1);
+    }
+    assert_true(tw_link_rx_idle(l));
+    assert_int_equal(n, N);
+    tw_link_close(l);
+    close(fds[0]);
+}
+
+/* What was taken in place counts as moved, though nothing more is there. */
+static void test_sink_tells_progress(void **state)
+{
+    tw_link *l[2];
+    tw_err err = {0};
+    size_t n = 0;
+    uint8_t out[200000] = {1}, space[8];
+    (void)state;
+    make_shm(l, false);
+    tw_link_send(l[0], 1, out, sizeof out);
+    tw_link_recv_sink(l[1], 1, sizeof out, space, sizeof space, take_fours, &n);
+    assert_int_equal(tw_link_poll(l[0], &err), 1);
+    assert_int_equal(tw_link_poll(l[1], &err), 1); /* the head, and what came with it */
+    size_t before = n;
+    assert_int_equal(tw_link_poll(l[0], &err), 1);
+    assert_int_equal(tw_link_poll(l[1], &err), 1);
+    assert_true(n > before && n < sizeof out);
+    close_links(l);
+}
+
 static void test_flipped_byte(void **state)
 {
     (void)state;
@@ -348,6 +405,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sink),
+        cmocka_unit_test(test_sink_sleeps_on_a_part),
+        cmocka_unit_test(test_sink_tells_progress),
         cmocka_unit_test(test_both_ways),
         cmocka_unit_test(test_flipped_byte),
         cmocka_unit_test(test_cut_and_late),
