@@ -7,6 +7,7 @@ usage: test_allreduce.py SOURCE LIBRARY PKG-CONFIG-FOLDER"""
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ def exported(library):
 
 def compile_example(source, pkg_dir, out):
     env = os.environ | {"PKG_CONFIG_PATH": pkg_dir}
-    flags = run("pkg-config", "--cflags", "--libs", "twinax", env=env).split()
+    flags = shlex.split(run("pkg-config", "--cflags", "--libs", "twinax", env=env))
     subprocess.run([os.environ.get("CC", "cc"), "-Wall", "-Wextra", "-Werror", source, "-o", out, *flags],
                    check=True)
 

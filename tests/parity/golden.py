@@ -18,8 +18,10 @@ LIMIT = {"f32": 1e-4, "bf16": 5e-3}  # of max|logit|
 
 
 def binary():
-    """The command under test: $TWINAX, which may carry arguments, else build/twinax."""
-    return shlex.split(os.environ.get("TWINAX", "")) or [str(ROOT / "build" / "twinax")]
+    """The command under test: $TWINAX, a path (with spaces, it may be) or a command with arguments,
+    else build/twinax."""
+    named = os.environ.get("TWINAX") or str(ROOT / "build" / "twinax")
+    return [named] if os.path.exists(named) else shlex.split(named)
 
 
 def missing_binary():
