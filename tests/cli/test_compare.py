@@ -203,6 +203,13 @@ def test_the_guides_name(hosts, folder):
         assert p.returncode == 0 and "twinax compare --node NAME" in p.out
 
 
+def test_sshd_has_a_run_folder_of_its_own(hosts):
+    """Several runs of the tests on one machine must not share /run/sshd."""
+    for sshd in hosts.sshd:
+        assert os.stat(f"/proc/{sshd.pid}/root/run").st_dev != os.stat("/run").st_dev
+        assert os.path.isdir(f"/proc/{sshd.pid}/root/run/sshd")
+
+
 # ---- addresses -----------------------------------------------------------------------------------
 
 

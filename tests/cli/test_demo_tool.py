@@ -43,12 +43,13 @@ def test_demo_looks_at_its_own_veth():
     """Another run's pair is there at the same time."""
     if cli.no_netns():
         pytest.skip(cli.no_netns())
-    pair = ["ip", "link", "add", "twx1a", "type", "veth", "peer", "name", "twx1b"]
+    mine = f"twx{os.getpid()}"  # no server has our pid
+    pair = ["ip", "link", "add", f"{mine}a", "type", "veth", "peer", "name", f"{mine}b"]
     subprocess.run(pair, check=True, capture_output=True)
     try:
         done = demo("--transport", "netns")
     finally:
-        subprocess.run(["ip", "link", "del", "twx1a"], check=True)
+        subprocess.run(["ip", "link", "del", f"{mine}a"], check=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kernel tx" in done.stdout
 

@@ -19,6 +19,9 @@ LAN = ["192.168.77.1", "192.168.77.2"]
 LAN6 = ["fd00:77::1", "fd00:77::2"]
 TB = ["192.168.2.1", "192.168.2.2"]
 STEP_S = 20
+# sshd wants /run/sshd: in a /run of its own (`ip netns exec` has made the mounts private), so that
+# nothing of the machine is touched and another run of the tests cannot take it away.
+OWN_RUN = 'mount -t tmpfs -o mode=755 none /run && mkdir /run/sshd && exec "$0" "$@"'
 
 
 def why_not():
@@ -46,7 +49,6 @@ class TwoHosts:
         self.names = [f"twx{os.getpid()}{x}" for x in "ab"]
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="twinax-two-hosts-"))
         self.sshd = []
-        self.made_run_sshd = False
         # What the daemons start must not look like strays of a test.
         self.env = {k: v for k, v in os.environ.items() if k != cli.MARK}
 
@@ -123,9 +125,6 @@ class TwoHosts:
         wrapper.chmod(0o755)
 
     def start_sshd(self, host):
-        if not os.path.isdir("/run/sshd"):
-            os.mkdir("/run/sshd", 0o755)
-            self.made_run_sshd = True
         config = self.folder / f"sshd_{host}"
         config.write_text(
             f"ListenAddress {LAN[host]}:22\nHostKey {self.folder}/host_{'ab'[host]}\n"
@@ -135,8 +134,8 @@ class TwoHosts:
         )
         log = open(self.folder / f"sshd_{host}.log", "wb")
         self.sshd.append(
-            subprocess.Popen(self.ns(host, find("sshd"), "-D", "-e", "-f", config), stdin=subprocess.DEVNULL,
-                             stdout=log, stderr=log, env=self.env)  # fmt: skip
+            subprocess.Popen(self.ns(host, "sh", "-c", OWN_RUN, find("sshd"), "-D", "-e", "-f", config),
+                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)  # fmt: skip
         )
         log.close()
         until = time.monotonic() + STEP_S
@@ -204,7 +203,4 @@ class TwoHosts:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             sh("ip", "netns", "del", name, check=False)
-        if self.made_run_sshd:
-            with contextlib.suppress(OSError):
-                os.rmdir("/run/sshd")
         shutil.rmtree(self.folder)
