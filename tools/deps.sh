@@ -10,7 +10,7 @@ usage()
 usage: tools/deps.sh [--test|--dev] [--check|--dry-run|--list] [--manager apt|dnf]
   (nothing)   what the build needs
   --test      and what the tests need
-  --dev       and what lint, sanitizers and fuzzing need
+  --dev       and what lint, sanitizers and fuzzing need, and an sshd (tests that want one skip)
   --check     install nothing; exit 1 and name what is missing
   --dry-run   print the commands that would be run
   --list      print the whole mapping: probe, apt package, dnf package
@@ -38,6 +38,11 @@ test|pc:cmocka|libcmocka-dev|libcmocka-devel
 build|cmd:python3|python3|python3
 test|fn:has_venv|python3-venv|python3-pip
 test|cmd:flock|util-linux|util-linux-core
+test|cmd:unshare|util-linux|util-linux-core
+test|cmd:nm|binutils|binutils
+test|cmd:tc|iproute2|iproute-tc
+test|cmd:ssh|openssh-client|openssh-clients
+test|cmd:ssh-keygen|openssh-client|openssh
 build|cmd:ip|iproute2|iproute
 test|fn:has_sshd|openssh-server|openssh-server
 test|cmd:ssh|openssh-client|openssh-clients
@@ -50,6 +55,7 @@ dev|cmd:clang-format,clang-format-14|clang-format|clang-tools-extra
 dev|cmd:shellcheck|shellcheck|ShellCheck
 dev|cmd:nm|binutils|binutils
 dev|cmd:git|git|git
+dev|cmd:sshd|openssh-server|openssh-server
 TEXT
 }
 
@@ -98,7 +104,7 @@ has()
     pc:*) pkg-config --exists "${1#pc:}" 2>/dev/null ;;
     cmd:*)
         for name in $(tr , ' ' <<<"${1#cmd:}"); do
-            command -v "$name" >/dev/null && return 0
+            PATH=$PATH:/usr/sbin:/sbin command -v "$name" >/dev/null && return 0 # ip, tc, sshd
         done
         return 1
         ;;

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 requirements=${1:-$(dirname "$0")/../tests/requirements.txt}
-cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/twinax
+cache=${XDG_CACHE_HOME:-${HOME:?is not set: the Python environment lies below it, or below XDG_CACHE_HOME}/.cache}/twinax
 python=$(command -v python3) || { echo "python3 is missing: run tools/deps.sh --test" >&2 && exit 1; }
 version=$("$python" -c 'import sys; print(sys.version, sys.base_prefix)')
 key=$( (echo "$version" && cat "$requirements") | sha256sum | cut -c1-16)
