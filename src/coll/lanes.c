@@ -9,7 +9,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "link/verbs.h"
 #include "os/fd.h"
 #include "os/sock.h"
 #include "os/sys.h"
@@ -106,6 +105,18 @@ static uint64_t talk_deadline(const tw_meet *m)
     return TW_MIN(m->deadline_ns, tw_clock_now_ns() + 10 * TW_NS_PER_S);
 }
 
+/* Peers that may be reached by RDMA. */
+static unsigned count_remote(const tw_meet *m)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < m->n_ranks; i++) {
+        bool near = m->o->transport != TW_TRANSPORT_RDMA && is_near(m, i) &&
+                    m->table.peers[TW_MIN(i, m->rank)].unix_name.len > 0;
+        n += i != m->rank && !near;
+    }
+    return n;
+}
+
 /* A TCP connection of a pair becomes its link: for rdma and auto both ends find out together
  * whether RDMA will do. Takes fd. */
 static int make_remote_link(tw_meet *m, unsigned peer, int fd, tw_err *err)
@@ -115,7 +126,10 @@ static int make_remote_link(tw_meet *m, unsigned peer, int fd, tw_err *err)
     tw_err why = {0};
     bool asked = m->o->transport == TW_TRANSPORT_RDMA || m->o->transport == TW_TRANSPORT_AUTO;
     if (asked) {
-        const tw_link_verbs_opts o = {.device = m->o->rdma_device, .deadline_ns = talk_deadline(m)};
+        m->pool = m->pool != NULL ? m->pool : tw_verbs_pool_new(count_remote(m));
+        const tw_link_verbs_opts o = {.device = m->o->rdma_device,
+                                      .pool = m->pool,
+                                      .deadline_ns = talk_deadline(m)};
         int rc = tw_link_verbs_new(fd, rank, to, m->o->verify, &o, ret, &why);
         if (rc == 0 && m->o->transport == TW_TRANSPORT_AUTO) {
             refuse_shm(m, peer);

@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "coll/gate.h"
 #include "coll/rendezvous.h"
+#include "link/verbs.h"
 
 typedef struct tw_meet {
     const tw_coll_opts *o;
@@ -21,6 +22,7 @@ typedef struct tw_meet {
     tw_frame_table table;
     bool ready[TW_RANKS_MAX]; /* rank 0 */
     char who[80];             /* worker: "rank 0 at 10.0.0.1 port 1234" */
+    tw_verbs_pool *pool;      /* of the links by RDMA; NULL before the first try */
     tw_meeting m;
 } tw_meet;
 

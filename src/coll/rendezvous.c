@@ -96,6 +96,7 @@ static void meet_done(tw_meet *m)
         tw_link_close(m->m.links[i]);
         tw_fd_closep(&m->m.fds[i]);
     }
+    tw_verbs_pool_release(m->pool);
     tw_buf_done(&m->table_body);
     tw_mem_free(m);
 }

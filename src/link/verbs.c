@@ -14,7 +14,6 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "link/verbs_inside.h"
-#include "os/file.h"
 
 _Static_assert(SLOTS < 64 && SLOT_BYTES <= 0x3ffff, "fit the immediate");
 _Static_assert(VERBS_GIVE_BACK >= 1, "a slot is given back at some time");
@@ -111,7 +110,7 @@ int tw_verbs_post(tw_verbs_link *v, enum tw_verbs_kind kind, uint32_t bytes)
     unsigned i = v->i_send;
     tw_verbs_write w = {.p = tw_verbs_slot(v, i),
                         .bytes = bytes,
-                        .lkey = v->lkey,
+                        .lkey = v->part.lkey,
                         .rkey = v->peer_rkey,
                         .imm = tw_verbs_imm_encode(&m),
                         .remote = v->peer_addr + (uint64_t)i * SLOT_BYTES};
@@ -266,10 +265,8 @@ void tw_verbs_free(tw_verbs_link *v)
         /* The queue pair first: nobody may write into memory that is given back. */
         v->api->destroy_qp(v->qp);
         v->api->destroy_cq(v->cq);
-        v->api->dereg(v->mr);
-        v->api->close(v->at.ctx);
     }
-    tw_pages_free(v->arena, TW_LINK_VERBS_ARENA_BYTES);
+    tw_verbs_pool_give(&v->part);
     if (v->epoll_fd >= 0)
         close(v->epoll_fd);
     tw_mem_free(v);

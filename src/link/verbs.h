@@ -15,9 +15,22 @@
 #include "link/link.h"
 #include "link/verbs_lib.h"
 
+/* What the links of one rank share: each RDMA device is opened once, and its arena is registered
+ * once and carved for all of them. Its one key is therefore known to every peer of the rank: all are
+ * ranks of the same group, which trust each other with sums anyway.
+ * Owns nothing of the links; lives on, once released, while links use it. Thread: the rank's one. */
+typedef struct tw_verbs_pool tw_verbs_pool;
+/* For at most n_links, 32 at most; NULL: no memory. Costs nothing before the first link. */
+tw_verbs_pool *tw_verbs_pool_new(unsigned n_links);
+void tw_verbs_pool_release(tw_verbs_pool *p); /* NULL is fine */
+/* What a pool's device pins of the memlock limit with its first link. (Queues come on top, a few
+ * pages each, with most drivers.) */
+size_t tw_link_verbs_pin_bytes(unsigned n_links);
+
 typedef struct tw_link_verbs_opts {
     const tw_verbs_api *api; /* NULL: libibverbs */
     const char *device;      /* "mlx5_0" or "mlx5_0:1"; NULL: the one that has the address */
+    tw_verbs_pool *pool;     /* borrowed; NULL: one for this link alone */
     const char *sysfs;       /* class folder; NULL: the kernel's */
     uint64_t deadline_ns;    /* of the talk with the peer */
 } tw_link_verbs_opts;
@@ -26,7 +39,7 @@ typedef struct tw_link_verbs_opts {
  * have, connect, and prove the path by a full slot each way. The address is the connection's own.
  * Owns: fd, unless it returns -EOPNOTSUPP: then both ends know that RDMA is not for this pair, err
  * has the reason of the end that has one, and fd is as fresh as before.
- * Cost: pins TW_LINK_VERBS_ARENA_BYTES; may take a second. */
+ * Cost: may take a second; memory see the pool. */
 TW_MUST_CHECK int tw_link_verbs_new(int fd, uint8_t rank, uint8_t peer, bool verify,
                                     const tw_link_verbs_opts *opts, tw_link **ret, tw_err *err);
 

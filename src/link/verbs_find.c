@@ -185,11 +185,6 @@ int tw_verbs_find(const tw_verbs_api *api, const tw_link_verbs_opts *o,
     }
     if (k == 0)
         return tell_none(&s, n, err);
-    tw_verbs_place p = found[0];
-    unsigned n_ports;
-    int rc = api->open(p.device, &p.ctx, &n_ports);
-    if (rc != 0)
-        return tw_err_set(err, rc, "open RDMA device %s: %s", p.device, strerror(-rc));
-    *ret = p;
+    *ret = found[0];
     return 0;
 }

@@ -24,16 +24,28 @@ typedef struct tw_verbs_imm {
 uint32_t tw_verbs_imm_encode(const tw_verbs_imm *i);
 tw_verbs_imm tw_verbs_imm_decode(uint32_t v);
 
+/* verbs_pool.c: one link's part of a shared device. */
+typedef struct tw_verbs_part {
+    tw_verbs_pool *pool; /* NULL: none taken */
+    tw_verbs_ctx *ctx;
+    uint8_t *arena; /* [TW_LINK_VERBS_ARENA_BYTES], zeroed */
+    uint32_t lkey, rkey;
+    unsigned i_device, i_part;
+} tw_verbs_part;
+
+TW_MUST_CHECK int tw_verbs_pool_take(tw_verbs_pool *p, const tw_verbs_api *api, const char *device,
+                                     tw_verbs_part *ret, tw_err *err);
+void tw_verbs_pool_give(tw_verbs_part *t); /* after the link's queues are gone */
+
 /* Device, port and GID that were found for an address. */
 typedef struct tw_verbs_place {
     char device[TW_RDMA_NAME_BYTES];
     unsigned port;
     tw_verbs_port attr;
     tw_rdma_gid gid; /* of Ethernet ports */
-    tw_verbs_ctx *ctx;
 } tw_verbs_place;
 
-/* verbs_find.c. addr: the link's own, IPv4 mapped into IPv6. *ret's context is open. */
+/* verbs_find.c. addr: the link's own, IPv4 mapped into IPv6. */
 TW_MUST_CHECK int tw_verbs_find(const tw_verbs_api *api, const tw_link_verbs_opts *o,
                                 const uint8_t addr[TW_RDMA_GID_BYTES], tw_verbs_place *ret,
                                 tw_err *err);
@@ -60,12 +72,11 @@ typedef struct tw_verbs_link {
     tw_link l;
     const tw_verbs_api *api;
     tw_verbs_place at;
+    tw_verbs_part part;
     tw_verbs_cq *cq;
-    tw_verbs_mr *mr;
     tw_verbs_qp *qp;
     int sock, cq_fd, epoll_fd;
-    uint8_t *arena; /* [2 * SLOTS][SLOT_BYTES]: what we send, then what the peer writes */
-    uint32_t lkey, rkey, psn;
+    uint32_t psn;
     uint64_t peer_addr; /* of the peer's second half */
     uint32_t peer_rkey;
     /* Sending. */
@@ -87,9 +98,10 @@ typedef struct tw_verbs_link {
     char note[96]; /* instead of a status */
 } tw_verbs_link;
 
+/* The arena: [2 * SLOTS][SLOT_BYTES], what we send, then what the peer writes. */
 static inline uint8_t *tw_verbs_slot(const tw_verbs_link *v, unsigned i)
 {
-    return v->arena + (size_t)i * SLOT_BYTES;
+    return v->part.arena + (size_t)i * SLOT_BYTES;
 }
 
 static inline uint8_t *tw_verbs_slot_in(const tw_verbs_link *v, unsigned i)

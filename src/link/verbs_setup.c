@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,7 +16,6 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "link/verbs_inside.h"
-#include "os/file.h"
 #include "os/sock.h"
 #include "os/sys.h"
 
@@ -45,38 +42,25 @@ static int find_address(int fd, uint8_t out[TW_RDMA_GID_BYTES], tw_err *err)
     return 0;
 }
 
-static int tell_memlock(const tw_verbs_link *v, int rc, tw_err *err)
+/* A part of the device's memory: of the rank's pool, or of one that ends with this link. */
+static int take_part(tw_verbs_link *v, tw_verbs_pool *pool, tw_err *err)
 {
-    struct rlimit r = {0};
-    char limit[32] = "unlimited";
-    (void)getrlimit(RLIMIT_MEMLOCK, &r);
-    if (r.rlim_cur != RLIM_INFINITY)
-        snprintf(limit, sizeof limit, "%llu KiB", (unsigned long long)r.rlim_cur / 1024);
-    return tw_err_set(err, rc,
-                      "%s: register %u KiB: %s; memlock limit is %s, wanted unlimited (ulimit "
-                      "-l unlimited; unit: LimitMEMLOCK=infinity; container: --ulimit memlock=-1)",
-                      v->at.device, TW_LINK_VERBS_ARENA_BYTES / 1024, strerror(-rc), limit);
+    tw_verbs_pool *own = pool != NULL ? NULL : tw_verbs_pool_new(1);
+    if (pool == NULL && own == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for an rdma link");
+    int rc = tw_verbs_pool_take(pool != NULL ? pool : own, v->api, v->at.device, &v->part, err);
+    tw_verbs_pool_release(own);
+    return rc;
 }
 
-/* Arena, its registration, queues: all that this end needs. */
-static int build_end(tw_verbs_link *v, tw_err *err)
+static int build_queues(tw_verbs_link *v, tw_err *err)
 {
     const tw_verbs_api *api = v->api;
     const char *what = "completion queue";
-    v->arena = tw_pages_new(TW_LINK_VERBS_ARENA_BYTES);
-    if (v->arena == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for an rdma link");
-    /* A child that we fork must not take pages from under the adapter. */
-    (void)madvise(v->arena, TW_LINK_VERBS_ARENA_BYTES, MADV_DONTFORK);
-    int rc = api->reg(v->at.ctx, v->arena, TW_LINK_VERBS_ARENA_BYTES, &v->mr, &v->lkey, &v->rkey);
-    if (rc != 0)
-        return rc == -ENOMEM || rc == -EPERM || rc == -EAGAIN
-                   ? tell_memlock(v, rc, err)
-                   : tw_err_set(err, rc, "%s: register memory: %s", v->at.device, strerror(-rc));
-    rc = api->create_cq(v->at.ctx, 2 * VERBS_DEPTH + TW_VERBS_BATCH, &v->cq, &v->cq_fd);
+    int rc = api->create_cq(v->part.ctx, 2 * VERBS_DEPTH + TW_VERBS_BATCH, &v->cq, &v->cq_fd);
     if (rc == 0) {
         what = "queue pair";
-        rc = api->create_qp(v->at.ctx, v->cq, VERBS_DEPTH, VERBS_DEPTH, &v->qp, &v->l.proof.qpn);
+        rc = api->create_qp(v->part.ctx, v->cq, VERBS_DEPTH, VERBS_DEPTH, &v->qp, &v->l.proof.qpn);
     }
     if (rc == 0) {
         what = "queue pair to INIT";
@@ -107,7 +91,9 @@ static int open_end(tw_verbs_link *v, const tw_link_verbs_opts *o, tw_err *err)
     if (rc == 0)
         rc = tw_verbs_find(v->api, o, addr, &v->at, err);
     if (rc == 0)
-        rc = build_end(v, err);
+        rc = take_part(v, o->pool, err);
+    if (rc == 0)
+        rc = build_queues(v, err);
     if (rc != 0)
         return rc;
     v->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -156,7 +142,7 @@ static tw_verbs_offer make_offer(const tw_verbs_link *v)
                         .lid = v->at.attr.lid,
                         .qpn = v->l.proof.qpn,
                         .psn = v->psn,
-                        .rkey = v->rkey,
+                        .rkey = v->part.rkey,
                         .n_slots = SLOTS,
                         .slot_bytes = SLOT_BYTES,
                         .addr = (uintptr_t)tw_verbs_slot_in(v, 0)};

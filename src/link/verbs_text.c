@@ -65,7 +65,7 @@ static void describe_port(const tw_verbs_link *v, char *out, size_t out_bytes)
 {
     tw_verbs_port port;
     out[0] = '\0';
-    if (v->at.ctx == NULL || v->api->query_port(v->at.ctx, v->at.port, &port) != 0 ||
+    if (v->part.pool == NULL || v->api->query_port(v->part.ctx, v->at.port, &port) != 0 ||
         port.state == TW_VERBS_PORT_ACTIVE)
         return;
     snprintf(out, out_bytes, "; our port %s:%u is %s", v->at.device, v->at.port,

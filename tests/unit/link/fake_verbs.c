@@ -156,6 +156,8 @@ static int fake_reg(tw_verbs_ctx *c, void *p, size_t bytes, tw_verbs_mr **ret, u
     *m = (tw_verbs_mr){mrs, p, bytes, next_key, next_key + 1};
     next_key += 2;
     mrs = m;
+    fake.n_regs++;
+    fake.n_reg_bytes += bytes;
     n_handles++;
     pthread_mutex_unlock(&lock);
     *ret_lkey = m->lkey;

@@ -29,7 +29,7 @@ typedef struct fake_verbs {
     bool keep_recvs;   /* posted receives are forgotten */
     unsigned cq_limit; /* 0: as asked; else queues overrun at this depth */
     uint8_t damage;    /* XOR for the first byte of each write */
-    uint64_t n_writes, n_events;
+    uint64_t n_writes, n_events, n_regs, n_reg_bytes;
     tw_verbs_path last_path;
 } fake_verbs;
 

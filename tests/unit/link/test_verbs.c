@@ -334,9 +334,9 @@ static void test_bad_immediates(void **state)
         uint8_t in[100];
         pair_open(l, false);
         tw_verbs_link *v = (tw_verbs_link *)l[0];
-        tw_verbs_write w = {.p = v->arena,
+        tw_verbs_write w = {.p = v->part.arena,
                             .bytes = 100,
-                            .lkey = v->lkey,
+                            .lkey = v->part.lkey,
                             .rkey = v->peer_rkey,
                             .remote = v->peer_addr,
                             .imm = tw_verbs_imm_encode(&cases[i].imm)};

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "fake_verbs.h"
+#include "link/verbs.h"
 
 static const size_t sizes[] = {1, 7, 2048, 12288, 16384, 17000, 65536, 300001};
 
@@ -62,7 +63,10 @@ static void group_of(unsigned n_ranks)
 {
     fixture_rank r[TW_RANKS_MAX];
     fixture_init(r, n_ranks, TW_TRANSPORT_RDMA, reduce_all);
+    fake.n_regs = fake.n_reg_bytes = 0;
     fixture_all_good(r, n_ranks);
+    assert_int_equal(fake.n_regs, n_ranks); /* once a rank, for all its links */
+    assert_int_equal(fake.n_reg_bytes, n_ranks * tw_link_verbs_pin_bytes(n_ranks - 1));
     assert_int_equal(fake_n_handles(), 0);
 }
 
