@@ -179,7 +179,7 @@ def report(args, name, times):
                               "samples": len(us), "min_us": us[0], "p50_us": p50, "p99_us": p99,
                               "alg_gb_s": size / p50 / 1e3}), flush=True)
         else:
-            print(f"{name:10} {size:9} B {p50:10.2f} {p99:10.2f}", flush=True)
+            print(f"{name:10} {size:9} B {p50:10.2f} {p99:10.2f}   best {us[0]:.2f}", flush=True)
 
 
 def main():

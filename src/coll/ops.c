@@ -40,6 +40,12 @@ static void send_to(tw_ops *o, unsigned peer, const void *p, size_t bytes)
     tw_link_send(o->links[peer], (uint8_t)o->kind, p, bytes);
 }
 
+/* To one who sends us as much at the same time. */
+static void send_paced(tw_ops *o, unsigned peer, const void *p, size_t bytes)
+{
+    tw_link_send_paced(o->links[peer], (uint8_t)o->kind, p, bytes);
+}
+
 static void recv_from(tw_ops *o, unsigned peer, void *p, size_t bytes)
 {
     tw_link_recv(o->links[peer], (uint8_t)o->kind, p, bytes, true);
@@ -105,14 +111,14 @@ static bool is_sinking(const tw_ops *o)
 static void begin_exchange(tw_ops *o)
 {
     if (is_sinking(o)) {
-        send_to(o, o->rank ^ 1, o->x + o->at, o->chunk * sizeof *o->x);
+        send_paced(o, o->rank ^ 1, o->x + o->at, o->chunk * sizeof *o->x);
         recv_sum(o, o->rank ^ 1, o->at, o->chunk, o->rank == 0, true);
         return;
     }
     for (unsigned i = 0; i < o->n_ranks; i++) {
         if (o->links[i] == NULL)
             continue;
-        send_to(o, i, o->x + o->at, o->chunk * sizeof *o->x);
+        send_paced(o, i, o->x + o->at, o->chunk * sizeof *o->x);
         recv_from(o, i, shot_slot(o, i), o->chunk * sizeof *o->x);
     }
 }
@@ -148,7 +154,7 @@ static void begin_exchange16(tw_ops *o)
     uint16_t *mine = half_of_scratch(o, false);
     o->kern->from_f32(mine, o->x + lo, TW_BF16, n);
     o->kern->to_f32(o->x + lo, mine, TW_BF16, n);
-    send_to(o, peer, mine, n * sizeof *mine);
+    send_paced(o, peer, mine, n * sizeof *mine);
     recv_from(o, peer, half_of_scratch(o, true), n * sizeof *mine);
 }
 
@@ -164,13 +170,13 @@ static void begin_halving(tw_ops *o)
     } else if (down) {
         o->lo[k + 1] = mine;
         o->hi[k + 1] = mine + n_mine;
-        send_to(o, peer, o->x + other, n_other * sizeof *o->x);
+        send_paced(o, peer, o->x + other, n_other * sizeof *o->x);
         if (is_sinking(o))
             recv_sum(o, peer, mine, n_mine, keep_low, false);
         else
             recv_from(o, peer, o->scratch, n_mine * sizeof *o->x);
     } else {
-        send_to(o, peer, o->x + mine, n_mine * sizeof *o->x);
+        send_paced(o, peer, o->x + mine, n_mine * sizeof *o->x);
         recv_from(o, peer, o->x + other, n_other * sizeof *o->x);
     }
 }
@@ -307,7 +313,7 @@ void tw_ops_gather(tw_ops *o, const void *in, size_t bytes, void *out)
     for (unsigned i = 0; i < o->n_ranks; i++) {
         if (o->links[i] == NULL)
             continue;
-        send_to(o, i, mine, bytes);
+        send_paced(o, i, mine, bytes);
         recv_from(o, i, place + i * bytes, bytes);
     }
 }

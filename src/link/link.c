@@ -63,8 +63,15 @@ void tw_link_send(tw_link *l, uint8_t op, const void *p, size_t bytes)
     l->tx.p = p;
     l->tx.bytes = bytes;
     l->tx.done = 0;
-    l->tx.lead = bytes < TW_LINK_LEAD_MIN || l->ops->lead == NULL ? SIZE_MAX : l->ops->lead(l);
+    l->tx.lead = SIZE_MAX;
     l->tx.busy = true;
+}
+
+void tw_link_send_paced(tw_link *l, uint8_t op, const void *p, size_t bytes)
+{
+    tw_link_send(l, op, p, bytes);
+    if (bytes >= TW_LINK_LEAD_MIN && l->ops->lead != NULL)
+        l->tx.lead = l->ops->lead(l);
 }
 
 void tw_link_recv(tw_link *l, uint8_t op, void *p, size_t bytes, bool exact)

@@ -38,8 +38,7 @@ typedef struct tw_link_ops {
     /* Bytes moved, 0 when none can be moved now, or a negative errno. */
     ssize_t (*write)(tw_link *l, const struct iovec *iov, int n_iov);
     ssize_t (*read)(tw_link *l, const struct iovec *iov, int n_iov);
-    /* May be NULL: how far a large send that goes out while the same link receives may be ahead of
-     * what has come (SIZE_MAX: as far as it can). What is sent and not taken lies in the kernel, and
+    /* May be NULL: how far a large paced send may be ahead of what has come (SIZE_MAX: as far as it can). What is sent and not taken lies in the kernel, and
      * past the caches' size every copy of it costs several times more. */
     size_t (*lead)(tw_link *l);
     /* May both be NULL. view: *ret is what has come, in one piece; its bytes. skip: n of them are
@@ -126,6 +125,9 @@ void tw_link_refuse(tw_link *l, const char *transport, const char *reason);
 
 /* p [bytes] is borrowed until tw_link_tx_idle. No other send may be under way. */
 void tw_link_send(tw_link *l, uint8_t op, const void *p, size_t bytes);
+/* The same where the peer sends us about as much at the same time: a large message then stays near
+ * what has come of his, see tw_link_ops.lead. */
+void tw_link_send_paced(tw_link *l, uint8_t op, const void *p, size_t bytes);
 /* exact: the message must have this size; else bytes is the most it may have (-EMSGSIZE) and
  * tw_link_rx_bytes tells its size. */
 void tw_link_recv(tw_link *l, uint8_t op, void *p, size_t bytes, bool exact);
