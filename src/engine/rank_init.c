@@ -110,8 +110,24 @@ static int check_opts(const tw_rank *r, const tw_engine_opts *o, tw_err *err)
     return 0;
 }
 
+struct load_watch {
+    const tw_engine_opts *o;
+    tw_coll *coll;
+    tw_err *err;
+};
+
+/* Weights may load for minutes; who has lost his group in the meantime goes. */
+static int watch_load(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
+{
+    const struct load_watch *w = ctx;
+    if (w->o->progress != NULL)
+        w->o->progress(w->o->progress_ctx, done_bytes, total_bytes);
+    return w->coll != NULL ? tw_coll_health(w->coll, w->err) : 0;
+}
+
 static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
 {
+    struct load_watch watch = {.o = o, .coll = r->coll, .err = err};
     int rc = check_opts(r, o, err);
     if (rc != 0)
         return rc;
@@ -132,8 +148,7 @@ static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     if (rc == 0)
         rc = take_exchange(r, err);
     if (rc == 0)
-        rc = tw_weights_load(r->model, &f->shard, r->team, o->progress, o->progress_ctx,
-                             &r->weights, err);
+        rc = tw_weights_load(r->model, &f->shard, r->team, watch_load, &watch, &r->weights, err);
     if (rc == 0)
         rc = tw_kv_init(&r->kv, r->cfg->n_layers, f->shard.n_kv, r->cfg->head_dim,
                         o->kv == TW_KV_F32 ? TW_F32 : TW_BF16, pages, err);

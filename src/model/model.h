@@ -72,8 +72,9 @@ typedef struct tw_weights {
     void *impl;              /* owner of the memory */
 } tw_weights;
 
-/* done of total bytes packed; called from the loading thread. */
-typedef void tw_progress_fn(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
+/* done of total bytes packed; called from the loading thread. Not 0: the load ends with this code,
+ * and the callback has said why. */
+typedef int tw_progress_fn(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
 
 /* Packs the shard's part with the team (NULL: in the caller alone). Source pages are let go as it
  * goes, so that the peak RSS stays at the packed bytes plus a few MiB. Reads only the shard's own

@@ -47,6 +47,7 @@ struct loader {
     _Atomic size_t i_next;
     _Atomic size_t i_bad; /* lowest chunk with a non-finite number; SIZE_MAX: none */
     _Atomic uint64_t done_bytes;
+    _Atomic int stopped; /* by progress; 0: not */
 };
 
 static const uint8_t *piece_at(const struct loader *l, const struct piece *p, size_t row)
@@ -140,7 +141,7 @@ static void load_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
 {
     (void)n_threads;
     struct loader *l = ctx;
-    while (atomic_load(&l->i_bad) == SIZE_MAX) {
+    while (atomic_load(&l->i_bad) == SIZE_MAX && atomic_load(&l->stopped) == 0) {
         size_t i = atomic_fetch_add(&l->i_next, 1);
         if (i >= l->n_chunks)
             return;
@@ -153,7 +154,7 @@ static void load_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
         uint64_t n_bytes = (uint64_t)n_rows * p->n_cols * tw_dtype_bytes(p->t->type);
         uint64_t done = atomic_fetch_add(&l->done_bytes, n_bytes) + n_bytes;
         if (i_thread == 0 && l->progress != NULL && done < l->total_bytes)
-            l->progress(l->ctx, done, l->total_bytes);
+            atomic_store(&l->stopped, l->progress(l->ctx, done, l->total_bytes));
     }
 }
 
@@ -310,10 +311,12 @@ static int load_all(struct loader *l, const tw_shard *s, tw_team *team, tw_weigh
         tw_team_run(team, load_chunks, l);
     if (atomic_load(&l->i_bad) != SIZE_MAX)
         return report_bad(l, err);
-    if (l->progress != NULL)
-        l->progress(l->ctx, l->total_bytes, l->total_bytes);
-    fill_weights(l, w);
-    return 0;
+    rc = atomic_load(&l->stopped);
+    if (rc == 0 && l->progress != NULL)
+        rc = l->progress(l->ctx, l->total_bytes, l->total_bytes);
+    if (rc == 0)
+        fill_weights(l, w);
+    return rc;
 }
 
 int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team, tw_progress_fn *progress,

@@ -60,7 +60,8 @@ static void kill_in_decode(world_result *r, const tw_event *ev)
         told_ns = tw_clock_now_ns();
 }
 
-static void open_pair(world *w, enum tw_transport transport)
+/* Rank 1 is a child; rank 0 has met it. */
+static void start_pair(world *w, enum tw_transport transport)
 {
     *w = (world){.model_path = dir,
                  .n_ranks = 2,
@@ -75,12 +76,16 @@ static void open_pair(world *w, enum tw_transport transport)
         world_rank_main(&w->ranks[1]);
         _exit(0);
     }
+    if (world_meet(&w->ranks[0]) != 0)
+        fail_msg("rank 0: %s", w->ranks[0].err.msg);
+}
+
+static void open_pair(world *w, enum tw_transport transport)
+{
+    start_pair(w, transport);
     world_rank *r = &w->ranks[0];
-    int rc = world_meet(r);
     const tw_engine_opts o = world_rank_opts(r);
-    if (rc == 0)
-        rc = tw_engine_open(r->model, r->coll, &o, &r->engine, &r->err);
-    if (rc != 0)
+    if (tw_engine_open(r->model, r->coll, &o, &r->engine, &r->err) != 0)
         fail_msg("rank 0: %s", r->err.msg);
 }
 
@@ -172,6 +177,40 @@ static void test_killed_while_idle(void **state)
     close_pair(&w);
 }
 
+static unsigned n_progress;
+
+/* The first piece is loaded: rank 1 dies, and rank 0 has heard of it. */
+static void kill_in_load(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
+{
+    const world_rank *r = ctx;
+    tw_err ignored;
+    (void)done_bytes;
+    (void)total_bytes;
+    if (n_progress++ > 0)
+        return;
+    kill_victim(SIGKILL);
+    while (tw_coll_health(r->coll, &ignored) == 0 && tw_clock_now_ns() - killed_ns < TOLD_NS)
+        sched_yield();
+}
+
+/* Loading may take minutes: it ends when the group does. */
+static void test_killed_while_loading(void **state)
+{
+    (void)state;
+    world w;
+    n_progress = 0;
+    start_pair(&w, TW_TRANSPORT_TCP);
+    world_rank *r = &w.ranks[0];
+    tw_engine_opts o = world_rank_opts(r);
+    o.n_threads = 1;
+    o.progress = kill_in_load;
+    o.progress_ctx = r;
+    assert_int_not_equal(tw_engine_open(r->model, r->coll, &o, &r->engine, &r->err), 0);
+    expect_named(&r->err);
+    assert_int_equal(n_progress, 1);
+    close_pair(&w);
+}
+
 /* Dead before the last plan: closing waits for nobody. */
 static void test_close_after_death(void **state)
 {
@@ -199,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_in_decode),
         cmocka_unit_test(test_killed_while_idle),
+        cmocka_unit_test(test_killed_while_loading),
         cmocka_unit_test(test_close_after_death),
     };
     return cmocka_run_group_tests(tests, make_model, drop_model);

@@ -156,13 +156,14 @@ struct progress {
     uint64_t last, total;
 };
 
-static void on_progress(void *ctx, uint64_t done, uint64_t total)
+static int on_progress(void *ctx, uint64_t done, uint64_t total)
 {
     struct progress *p = ctx;
     assert_true(done <= total && total > 0);
     assert_true(p->total == 0 || p->total == total);
     p->last = done;
     p->total = total;
+    return 0;
 }
 
 static void check_model(const struct tw_tiny *opts, unsigned n_ranks, unsigned n_threads)
