@@ -99,10 +99,9 @@ static tw_candidate best_noisy(const tw_seq *s, const float *z, uint32_t vocab0,
     return (tw_candidate){.z = best_z, .id = best_id};
 }
 
-/* Keeps the worst of the kept at heap[0]. */
-static void sift_down(tw_candidate *heap, uint32_t n)
+/* Keeps the worst of the kept at heap[0]; what lies below i is in order already. */
+static void sift_down(tw_candidate *heap, uint32_t n, uint32_t i)
 {
-    uint32_t i = 0;
     for (;;) {
         uint32_t c = 2 * i + 1;
         if (c >= n)
@@ -115,6 +114,19 @@ static void sift_down(tw_candidate *heap, uint32_t n)
         heap[i] = heap[c];
         heap[c] = t;
         i = c;
+    }
+}
+
+/* Best first. Not qsort, which takes memory from the heap for an array of this size. */
+static void sort_all(tw_candidate *v, uint32_t n)
+{
+    for (uint32_t i = n / 2; i-- > 0;)
+        sift_down(v, n, i);
+    for (uint32_t last = n; last-- > 1;) {
+        tw_candidate t = v[0];
+        v[0] = v[last];
+        v[last] = t;
+        sift_down(v, last, 0);
     }
 }
 
@@ -133,7 +145,7 @@ static uint32_t select_best(const float *z, uint32_t vocab0, uint32_t n, tw_cand
         if (z[i] <= out[0].z) /* equal z: the later id loses */
             continue;
         out[0] = (tw_candidate){.z = z[i], .id = vocab0 + i};
-        sift_down(out, n_out);
+        sift_down(out, n_out, 0);
     }
     qsort(out, n_out, sizeof(*out), compare_candidates);
     return n_out;
@@ -334,6 +346,6 @@ uint32_t tw_sample_pick_full(const tw_kern *k, const tw_seq *s, const float *z, 
     }
     for (uint32_t i = 0; i < vocab; i++)
         order[i] = (tw_candidate){.z = z[i], .id = i};
-    qsort(order, vocab, sizeof(*order), compare_candidates);
+    sort_all(order, vocab);
     return pick_noisy(s, order, count_kept(&s->params, order, vocab, true, norm));
 }
