@@ -9,7 +9,7 @@
 
 #include "twinax/engine.h"
 
-enum { TW_EXIT_OK = 0, TW_EXIT_FAILED = 1, TW_EXIT_USAGE = 2 };
+enum { TW_EXIT_OK = 0, TW_EXIT_FAILED = 1, TW_EXIT_USAGE = 2, TW_EXIT_INTERRUPTED = 130 };
 
 typedef struct tw_args {
     const char *model;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -15,6 +16,7 @@
 #include "cmd/bench_kern.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
+#include "cmd/out.h"
 #include "cmd/peak.h"
 #include "model/model.h"
 #include "os/signal.h"
@@ -35,6 +37,7 @@ struct bench {
 /* ---- one request, from the outside ---- */
 
 struct job {
+    uint64_t id;
     sem_t *done;
     tw_event end;
     tw_err err;
@@ -49,6 +52,26 @@ static void on_event(void *ctx, const tw_event *ev)
     if (ev->err != NULL)
         j->err = *ev->err;
     sem_post(j->done);
+}
+
+/* Until n are done. Ctrl-C cancels them, so that nobody waits for a long one. */
+static void wait_jobs(struct bench *b, const struct job *jobs, unsigned n, sem_t *done)
+{
+    bool cancelled = false;
+    for (unsigned n_done = 0; n_done < n;) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 50 * 1000 * 1000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        if (sem_timedwait(done, &until) == 0)
+            n_done++;
+        if (cancelled || !tw_signal_asked_to_stop())
+            continue;
+        cancelled = true;
+        for (unsigned i = 0; i < n; i++)
+            tw_engine_cancel(b->node.engine, jobs[i].id);
+    }
 }
 
 /* n_jobs equal requests at once: n_prompt random tokens, then n tokens each. */
@@ -74,14 +97,13 @@ static int run_jobs(struct bench *b, struct job *jobs, unsigned n_jobs, uint32_t
                         .on_event = on_event,
                         .ctx = &jobs[n_sent],
                         .sampling = {.top_p = 1, .repetition_penalty = 1}};
-        uint64_t id;
-        rc = tw_engine_submit(b->node.engine, &r, &id, err);
+        rc = tw_engine_submit(b->node.engine, &r, &jobs[n_sent].id, err);
         if (rc != 0)
             break;
     }
-    for (unsigned i = 0; i < n_sent; i++)
-        while (sem_wait(&done) != 0)
-            continue;
+    wait_jobs(b, jobs, n_sent, &done);
+    if (rc == 0 && tw_signal_asked_to_stop())
+        rc = tw_err_set(err, -EINTR, "interrupted");
     for (unsigned i = 0; rc == 0 && i < n_sent; i++)
         if (jobs[i].end.finish == TW_FINISH_ERROR) {
             *err = jobs[i].err;
@@ -138,7 +160,7 @@ static int bench_prefill(struct bench *b, uint32_t n_prompt, tw_err *err)
     double tok_s[N_REPEATS];
     struct job j;
     char test[32];
-    for (unsigned i = 0; i < N_REPEATS && !tw_signal_asked_to_stop(); i++) {
+    for (unsigned i = 0; i < N_REPEATS; i++) {
         int rc = run_jobs(b, &j, 1, n_prompt, 1, err);
         if (rc != 0)
             return rc;
@@ -167,7 +189,7 @@ static int bench_decode(struct bench *b, uint32_t n, uint32_t depth, unsigned ba
     double tok_s[N_REPEATS];
     static struct job jobs[BATCH_MAX];
     char test[48];
-    for (unsigned i = 0; i < N_REPEATS && !tw_signal_asked_to_stop(); i++) {
+    for (unsigned i = 0; i < N_REPEATS; i++) {
         int rc = run_jobs(b, jobs, batch, depth, n, err);
         if (rc != 0)
             return rc;
@@ -276,8 +298,11 @@ int tw_cmd_bench(int argc, char **argv)
         return tw_bench_kern(a.json);
     if (strcmp(a.model, "coll") == 0)
         return tw_bench_coll(&a);
-    if (bench_model(&a, &err) == 0)
+    int rc = bench_model(&a, &err);
+    if (rc == 0)
+        rc = tw_out_flush(&err);
+    if (rc == 0)
         return TW_EXIT_OK;
     fprintf(stderr, "twinax bench: %s\n", err.msg);
-    return TW_EXIT_FAILED;
+    return rc == -EINTR ? TW_EXIT_INTERRUPTED : TW_EXIT_FAILED;
 }

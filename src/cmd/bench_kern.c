@@ -11,8 +11,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cmd/args.h"
+#include "cmd/out.h"
 #include "kern/kern.h"
 #include "kern/peak.h"
+#include "os/signal.h"
 
 enum { REPEATS = 31, STREAM_BYTES = 256 << 20, KV_POS = 4096 };
 
@@ -66,7 +69,7 @@ static void time_job(bench *b, const job *j, double ret_ns[REPEATS])
             break;
         n *= 2;
     }
-    for (int r = 0; r < REPEATS; r++) {
+    for (int r = 0; r < REPEATS && !tw_signal_asked_to_stop(); r++) {
         uint64_t t0 = now_ns();
         for (size_t i = 0; i < n; i++)
             j->run(b);
@@ -77,8 +80,11 @@ static void time_job(bench *b, const job *j, double ret_ns[REPEATS])
 
 static void bench_job(bench *b, const job *j)
 {
-    double ns[REPEATS];
-    time_job(b, j, ns);
+    double ns[REPEATS] = {0};
+    if (!tw_signal_asked_to_stop())
+        time_job(b, j, ns);
+    if (tw_signal_asked_to_stop())
+        return; /* not all repeats are there */
     double min = ns[0], p50 = ns[REPEATS / 2], p99 = ns[REPEATS - 1];
     double rate = (j->flops > 0 ? j->flops : j->bytes > 0 ? j->bytes : j->bytes_told) / p50;
     const char *unit = j->flops > 0 ? "gflops" : "gbs";
@@ -314,5 +320,14 @@ int tw_bench_kern(bool json)
     tw_mem_free(b.y);
     tw_mem_free(b.z);
     tw_mem_free(b.scratch);
-    return b.kern ? 0 : 1;
+    tw_err err;
+    if (tw_signal_asked_to_stop()) {
+        fprintf(stderr, "twinax bench: interrupted\n");
+        return TW_EXIT_INTERRUPTED;
+    }
+    if (b.kern != NULL && tw_out_flush(&err) != 0) {
+        fprintf(stderr, "twinax bench: %s\n", err.msg);
+        return TW_EXIT_FAILED;
+    }
+    return b.kern != NULL ? TW_EXIT_OK : TW_EXIT_FAILED;
 }

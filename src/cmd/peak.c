@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "kern/peak.h"
 #include "os/file.h"
+#include "os/signal.h"
 #include "os/sys.h"
 #include "os/team.h"
 
@@ -45,7 +46,7 @@ static double best_read(tw_team *team, struct sweep *s, unsigned n)
     s->fill = true;
     tw_team_run(team, read_job, s);
     s->fill = false;
-    for (unsigned i = 0; i < N_SWEEPS; i++) {
+    for (unsigned i = 0; i < N_SWEEPS && !tw_signal_asked_to_stop(); i++) {
         uint64_t t0 = tw_clock_now_ns();
         tw_team_run(team, read_job, s);
         double gb_s = (double)(s->part_bytes * n) / (double)(tw_clock_now_ns() - t0);
@@ -72,10 +73,13 @@ int tw_peak_measure(unsigned n_threads, tw_peak *ret, tw_err *err)
     *ret = (tw_peak){.n_threads = n};
     if (s->p != NULL)
         ret->read_gb_s = best_read(team, s, n);
-    tw_team_run(team, fma_job, s);
+    if (!tw_signal_asked_to_stop())
+        tw_team_run(team, fma_job, s);
     for (unsigned i = 0; i < n; i++)
         ret->fma_gflops += s->gflops[i];
     tw_pages_free(s->p, s->part_bytes * n);
     tw_team_free(team);
+    if (tw_signal_asked_to_stop())
+        return tw_err_set(err, -EINTR, "interrupted");
     return s->p != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory to measure read bandwidth");
 }

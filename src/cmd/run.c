@@ -16,12 +16,16 @@
 #include "base/str.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
+#include "cmd/out.h"
 #include "os/file.h"
 #include "os/signal.h"
 
 /* One generation, as its events are collected by the engine thread. */
+enum { SAID_DONE, SAID_NO_OUT };
+
 struct generation {
-    int done_fd; /* written once at the end */
+    int said_fd;   /* SAID_DONE once, at the end; before it SAID_NO_OUT, where nobody reads */
+    int out_errno; /* of stdout; nothing more is printed then */
     bool print_ids, echo;
     unsigned n_ids;
     tw_buf *reply; /* text for the chat's history, or NULL */
@@ -30,15 +34,31 @@ struct generation {
     tw_event done;
 };
 
+static void say(const struct generation *g, char what)
+{
+    if (write(g->said_fd, &what, 1) != 1)
+        return;
+}
+
+static void print_token(struct generation *g, const tw_event *ev)
+{
+    if (g->out_errno != 0)
+        return;
+    if (g->print_ids && ev->id != UINT32_MAX)
+        printf("%s%u", g->n_ids++ > 0 ? "," : "", ev->id);
+    if (g->echo)
+        fwrite(ev->text, 1, ev->text_len, stdout);
+    tw_err err;
+    g->out_errno = -tw_out_flush(&err);
+    if (g->out_errno != 0)
+        say(g, SAID_NO_OUT);
+}
+
 static void on_event(void *ctx, const tw_event *ev)
 {
     struct generation *g = ctx;
     if (ev->kind == TW_EVENT_TOKEN) {
-        if (g->print_ids && ev->id != UINT32_MAX)
-            printf("%s%u", g->n_ids++ > 0 ? "," : "", ev->id);
-        if (g->echo)
-            fwrite(ev->text, 1, ev->text_len, stdout);
-        fflush(stdout);
+        print_token(g, ev);
         if (g->reply != NULL && tw_buf_append(g->reply, ev->text, ev->text_len) != 0)
             g->reply = NULL; /* past the ceiling: the history ends here */
         return;
@@ -47,18 +67,27 @@ static void on_event(void *ctx, const tw_event *ev)
     g->done = *ev;
     if (ev->err != NULL)
         g->err = *ev->err;
-    if (write(g->done_fd, "", 1) != 1)
-        return;
+    say(g, SAID_DONE);
 }
 
-/* Waits for DONE; ctrl-C cancels. */
+/* Whether the engine is through with it. */
+static bool hear_done(int fd, bool *ret_cancel)
+{
+    char what = SAID_DONE;
+    if (read(fd, &what, 1) != 1 || what == SAID_DONE)
+        return true;
+    *ret_cancel = true;
+    return false;
+}
+
+/* Waits for DONE; ctrl-C cancels, and so does output that nobody takes. */
 static int generate(tw_node *n, tw_request *r, struct generation *g, tw_err *err)
 {
     int fds[2];
     uint64_t id;
     if (pipe2(fds, O_CLOEXEC) != 0)
         return tw_err_set(err, -errno, "pipe: %s", strerror(errno));
-    g->done_fd = fds[1];
+    g->said_fd = fds[1];
     r->on_event = on_event;
     r->ctx = g;
     int rc = tw_engine_submit(n->engine, r, &id, err);
@@ -66,14 +95,14 @@ static int generate(tw_node *n, tw_request *r, struct generation *g, tw_err *err
     while (rc == 0) {
         struct pollfd p[] = {{.fd = fds[0], .events = POLLIN},
                              {.fd = cancelled ? -1 : tw_signal_fd(), .events = POLLIN}};
-        if (poll(p, 2, -1) < 0 && errno != EINTR)
+        if (poll(p, 2, -1) < 0 && errno == EINTR)
+            continue;
+        bool cancel = p[1].revents != 0;
+        if (p[0].revents != 0 && hear_done(fds[0], &cancel))
             break;
-        if (p[0].revents != 0)
-            break;
-        if (p[1].revents != 0 && !cancelled) {
+        if (cancel && !cancelled)
             tw_engine_cancel(n->engine, id);
-            cancelled = true;
-        }
+        cancelled = cancelled || cancel;
     }
     close(fds[0]);
     close(fds[1]);
@@ -81,7 +110,7 @@ static int generate(tw_node *n, tw_request *r, struct generation *g, tw_err *err
         *err = g->err;
         rc = g->err.code;
     }
-    return rc;
+    return rc == 0 && g->out_errno != 0 ? tw_out_failed(g->out_errno, err) : rc;
 }
 
 static void print_speed(const tw_node *n, const struct generation *g)
@@ -153,8 +182,10 @@ static int run_once(tw_node *n, tw_err *err)
                     .ret_logits = logits};
     tw_args_sampling(a, n->model, &r.sampling);
     rc = generate(n, &r, &g, err);
-    if (g.n_ids > 0 || g.echo)
+    if (g.out_errno == 0 && (g.n_ids > 0 || g.echo))
         printf("\n");
+    if (rc == 0)
+        rc = tw_out_flush(err); /* the line ends before the lines on stderr begin */
     if (rc == 0)
         rc = write_logits(a, logits, info.vocab, err);
     if (rc == 0)
@@ -193,8 +224,10 @@ static int answer(tw_node *n, json_t *messages, tw_buf *reply, tw_err *err)
                     .n_stops = n->args.stop != NULL};
     tw_args_sampling(&n->args, n->model, &r.sampling);
     rc = generate(n, &r, &g, err);
-    printf("\n");
-    fflush(stdout); /* a program that talks to us waits for the end of the line */
+    if (g.out_errno == 0)
+        printf("\n");
+    if (rc == 0)
+        rc = tw_out_flush(err); /* a program that talks to us waits for the end of the line */
     if (rc == 0 && n->args.verbose > 0)
         print_speed(n, &g);
     return rc;
@@ -226,6 +259,10 @@ static int chat(tw_node *n, tw_err *err)
         size_t len = strcspn(line, "\r\n");
         if (len == 0)
             continue;
+        if (len == sizeof(line) - 1) { /* its rest must not pass for another question */
+            rc = tw_err_set(err, -E2BIG, "the line is longer than %zu bytes", len);
+            break;
+        }
         tw_buf reply TW_CLEANUP(tw_buf_done) = TW_BUF(1 << 20);
         if (append_message(messages, "user", line, len) != 0)
             rc = tw_err_set(err, -EINVAL, "the line is no valid UTF-8");

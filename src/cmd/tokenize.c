@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `twinax tokenize` and `twinax detokenize`. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -11,17 +13,30 @@
 #include "base/str.h"
 #include "cmd/args.h"
 #include "cmd/commands.h"
+#include "cmd/out.h"
+#include "os/signal.h"
 
 enum { INPUT_MAX = 64 << 20 };
 
+/* To its end, or until ctrl-C. */
 static int read_stdin(tw_buf *b, tw_err *err)
 {
     char part[65536];
-    size_t n;
-    while ((n = fread(part, 1, sizeof(part), stdin)) > 0)
-        if (tw_buf_append(b, part, n) != 0)
+    for (;;) {
+        struct pollfd p[] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                             {.fd = tw_signal_fd(), .events = POLLIN}};
+        if (poll(p, 2, -1) < 0)
+            continue; /* EINTR */
+        if (p[1].revents != 0)
+            return tw_err_set(err, -EINTR, "interrupted");
+        ssize_t n = read(STDIN_FILENO, part, sizeof(part));
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return tw_err_set(err, -errno, "stdin: cannot read: %s", strerror(errno));
+        if (n > 0 && tw_buf_append(b, part, (size_t)n) != 0)
             return tw_err_set(err, -E2BIG, "stdin has more than %d MiB", INPUT_MAX >> 20);
-    return 0;
+    }
 }
 
 static int to_ids(tw_model *m, const tw_buf *in, tw_err *err)
@@ -70,9 +85,13 @@ static int convert(int argc, char **argv, int (*fn)(tw_model *, const tw_buf *, 
         rc = tw_model_open(a.model, &m, &err);
     if (rc == 0)
         rc = fn(m, &in, &err);
+    if (rc == 0)
+        rc = tw_out_flush(&err);
     tw_model_close(m);
     if (rc != 0)
         fprintf(stderr, "twinax %s: %s\n", argv[0], err.msg);
+    if (rc == -EINTR)
+        return TW_EXIT_INTERRUPTED;
     return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
 }
 

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a command prints is its result: a full disk or a reader that has gone is a failure. */
+#ifndef TWINAX_CMD_OUT_H
+#define TWINAX_CMD_OUT_H
+
+#include "twinax/err.h"
+
+/* Flushes stdout. -errno when this, or anything printed before, could not be written. */
+TW_MUST_CHECK int tw_out_flush(tw_err *err);
+/* The words for it, from an errno that is known already. Returns -cause. */
+int tw_out_failed(int cause, tw_err *err);
+
+#endif
