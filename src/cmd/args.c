@@ -222,6 +222,20 @@ static int parse_model_option(int opt, const char *v, tw_args *a, tw_err *err)
     }
 }
 
+int tw_args_keep_key(tw_args *a, const char *name, const char *key, tw_err *err)
+{
+    static char kept[512];
+    size_t n = strlen(key);
+    if (n == 0)
+        return tw_err_set(err, -EINVAL, "%s is empty: wanted the key that clients must send", name);
+    if (n >= sizeof(kept))
+        return tw_err_set(err, -EINVAL, "%s has %zu characters: wanted at most %zu", name, n,
+                          sizeof(kept) - 1);
+    memcpy(kept, key, n + 1);
+    a->api_key = kept;
+    return 0;
+}
+
 static int parse_option(int opt, char *v, tw_args *a, tw_err *err)
 {
     uint32_t port = 0;
@@ -279,7 +293,8 @@ static int parse_option(int opt, char *v, tw_args *a, tw_err *err)
         a->port = (uint16_t)port;
         break;
     case OPT_API_KEY:
-        a->api_key = v;
+        rc = tw_args_keep_key(a, "--api-key", v, err);
+        memset(v, '*', strlen(v)); /* every user of this machine can read command lines */
         break;
     case OPT_NO_AUTH:
         a->no_auth = true;

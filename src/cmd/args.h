@@ -39,6 +39,8 @@ typedef struct tw_args {
 
 /* Fills *ret from argv[1..] of a command. A usage error is in *err: exit 2. */
 TW_MUST_CHECK int tw_args_parse(int argc, char **argv, tw_args *ret, tw_err *err);
+/* A copy of the API key, which came as name: where it came from is wiped. */
+TW_MUST_CHECK int tw_args_keep_key(tw_args *a, const char *name, const char *key, tw_err *err);
 /* Sampling: the model's wishes, overridden by what the command line says. */
 void tw_args_sampling(const tw_args *a, const tw_model *m, tw_sampling *ret);
 const char *tw_transport_name(enum tw_transport t);

@@ -19,16 +19,20 @@ static void print_end(const tw_node *n)
     tw_node_print_proof(n, info.n_generated_tokens);
 }
 
+static tw_serve_opts opts_of(const tw_args *a)
+{
+    return (tw_serve_opts){.host = a->host,
+                           .port = a->port,
+                           .api_key = a->api_key,
+                           .no_auth = a->no_auth};
+}
+
 static int serve(tw_node *n, tw_err *err)
 {
     const tw_args *a = &n->args;
-    const char *key = a->api_key != NULL ? a->api_key : getenv("TWINAX_API_KEY");
-    tw_serve_opts o = {.engine = n->engine,
-                       .model = n->model,
-                       .host = a->host,
-                       .port = a->port,
-                       .api_key = key,
-                       .no_auth = a->no_auth};
+    tw_serve_opts o = opts_of(a);
+    o.engine = n->engine;
+    o.model = n->model;
     tw_serve *s;
     tw_engine_info info;
     int rc = tw_serve_open(&o, &s, err);
@@ -59,7 +63,17 @@ int tw_cmd_serve(int argc, char **argv)
                 err.code != 0 ? err.msg : "no MODEL given; see `twinax help`");
         return TW_EXIT_USAGE;
     }
-    int rc = tw_node_open(&a, &n, &err);
+    if (a.api_key == NULL && getenv("TWINAX_API_KEY") != NULL) {
+        if (tw_args_keep_key(&a, "TWINAX_API_KEY", getenv("TWINAX_API_KEY"), &err) != 0) {
+            fprintf(stderr, "twinax serve: %s\n", err.msg);
+            return TW_EXIT_USAGE;
+        }
+        (void)unsetenv("TWINAX_API_KEY"); /* the other ranks have no use for it */
+    }
+    const tw_serve_opts o = opts_of(&a);
+    int rc = tw_serve_check(&o, &err); /* before a large model is loaded */
+    if (rc == 0)
+        rc = tw_node_open(&a, &n, &err);
     if (rc == 0) {
         rc = serve(&n, &err);
         tw_node_close(&n);

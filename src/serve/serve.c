@@ -152,16 +152,50 @@ static int check_address(const tw_serve_opts *o, const char *host, bool *ret_loo
     *ret_loopback = is_loopback(host);
     if (!*ret_loopback && (o->api_key == NULL || o->api_key[0] == 0) && !o->no_auth)
         return tw_err_set(err, -EACCES,
-                          "serve: %s can be reached from other machines and there is no API key: "
-                          "give --api-key KEY, or --no-auth if everybody there may use it",
+                          "%s can be reached from other machines and there is no API key: "
+                          "set TWINAX_API_KEY or give --api-key KEY, or --no-auth if everybody "
+                          "there may use it",
                           host);
     return 0;
+}
+
+static int listen_on(const char *host, uint16_t port, int *ret_fd, uint16_t *ret_port, tw_err *err)
+{
+    int r = tw_sock_listen(host, port, ret_fd, ret_port, err);
+    if (r == -EADDRINUSE)
+        return tw_err_set(err, r,
+                          "%s port %u: another program listens there: end it, or give another "
+                          "--port (0: the kernel chooses one)",
+                          host, (unsigned)port);
+    if (r == -EACCES)
+        return tw_err_set(err, r,
+                          "%s port %u: %s: ports below 1024 are root's, give another --port", host,
+                          (unsigned)port, strerror(EACCES));
+    return r;
+}
+
+static const char *host_of(const tw_serve_opts *o)
+{
+    const char *host = o->host && o->host[0] ? o->host : "127.0.0.1";
+    return strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
+}
+
+int tw_serve_check(const tw_serve_opts *o, tw_err *err)
+{
+    bool loopback = false;
+    int fd = -1;
+    int r = check_address(o, host_of(o), &loopback, err);
+    if (r == 0)
+        r = listen_on(host_of(o), o->port, &fd, NULL, err);
+    if (fd >= 0)
+        close(fd);
+    return r;
 }
 
 static int start_daemon(tw_serve *s, const char *host, uint16_t port, tw_err *err)
 {
     int fd = -1;
-    int r = tw_sock_listen(host, port, &fd, &s->port, err);
+    int r = listen_on(host, port, &fd, &s->port, err);
     if (r)
         return r;
     snprintf(s->host, sizeof(s->host), strchr(host, ':') ? "[%s]" : "%s", host);
@@ -175,7 +209,7 @@ static int start_daemon(tw_serve *s, const char *host, uint16_t port, tw_err *er
         return 0;
     r = errno ? -errno : -EIO;
     close(fd);
-    return tw_err_set(err, r, "serve: the HTTP server does not start on %s port %u", host, s->port);
+    return tw_err_set(err, r, "the HTTP server does not start on %s port %u", host, s->port);
 }
 
 /* The tokenizer is opened by its first use, which must come from one thread: this one. */
@@ -215,10 +249,8 @@ static tw_serve *serve_new(const tw_serve_opts *o)
 
 int tw_serve_open(const tw_serve_opts *o, tw_serve **ret, tw_err *err)
 {
-    const char *host = o->host && o->host[0] ? o->host : "127.0.0.1";
+    const char *host = host_of(o);
     bool loopback = false;
-    if (strcmp(host, "localhost") == 0)
-        host = "127.0.0.1";
     int r = check_address(o, host, &loopback, err);
     if (r == 0)
         r = open_tokenizer(o->model, err);
@@ -226,7 +258,7 @@ int tw_serve_open(const tw_serve_opts *o, tw_serve **ret, tw_err *err)
         return r;
     tw_serve *s = serve_new(o);
     if (s == NULL)
-        return tw_err_set(err, -ENOMEM, "serve: out of memory");
+        return tw_err_set(err, -ENOMEM, "out of memory");
     s->loopback = loopback;
     r = tw_serve_watch_start(s, err);
     if (r == 0)
@@ -257,7 +289,7 @@ int tw_serve_run(tw_serve *s, int stop_fd, bool until_engine_ends, tw_err *err)
         if (n > 0)
             return 0;
         if (n < 0 && errno != EINTR)
-            return tw_err_set(err, -errno, "serve: cannot wait: %s", strerror(errno));
+            return tw_err_set(err, -errno, "cannot wait: %s", strerror(errno));
         int r = until_engine_ends ? tw_engine_health(s->engine, err) : 0;
         if (r)
             return r;

@@ -26,6 +26,9 @@ typedef struct tw_serve_opts {
     const char *name;    /* of the model in the API; NULL: tw_model_name */
 } tw_serve_opts;
 
+/* Whether host, port and key would do, without an engine: what a user wants to know before a large
+ * model is loaded. Errors: as tw_serve_open's. */
+TW_MUST_CHECK int tw_serve_check(const tw_serve_opts *o, tw_err *err);
 /* Listens and answers from now on. Errors: -EACCES for an open address without key or no_auth;
  * -EINVAL; those of the socket, and of the tokenizer, which is opened here. */
 TW_MUST_CHECK int tw_serve_open(const tw_serve_opts *o, tw_serve **ret, tw_err *err);

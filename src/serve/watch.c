@@ -87,12 +87,12 @@ int tw_serve_watch_start(tw_serve *s, tw_err *err)
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (s->wake_fd < 0 || s->epoll_fd < 0 ||
         epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->wake_fd, &ev) < 0)
-        return tw_err_set(err, -errno, "serve: cannot watch sockets: %s", strerror(errno));
+        return tw_err_set(err, -errno, "cannot watch sockets: %s", strerror(errno));
     s->watching = true;
     int r = pthread_create(&s->watcher, NULL, watch, s);
     if (r) {
         s->watching = false;
-        return tw_err_set(err, -r, "serve: cannot start a thread: %s", strerror(r));
+        return tw_err_set(err, -r, "cannot start a thread: %s", strerror(r));
     }
     return 0;
 }
