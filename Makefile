@@ -35,8 +35,10 @@ help:
 deps:
 	@tools/deps.sh
 
+# The program alone: who wants to see it does not wait for the tests to build.
 demo: deps
-	@$(MAKE) --no-print-directory all
+	@$(call setup,$(BUILD))
+	@ninja -C $(BUILD) twinax
 	@python3 tools/demo.py --build $(BUILD)
 
 test:
