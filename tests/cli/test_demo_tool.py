@@ -2,6 +2,7 @@
 """tools/demo.py passes on a sound build, and fails, and says why, on anything that is not."""
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -37,6 +38,11 @@ def test_demo_passes(transport):
     assert "same bits: yes" in done.stdout and "golden logits: yes" in done.stdout
     carried = "shm" if transport == "shm" or cli.no_netns() else "tcp"
     assert f"transport: rank 1 by {carried}," in done.stdout
+    told = re.findall(r"first token after (\d+) ms, (\d+) tokens in (\d+) ms \((\d+) tokens/s\)", done.stdout)
+    assert len(told) == 3, done.stdout
+    for first, n, total, rate in (map(int, x) for x in told):
+        assert first <= total and n > 1
+        assert 1000 * n / (total + 0.5) - 1 <= rate <= 1000 * n / max(total - 0.5, 0.1) + 1
 
 
 def test_demo_looks_at_its_own_veth():
