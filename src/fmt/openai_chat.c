@@ -45,13 +45,25 @@ static int join_part(const json_t *part, const char *param, tw_buf *b, tw_openai
     return r ? no_memory(f) : 0;
 }
 
+/* Only what an assistant said may be nothing (it called a tool). An empty question that a client's
+ * mistake made would be answered with nonsense. */
+static bool wants_content(const json_t *message)
+{
+    static const char *const roles[] = {"user", "system", "developer", "tool"};
+    const char *role = json_string_value(json_object_get(message, "role"));
+    for (size_t i = 0; role && i < TW_ARRAY_LEN(roles); i++)
+        if (strcmp(role, roles[i]) == 0)
+            return true;
+    return false;
+}
+
 static int fix_content(json_t *m, const char *param, tw_openai_fail *f)
 {
     const json_t *c = json_object_get(m, "content");
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_OPENAI_BODY_MAX);
     if (json_is_string(c))
         return 0;
-    if (c && !json_is_null(c) && !json_is_array(c))
+    if (!json_is_array(c) && (wants_content(m) || (c && !json_is_null(c))))
         return tw_openai_bad_type(f, param, c, "a string or an array of parts");
     for (size_t i = 0; i < json_array_size(c); i++) {
         int r = join_part(json_array_get(c, i), param, &b, f);

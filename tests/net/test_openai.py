@@ -148,6 +148,8 @@ def test_client_that_vanishes_without_reading(server, client, name):
     ({"n": 0}, "n"), ({"max_tokens": 0}, "max_tokens"), ({"top_p": 0}, "top_p"),
     ({"stop": [""]}, "stop"), ({"logprobs": True}, "logprobs"),
     ({"messages": []}, "messages"), ({"messages": [{"content": "x"}]}, "messages[0].role"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
     ({"response_format": {"type": "json_object"}}, "response_format"),
 ])
 def test_bad_requests(client, name, more, param):
