@@ -98,6 +98,16 @@ static int start_children(tw_group_local *g, const tw_args *a, tw_err *err)
     return 0;
 }
 
+/* The cause alone (ip is missing, unshare is refused) names neither the option nor the way out. */
+static int explain_netns(int rc, tw_err *err)
+{
+    const tw_err why = *err;
+    return tw_err_set(err, rc,
+                      "--netns needs root and iproute2 (without it the ranks share this host's "
+                      "network): %.*s",
+                      (int)sizeof(why.msg) - 90, why.msg);
+}
+
 int tw_group_start(const tw_args *a, tw_group_local *g, tw_err *err)
 {
     char veth[16] = "", veth_ip[64] = "";
@@ -110,6 +120,8 @@ int tw_group_start(const tw_args *a, tw_group_local *g, tw_err *err)
     int rc = start_children(g, a, err);
     if (rc == 0 && a->netns)
         rc = make_veth(g, veth, veth_ip, err);
+    if (rc != 0 && a->netns)
+        rc = explain_netns(rc, err);
     if (rc == 0)
         rc = tw_sock_listen(g->address, 0, &g->listen_fd, &g->port, err);
     for (unsigned r = 1; rc == 0 && r < g->n_ranks; r++)

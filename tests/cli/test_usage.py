@@ -125,6 +125,14 @@ def test_rdma_where_there_is_none():
     assert "transport rdma: " in done.stderr and "speed" not in done.stderr, done.stderr
 
 
+def test_netns_without_its_tools():
+    """The line names the option and what it needs, not only what failed inside."""
+    argv = ["run", MODEL, *IDS, "--local", "--tp", "2", "--netns"]
+    done = cli.run(*argv, env={"PATH": "/no/such/folder"})
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done
+    assert all(w in done.stderr for w in ("--netns", "root", "iproute2")), done.stderr
+
+
 def test_broken_ids_and_text():
     done = cli.run("detokenize", cli.DEMO, "-p", "1,zwei")
     assert done.returncode == 1 and '"zwei"' in done.stderr, done
