@@ -245,7 +245,10 @@ static char *read_line(char *line, int size, bool prompt)
     while (poll(p, 2, -1) < 0)
         if (errno != EINTR)
             return NULL;
-    return p[1].revents != 0 ? NULL : fgets(line, size, stdin);
+    char *got = p[1].revents != 0 ? NULL : fgets(line, size, stdin);
+    if (got == NULL && prompt)
+        fputs("\n", stderr); /* the shell's prompt begins a line */
+    return got;
 }
 
 static int chat(tw_node *n, tw_err *err)

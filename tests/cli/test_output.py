@@ -92,6 +92,20 @@ def test_line_that_is_too_long_for_a_chat():
     assert done.returncode == 1 and done.stdout == "" and "longer than 65535 bytes" in done.stderr, done
 
 
+def test_chat_on_a_terminal_ends_its_line():
+    """After ctrl-D at the prompt, so that the shell's begins on the left."""
+    master, slave = os.openpty()
+    try:
+        p = subprocess.Popen([cli.BINARY, "run", cli.DEMO], stdin=slave, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE)  # fmt: skip
+        assert p.stderr.read(2) == b"> "
+        os.write(master, b"\x04")
+        assert p.communicate(timeout=60)[1] == b"\n" and p.returncode == 0
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 @pytest.mark.parametrize("tp", [1, 2])
 def test_bench_interrupted(tp):
     """In the middle of a test: no figure is made of what was not measured."""
