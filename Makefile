@@ -92,6 +92,7 @@ install: build-release
 	@meson configure build-release --prefix=$(PREFIX)
 	@ninja -C build-release twinax
 	@DESTDIR=$(DESTDIR) meson install -C build-release --no-rebuild --quiet
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig # libtwinax is found at once
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/twinax"
 
 dist: all
