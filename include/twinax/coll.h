@@ -134,6 +134,8 @@ typedef struct tw_coll_peer_stats {
     char gid[48], peer_gid[48]; /* empty: native InfiniBand, by LID */
     uint32_t qpn, peer_qpn;
     tw_coll_port_counters port_before, port_now; /* when the link was made; at this call */
+    bool by_flag;        /* arrivals are seen by a flag in memory, else by completions alone */
+    uint64_t rx_by_flag; /* pieces of messages that were */
     /* What else was thought of, in order; empty transport: end of the list. */
     tw_coll_refusal refused[TW_COLL_REFUSALS_MAX];
 } tw_coll_peer_stats;

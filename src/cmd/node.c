@@ -197,6 +197,11 @@ static void print_rdma_proof(unsigned r, const tw_coll_peer_stats *p)
     else
         fprintf(stderr, "transport: rank %u rdma: %s port %u, %s -> %s, path mtu %u\n", r,
                 p->device, p->port, p->local, p->peer, p->mtu);
+    if (p->by_flag)
+        fprintf(stderr, "transport: rank %u rdma: arrivals by flag, %" PRIu64 " pieces so far\n", r,
+                p->rx_by_flag);
+    else
+        fprintf(stderr, "transport: rank %u rdma: arrivals by completions\n", r);
     print_port(r, p);
 }
 

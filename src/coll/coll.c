@@ -505,6 +505,8 @@ static void get_proof(const tw_link *l, tw_coll_peer_stats *p)
     p->peer_qpn = l->proof.peer_qpn;
     p->port_before = copy_counters(&l->proof.port_before);
     p->port_now = copy_counters(&now);
+    p->by_flag = l->proof.by_flag;
+    p->rx_by_flag = l->proof.rx_by_flag;
 }
 
 void tw_coll_get_stats(const tw_coll *c, tw_coll_stats *ret)

@@ -67,6 +67,8 @@ typedef struct tw_link_proof {
     char gid[48], peer_gid[48]; /* as addresses; empty: by LID */
     uint32_t qpn, peer_qpn;
     tw_rdma_counters port_before; /* the port's own, when the link was made */
+    bool by_flag;                 /* what comes is seen by a flag in memory where that is faster */
+    uint64_t rx_by_flag;          /* pieces that were */
 } tw_link_proof;
 
 /* A transport that was thought of for this pair and not taken, and why. */

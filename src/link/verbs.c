@@ -2,6 +2,7 @@
 /* The data path: slots, credits, completions. No system call while both sides are awake. */
 #include "link/verbs.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include "link/verbs_inside.h"
 
 _Static_assert(SLOTS < 64 && SLOT_BYTES <= 0x3ffff, "fit the immediate");
+_Static_assert((SLOTS & (SLOTS - 1)) == 0, "message numbers wrap at a slot's turn");
+_Static_assert(SLOTS *VERBS_FLAG_STEP <= 4096, "flags fit their page");
 _Static_assert(VERBS_GIVE_BACK >= 1, "a slot is given back at some time");
 
 /* How long close waits until the peer's adapter has all that was sent. */
@@ -50,6 +53,68 @@ static void take_failure(tw_verbs_link *v, const tw_verbs_wc *wc)
     v->failed_recv = wc->is_recv;
 }
 
+static bool take_credits(tw_verbs_link *v, unsigned n)
+{
+    v->credits += n;
+    if (v->credits <= SLOTS)
+        return true;
+    (void)fail_link(v, -EPROTO, "the peer gave back more slots than it had");
+    return false;
+}
+
+static uint32_t slot_head(const tw_verbs_link *v)
+{
+    return v->by_flag ? VERBS_SLOT_HEAD : 0;
+}
+
+static void take_data(tw_verbs_link *v, const tw_verbs_imm *m)
+{
+    if (m->kind != TW_VERBS_DATA || v->n_arrived + v->owed >= SLOTS ||
+        m->bytes > SLOT_BYTES - slot_head(v) || m->bytes == 0) {
+        (void)fail_link(v, -EPROTO, "the peer wrote into a slot that was not free");
+        return;
+    }
+    v->arrived[(v->i_recv + v->n_arrived) % SLOTS] = m->bytes;
+    v->n_arrived++;
+    v->rx_data++;
+}
+
+/* What a device wrote before the flag that we have read is read after it. */
+static void order_device_reads(void)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("lfence" ::: "memory");
+#elif defined(__aarch64__)
+    __asm__ volatile("dmb oshld" ::: "memory");
+#else
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+static uint32_t load_u32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return le32toh(v);
+}
+
+/* Takes what has come, without a look at the queue. */
+static void look_at_flags(tw_verbs_link *v)
+{
+    while (v->by_flag && v->failed == 0) {
+        unsigned i = v->rx_data % SLOTS;
+        const uint32_t *flag = (const uint32_t *)(const void *)tw_verbs_flag_in(v, i);
+        if (le32toh(__atomic_load_n(flag, __ATOMIC_ACQUIRE)) != v->rx_data)
+            return;
+        order_device_reads();
+        tw_verbs_imm m = tw_verbs_imm_decode(load_u32(tw_verbs_slot_in(v, i)));
+        v->n_by_flag++;
+        v->l.proof.rx_by_flag++;
+        if (take_credits(v, m.credits))
+            take_data(v, &m);
+    }
+}
+
 static void take_arrival(tw_verbs_link *v, uint32_t imm)
 {
     tw_verbs_imm m = tw_verbs_imm_decode(imm);
@@ -58,26 +123,20 @@ static void take_arrival(tw_verbs_link *v, uint32_t imm)
         return;
     }
     v->rx_imm_seq++;
-    v->credits += m.credits;
-    if (v->credits > SLOTS) {
-        (void)fail_link(v, -EPROTO, "the peer gave back more slots than it had");
+    if (m.kind == TW_VERBS_DATA && v->n_by_flag > 0) { /* the flag was faster */
+        v->n_by_flag--;
         return;
     }
-    if (m.kind == TW_VERBS_CREDIT)
+    if (!take_credits(v, m.credits) || m.kind == TW_VERBS_CREDIT)
         return;
     if (m.kind == TW_VERBS_PROBE && v->rx_imm_seq == 1) { /* it alone is the first */
         v->probe_came = true;
         v->i_recv = 1;
+        v->rx_data = 1;
         v->owed = 1;
         return;
     }
-    if (m.kind != TW_VERBS_DATA || v->n_arrived + v->owed >= SLOTS || m.bytes > SLOT_BYTES ||
-        m.bytes == 0) {
-        (void)fail_link(v, -EPROTO, "the peer wrote into a slot that was not free");
-        return;
-    }
-    v->arrived[(v->i_recv + v->n_arrived) % SLOTS] = m.bytes;
-    v->n_arrived++;
+    take_data(v, &m);
 }
 
 int tw_verbs_drain(tw_verbs_link *v)
@@ -90,7 +149,8 @@ int tw_verbs_drain(tw_verbs_link *v)
         if (n < 0)
             return fail_link(v, n, "the completion queue failed (overrun)");
         for (int i = 0; i < n; i++) {
-            v->n_unacked -= !wc[i].is_recv;
+            /* Of a failed write with a flag both parts complete. */
+            v->n_unacked -= !wc[i].is_recv && v->n_unacked > 0;
             n_recv += wc[i].is_recv;
             if (wc[i].status != TW_VERBS_OK)
                 take_failure(v, &wc[i]);
@@ -107,9 +167,18 @@ int tw_verbs_drain(tw_verbs_link *v)
 int tw_verbs_post(tw_verbs_link *v, enum tw_verbs_kind kind, uint32_t bytes)
 {
     tw_verbs_imm m = {kind, v->tx_imm_seq, v->owed, bytes};
-    unsigned i = v->i_send;
-    tw_verbs_write w = {.p = tw_verbs_slot(v, i),
-                        .bytes = bytes,
+    unsigned i = v->tx_data % SLOTS;
+    bool with_flag = v->by_flag && kind == TW_VERBS_DATA;
+    uint8_t *slot = tw_verbs_slot(v, i);
+    uint32_t head[2] = {htole32(tw_verbs_imm_encode(&m)), 0};
+    if (with_flag)
+        memcpy(slot, head, sizeof head);
+    tw_verbs_write w = {.p = slot,
+                        .bytes = bytes + (with_flag ? VERBS_SLOT_HEAD : 0),
+                        .with_flag = with_flag,
+                        .flag = htole32(v->tx_data),
+                        .flag_remote = v->peer_addr + (uint64_t)SLOTS * SLOT_BYTES +
+                                       (uint64_t)i * VERBS_FLAG_STEP,
                         .lkey = v->part.lkey,
                         .rkey = v->peer_rkey,
                         .imm = tw_verbs_imm_encode(&m),
@@ -121,7 +190,7 @@ int tw_verbs_post(tw_verbs_link *v, enum tw_verbs_kind kind, uint32_t bytes)
     v->tx_imm_seq++;
     v->owed = 0;
     if (kind != TW_VERBS_CREDIT) {
-        v->i_send = (i + 1) % SLOTS;
+        v->tx_data++;
         v->credits--;
     }
     return 0;
@@ -169,11 +238,14 @@ static ssize_t verbs_write(tw_link *l, const struct iovec *iov, int n_iov)
     tw_verbs_link *v = verbs_of(l);
     cursor c = {iov, n_iov, 0};
     size_t done = 0;
-    int rc = tw_verbs_drain(v);
+    /* Where a flag brings what comes, the queue is asked only for what is needed of it. */
+    bool lazy = v->by_flag && v->credits > 0 && v->n_unacked < SLOTS;
+    int rc = lazy ? v->failed : tw_verbs_drain(v);
     if (rc == 0 && v->peer_gone)
         rc = -ECONNRESET;
     while (rc == 0 && c.n > 0 && v->credits > 0 && v->n_unacked < VERBS_DEPTH) {
-        size_t n = move(&c, tw_verbs_slot(v, v->i_send), SLOT_BYTES, true);
+        uint8_t *p = tw_verbs_slot(v, v->tx_data % SLOTS) + slot_head(v);
+        size_t n = move(&c, p, SLOT_BYTES - slot_head(v), true);
         if (n == 0)
             break;
         rc = tw_verbs_post(v, TW_VERBS_DATA, (uint32_t)n);
@@ -184,15 +256,24 @@ static ssize_t verbs_write(tw_link *l, const struct iovec *iov, int n_iov)
     return rc != 0 ? rc : (ssize_t)done;
 }
 
+/* Takes what has come, by flag or by completion. */
+static int look(tw_verbs_link *v)
+{
+    look_at_flags(v);
+    bool lazy = v->by_flag && !v->peer_gone && v->n_by_flag < VERBS_LAZY &&
+                (v->n_arrived > 0 || ++v->n_looks % VERBS_LOOKS != 0);
+    return lazy ? v->failed : tw_verbs_drain(v);
+}
+
 static ssize_t verbs_read(tw_link *l, const struct iovec *iov, int n_iov)
 {
     tw_verbs_link *v = verbs_of(l);
     cursor c = {iov, n_iov, 0};
     size_t done = 0;
-    int rc = tw_verbs_drain(v);
+    int rc = look(v);
     while (c.n > 0 && v->n_arrived > 0) {
         uint32_t left = v->arrived[v->i_recv] - v->taken;
-        size_t n = move(&c, tw_verbs_slot_in(v, v->i_recv) + v->taken, left, false);
+        size_t n = move(&c, tw_verbs_slot_in(v, v->i_recv) + slot_head(v) + v->taken, left, false);
         done += n;
         v->taken += (uint32_t)n;
         if (n < left)

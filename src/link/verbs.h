@@ -7,7 +7,21 @@
  *
  *   immediate:  | kind 2 | sequence 6 | slots given back 6 | bytes 18 |
  *
- * Room is left for a kind that announces a flag polled in memory instead of a completion.
+ * By flag. Where both adapters are tested for it, a message is two writes on the same queue pair,
+ * which the peer's adapter puts into memory in this order:
+ *
+ *   1. WRITE                       slot n % SLOTS:  | immediate 4 | zero 4 | payload ... |
+ *   2. WRITE with immediate        flag n % SLOTS:  | n 4 |      (inline, so no read of our memory)
+ *
+ *   receiver awake:   flag == n?  --> acquire, DMA read barrier --> head and payload of the slot
+ *                     (the queue is looked at now and then: it skips immediates of what is taken)
+ *   receiver asleep:  armed queue --> completion of 2. --> the same, as without flags
+ *
+ * So every message has both signs and whichever is seen first counts: a rank that slept, a step
+ * plan, a flag that is never seen, all go by the immediate. The flag only saves the way through the
+ * queue. n is 32 bits wide, starts at 1 (the probe is 0) and its old value in the same place is
+ * n - SLOTS, so that a flag seen in halves is no flag. Slots are given back as before.
+ * Tested adapters: see verbs_flag.c. Which way is used: tw_link_proof.
  * Must not know: collectives. */
 #ifndef TWINAX_LINK_VERBS_H
 #define TWINAX_LINK_VERBS_H
@@ -32,6 +46,7 @@ typedef struct tw_link_verbs_opts {
     const char *device;      /* "mlx5_0" or "mlx5_0:1"; NULL: the one that has the address */
     tw_verbs_pool *pool;     /* borrowed; NULL: one for this link alone */
     const char *sysfs;       /* class folder; NULL: the kernel's */
+    bool no_flag;            /* never see arrivals by flag */
     uint64_t deadline_ns;    /* of the talk with the peer */
 } tw_link_verbs_opts;
 
@@ -46,7 +61,8 @@ TW_MUST_CHECK int tw_link_verbs_new(int fd, uint8_t rank, uint8_t peer, bool ver
 enum {
     TW_LINK_VERBS_SLOTS = 8,              /* per direction */
     TW_LINK_VERBS_SLOT_BYTES = 68 * 1024, /* 64 KiB, a header, and pages stay whole */
-    TW_LINK_VERBS_ARENA_BYTES = 2 * TW_LINK_VERBS_SLOTS * TW_LINK_VERBS_SLOT_BYTES
+    /* What is sent, what the peer writes, and a page of flags. */
+    TW_LINK_VERBS_ARENA_BYTES = 2 * TW_LINK_VERBS_SLOTS * TW_LINK_VERBS_SLOT_BYTES + 4096
 };
 
 #endif

@@ -10,7 +10,18 @@ enum {
     SLOT_BYTES = TW_LINK_VERBS_SLOT_BYTES,
     /* What can be under way: every slot, and the few empty writes that give slots back. */
     VERBS_DEPTH = SLOTS + 8,
-    VERBS_GIVE_BACK = SLOTS / 2
+    VERBS_GIVE_BACK = SLOTS / 2,
+    /* By flag: bytes before a slot's payload; one flag each cache line, after the slots that the
+     * peer writes. */
+    VERBS_SLOT_HEAD = 8,
+    VERBS_FLAG_STEP = 64,
+    /* Messages whose immediates may wait in the queue: each holds a receive. */
+    VERBS_LAZY = SLOTS / 2,
+    VERBS_LOOKS = 8, /* at the flag before one at the queue */
+    VERBS_RECVS = VERBS_DEPTH + VERBS_LAZY + 4,
+    /* A failure completes every part of every write. */
+    VERBS_SENDS = 2 * VERBS_DEPTH,
+    VERBS_CQ_DEPTH = VERBS_SENDS + VERBS_RECVS + TW_VERBS_BATCH
 };
 
 enum tw_verbs_kind { TW_VERBS_DATA, TW_VERBS_CREDIT, TW_VERBS_PROBE };
@@ -55,7 +66,7 @@ enum { TW_VERBS_OFFER_BYTES = 256, TW_VERBS_WHY_BYTES = 176 };
 
 typedef struct tw_verbs_offer {
     bool usable; /* else why */
-    bool is_ethernet;
+    bool is_ethernet, can_flag;
     uint8_t mtu_code, gid[TW_RDMA_GID_BYTES];
     uint16_t lid;
     uint32_t qpn, psn, rkey, n_slots, slot_bytes;
@@ -81,12 +92,16 @@ typedef struct tw_verbs_link {
     uint32_t peer_rkey;
     /* Sending. */
     unsigned credits;    /* free slots of the peer */
-    unsigned i_send;     /* the next slot */
+    uint32_t tx_data;    /* number of the next message with data; its slot is that % SLOTS */
     unsigned n_unacked;  /* posted, not completed */
     unsigned tx_imm_seq; /* of the next immediate */
     /* Receiving. */
     uint32_t arrived[SLOTS]; /* bytes */
     unsigned i_recv, n_arrived;
+    uint32_t rx_data; /* number of the next one to arrive */
+    bool can_flag, by_flag;
+    unsigned n_by_flag; /* taken by flag, their immediates are still to come */
+    unsigned n_looks;
     uint32_t taken;      /* bytes of the slot i_recv that are read already */
     unsigned owed;       /* slots to give back */
     unsigned rx_imm_seq; /* of the next immediate */
@@ -108,6 +123,15 @@ static inline uint8_t *tw_verbs_slot_in(const tw_verbs_link *v, unsigned i)
 {
     return tw_verbs_slot(v, SLOTS + i);
 }
+
+/* Where the peer says that its message of slot i is there. */
+static inline uint8_t *tw_verbs_flag_in(const tw_verbs_link *v, unsigned i)
+{
+    return tw_verbs_slot(v, 2 * SLOTS) + (size_t)i * VERBS_FLAG_STEP;
+}
+
+/* verbs_flag.c: adapters that write in order to what polls them. */
+bool tw_verbs_flag_is_tested(const char *sysfs, const char *device);
 
 /* verbs.c */
 extern const tw_link_ops tw_verbs_link_ops;

@@ -252,14 +252,16 @@ static int lib_create_cq(tw_verbs_ctx *c, unsigned depth, tw_verbs_cq **ret, int
 }
 
 static int lib_create_qp(tw_verbs_ctx *c, tw_verbs_cq *q, unsigned n_send, unsigned n_recv,
-                         tw_verbs_qp **ret, uint32_t *ret_qpn)
+                         bool with_flag, tw_verbs_qp **ret, uint32_t *ret_qpn)
 {
-    struct ibv_qp_init_attr a = {
-        .send_cq = q->cq,
-        .recv_cq = q->cq,
-        .cap = {.max_send_wr = n_send, .max_recv_wr = n_recv, .max_send_sge = 1, .max_recv_sge = 1},
-        .qp_type = IBV_QPT_RC,
-        .sq_sig_all = 1};
+    struct ibv_qp_init_attr a = {.send_cq = q->cq,
+                                 .recv_cq = q->cq,
+                                 .cap = {.max_send_wr = n_send,
+                                         .max_recv_wr = n_recv,
+                                         .max_send_sge = 1,
+                                         .max_recv_sge = 1,
+                                         .max_inline_data = with_flag ? sizeof(uint32_t) : 0},
+                                 .qp_type = IBV_QPT_RC};
     errno = 0;
     struct ibv_qp *p = lib.ibv_create_qp(c->pd, &a);
     if (p == NULL)
@@ -340,14 +342,25 @@ static int lib_post_recv(tw_verbs_qp *p, unsigned n)
 static int lib_post_write(tw_verbs_qp *p, const tw_verbs_write *w)
 {
     struct ibv_sge sge = {(uintptr_t)w->p, w->bytes, w->lkey};
-    struct ibv_send_wr *bad, wr = {.wr_id = WR_SEND,
-                                   .sg_list = &sge,
-                                   .num_sge = w->bytes > 0,
-                                   .opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
-                                   .send_flags = IBV_SEND_SIGNALED | IBV_SEND_SOLICITED,
-                                   .wr.rdma = {.remote_addr = w->remote, .rkey = w->rkey}};
-    wr.imm_data = htonl(w->imm);
-    int rc = ibv_post_send((struct ibv_qp *)p, &wr, &bad);
+    struct ibv_sge flag_sge = {(uintptr_t)&w->flag, sizeof w->flag, 0};
+    struct ibv_send_wr *bad, last = {.wr_id = WR_SEND,
+                                     .sg_list = &sge,
+                                     .num_sge = w->bytes > 0,
+                                     .opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+                                     .send_flags = IBV_SEND_SIGNALED | IBV_SEND_SOLICITED,
+                                     .wr.rdma = {.remote_addr = w->remote, .rkey = w->rkey}};
+    last.imm_data = htonl(w->imm);
+    struct ibv_send_wr data = last;
+    if (w->with_flag) {
+        data.opcode = IBV_WR_RDMA_WRITE;
+        data.send_flags = 0; /* the last one's completion tells of both */
+        data.next = &last;
+        last.sg_list = &flag_sge;
+        last.num_sge = 1;
+        last.send_flags |= IBV_SEND_INLINE;
+        last.wr.rdma.remote_addr = w->flag_remote;
+    }
+    int rc = ibv_post_send((struct ibv_qp *)p, w->with_flag ? &data : &last, &bad);
     return rc > 0 ? -rc : rc < 0 ? last_errno() : 0;
 }
 

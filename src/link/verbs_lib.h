@@ -75,11 +75,15 @@ typedef struct tw_verbs_wc {
     bool is_recv;
 } tw_verbs_wc;
 
-/* One RDMA WRITE with immediate: always signaled and solicited. */
+/* One RDMA WRITE with immediate: always signaled and solicited. With a flag it is two on the wire,
+ * in this order: the bytes by a plain WRITE, then the flag, inline, by the WRITE with immediate. */
 typedef struct tw_verbs_write {
     const void *p;
     uint32_t bytes, lkey, rkey, imm;
     uint64_t remote;
+    bool with_flag;
+    uint32_t flag; /* as it shall lie in memory, at flag_remote */
+    uint64_t flag_remote;
 } tw_verbs_write;
 
 typedef struct tw_verbs_api {
@@ -90,13 +94,15 @@ typedef struct tw_verbs_api {
     int (*query_port)(tw_verbs_ctx *c, unsigned port, tw_verbs_port *ret);
     /* All ports' filled GIDs; how many, or -ENOSYS: ask sysfs. */
     int (*query_gids)(tw_verbs_ctx *c, tw_rdma_gid *ret, unsigned max);
+    /* Without relaxed ordering: what a flag announces must be there before it. */
     int (*reg)(tw_verbs_ctx *c, void *p, size_t bytes, tw_verbs_mr **ret, uint32_t *ret_lkey,
                uint32_t *ret_rkey);
     void (*dereg)(tw_verbs_mr *m);
     int (*create_cq)(tw_verbs_ctx *c, unsigned depth, tw_verbs_cq **ret, int *ret_fd);
     void (*destroy_cq)(tw_verbs_cq *q);
+    /* n_send counts each part of a write with a flag; with_flag: such writes will be. */
     int (*create_qp)(tw_verbs_ctx *c, tw_verbs_cq *q, unsigned n_send, unsigned n_recv,
-                     tw_verbs_qp **ret, uint32_t *ret_qpn);
+                     bool with_flag, tw_verbs_qp **ret, uint32_t *ret_qpn);
     void (*destroy_qp)(tw_verbs_qp *p);
     int (*to_init)(tw_verbs_qp *p, unsigned port);
     int (*to_rtr)(tw_verbs_qp *p, const tw_verbs_path *path);

@@ -2,7 +2,7 @@
 /* Offer:
  *    0     4      5    6     7    8     12    16    20      24           28   30   32     40
  *    +-----+------+----+-----+----+-----+-----+------+-------+------------+----+----+------+
- *    |magic|usable|eth |mtu  |zero| qpn | psn | rkey |n_slots| slot_bytes |lid |zero| addr |
+ *    |magic|usable|eth |mtu  |flag| qpn | psn | rkey |n_slots| slot_bytes |lid |zero| addr |
  *    +-----+------+----+-----+----+-----+-----+------+-------+------------+----+----+------+
  *    40    56       80    256
  *    +-----+--------+------+
@@ -38,6 +38,7 @@ void tw_verbs_offer_encode(const tw_verbs_offer *o, uint8_t out[TW_VERBS_OFFER_B
     out[4] = o->usable;
     out[5] = o->is_ethernet;
     out[6] = o->mtu_code;
+    out[7] = o->can_flag;
     put_u32(out + 8, o->qpn);
     put_u32(out + 12, o->psn);
     put_u32(out + 16, o->rkey);
@@ -54,13 +55,14 @@ int tw_verbs_offer_decode(const uint8_t in[TW_VERBS_OFFER_BYTES], tw_verbs_offer
     tw_verbs_offer o = {.usable = in[4] != 0,
                         .is_ethernet = in[5] != 0,
                         .mtu_code = in[6],
+                        .can_flag = in[7] != 0,
                         .lid = (uint16_t)(get_u32(in + 28) & 0xffff),
                         .qpn = get_u32(in + 8),
                         .psn = get_u32(in + 12),
                         .rkey = get_u32(in + 16),
                         .n_slots = get_u32(in + 20),
                         .slot_bytes = get_u32(in + 24)};
-    if (get_u32(in) != OFFER_MAGIC || in[4] > 1 || in[5] > 1 || o.qpn >= 1U << 24 ||
+    if (get_u32(in) != OFFER_MAGIC || in[4] > 1 || in[5] > 1 || in[7] > 1 || o.qpn >= 1U << 24 ||
         o.psn >= 1U << 24)
         return -EPROTO;
     memcpy(&o.addr, in + 32, sizeof o.addr);

@@ -57,10 +57,11 @@ static int build_queues(tw_verbs_link *v, tw_err *err)
 {
     const tw_verbs_api *api = v->api;
     const char *what = "completion queue";
-    int rc = api->create_cq(v->part.ctx, 2 * VERBS_DEPTH + TW_VERBS_BATCH, &v->cq, &v->cq_fd);
+    int rc = api->create_cq(v->part.ctx, VERBS_CQ_DEPTH, &v->cq, &v->cq_fd);
     if (rc == 0) {
         what = "queue pair";
-        rc = api->create_qp(v->part.ctx, v->cq, VERBS_DEPTH, VERBS_DEPTH, &v->qp, &v->l.proof.qpn);
+        rc = api->create_qp(v->part.ctx, v->cq, VERBS_SENDS, VERBS_RECVS, v->can_flag, &v->qp,
+                            &v->l.proof.qpn);
     }
     if (rc == 0) {
         what = "queue pair to INIT";
@@ -68,7 +69,7 @@ static int build_queues(tw_verbs_link *v, tw_err *err)
     }
     if (rc == 0) {
         what = "post receives";
-        rc = api->post_recv(v->qp, VERBS_DEPTH);
+        rc = api->post_recv(v->qp, VERBS_RECVS);
     }
     if (rc == 0) {
         what = "random number";
@@ -90,6 +91,7 @@ static int open_end(tw_verbs_link *v, const tw_link_verbs_opts *o, tw_err *err)
     int rc = find_address(v->sock, addr, err);
     if (rc == 0)
         rc = tw_verbs_find(v->api, o, addr, &v->at, err);
+    v->can_flag = rc == 0 && !o->no_flag && tw_verbs_flag_is_tested(o->sysfs, v->at.device);
     if (rc == 0)
         rc = take_part(v, o->pool, err);
     if (rc == 0)
@@ -138,6 +140,7 @@ static int agree(const tw_verbs_link *v, const tw_err *why, tw_verbs_offer *ours
 static tw_verbs_offer make_offer(const tw_verbs_link *v)
 {
     tw_verbs_offer o = {.is_ethernet = v->at.attr.is_ethernet,
+                        .can_flag = v->can_flag,
                         .mtu_code = v->at.attr.mtu_code,
                         .lid = v->at.attr.lid,
                         .qpn = v->l.proof.qpn,
@@ -201,6 +204,8 @@ static int connect_end(tw_verbs_link *v, const tw_verbs_offer *t, const char *sy
     v->peer_addr = t->addr;
     v->peer_rkey = t->rkey;
     v->credits = SLOTS;
+    v->by_flag = v->can_flag && t->can_flag;
+    v->l.proof.by_flag = v->by_flag;
     fill_proof(v, t, path.mtu_code);
     tw_link_init(&v->l, &tw_verbs_link_ops, v->l.rank, v->l.peer, v->l.verify);
     tw_rdma_counters_read(sysfs, v->at.device, v->at.port, &v->l.proof.port_before);

@@ -89,6 +89,22 @@ void tw_rdma_pci_name(const char *folder, const char *device, char *out, size_t 
     snprintf(out, out_bytes, "%s", last != NULL ? last + 1 : to);
 }
 
+void tw_rdma_driver(const char *folder, const char *device, char *out, size_t out_bytes)
+{
+    char path[PATH_BYTES], to[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s/device/driver", folder_or_default(folder), device);
+    ssize_t n = readlink(path, to, sizeof to - 1);
+    to[n > 0 ? n : 0] = '\0';
+    const char *last = strrchr(to, '/');
+    snprintf(out, out_bytes, "%s", last != NULL ? last + 1 : to);
+    if (out[0] != '\0')
+        return;
+    /* No bus device: of the software ones, rxe alone tells on which interface it sits. */
+    snprintf(path, sizeof path, "%s/%s/parent", folder_or_default(folder), device);
+    if (read_line(path, to, sizeof to))
+        snprintf(out, out_bytes, "rdma_rxe");
+}
+
 static bool read_counter(const char *folder, const char *device, unsigned port, const char *name,
                          uint64_t *ret)
 {

@@ -11,7 +11,7 @@
 
 #include "base/scope.h"
 
-enum { CQ_MAX = 256, QPS_MAX = 32, PENDING_MAX = 256 };
+enum { STEP_MORE = 999, CQ_MAX = 256, QPS_MAX = 32, PENDING_MAX = 256 };
 
 struct tw_verbs_ctx {
     fake_device *dev;
@@ -43,6 +43,7 @@ struct tw_verbs_qp {
 typedef struct pending {
     tw_verbs_qp *from;
     tw_verbs_write w;
+    unsigned step; /* lazy, with a flag: steps that are done */
 } pending;
 
 fake_verbs fake;
@@ -201,9 +202,10 @@ static void fake_destroy_cq(tw_verbs_cq *q)
 }
 
 static int fake_create_qp(tw_verbs_ctx *c, tw_verbs_cq *q, unsigned n_send, unsigned n_recv,
-                          tw_verbs_qp **ret, uint32_t *ret_qpn)
+                          bool with_flag, tw_verbs_qp **ret, uint32_t *ret_qpn)
 {
     (void)c;
+    (void)with_flag;
     if (fake.create_qp_rc != 0)
         return fake.create_qp_rc;
     tw_verbs_qp *p = calloc(1, sizeof *p);
@@ -303,7 +305,19 @@ static tw_verbs_qp *find_qp(uint32_t qpn)
     return NULL;
 }
 
-static unsigned deliver(tw_verbs_qp *p, const tw_verbs_write *w)
+static void write_part(const tw_verbs_write *w, bool flag)
+{
+    uint8_t *at = (uint8_t *)(uintptr_t)w->remote;
+    if (flag && !fake.lose_flags)
+        __atomic_store_n((uint32_t *)(uintptr_t)w->flag_remote, w->flag, __ATOMIC_RELEASE);
+    if (flag || w->bytes == 0)
+        return;
+    memcpy(at, w->p, w->bytes);
+    at[0] ^= fake.damage;
+}
+
+/* A status, or STEP_MORE: there is a rest of it. */
+static unsigned deliver(tw_verbs_qp *p, const tw_verbs_write *w, unsigned step)
 {
     tw_verbs_qp *to = find_qp(p->peer_qpn);
     if (p->state == QP_ERR)
@@ -319,24 +333,32 @@ static unsigned deliver(tw_verbs_qp *p, const tw_verbs_write *w)
         break_qp(to);
         return TW_VERBS_REM_ACCESS_ERR;
     }
+    if (w->with_flag && find_mr(rkey, true, w->flag_remote, sizeof w->flag) == NULL)
+        return TW_VERBS_REM_ACCESS_ERR;
+    if (step == 0)
+        write_part(w, fake.flag_first && w->with_flag);
+    if (step == 0 && w->with_flag && fake.lazy)
+        return STEP_MORE;
+    if (w->with_flag && step < 2)
+        write_part(w, !fake.flag_first);
+    if (w->with_flag && step == 1)
+        return STEP_MORE;
     if (to->n_recv == 0)
         return TW_VERBS_RNR_RETRY_EXC_ERR;
     to->n_recv--;
-    uint8_t *at = (uint8_t *)(uintptr_t)w->remote;
-    if (w->bytes > 0)
-        memcpy(at, w->p, w->bytes);
-    if (w->bytes > 0)
-        at[0] ^= fake.damage;
     push(to->cq, (tw_verbs_wc){.imm = w->imm, .is_recv = true});
     return TW_VERBS_OK;
 }
 
-static void carry(const pending *x)
+static bool carry(pending *x)
 {
-    unsigned status = deliver(x->from, &x->w);
+    unsigned status = deliver(x->from, &x->w, x->step++);
+    if (status == STEP_MORE)
+        return false;
     push(x->from->cq, (tw_verbs_wc){.status = status, .vendor = status != 0 ? 0x51 : 0});
     if (status != TW_VERBS_OK && x->from->state != QP_ERR)
         break_qp(x->from);
+    return true;
 }
 
 static int fake_post_recv(tw_verbs_qp *p, unsigned n)
@@ -354,7 +376,7 @@ static int fake_post_recv(tw_verbs_qp *p, unsigned n)
 static int fake_post_write(tw_verbs_qp *p, const tw_verbs_write *w)
 {
     int rc = 0;
-    pending x = {p, *w};
+    pending x = {p, *w, 0};
     pthread_mutex_lock(&lock);
     fake.n_writes++;
     if (p->state < QP_RTS)
@@ -363,10 +385,10 @@ static int fake_post_write(tw_verbs_qp *p, const tw_verbs_write *w)
         rc = -ENOMEM;
     p->n_send += rc == 0;
     if (rc == 0 && !fake.swallow) {
-        if (fake.lazy)
+        if (fake.lazy || n_queue > 0) /* none overtakes */
             queue[n_queue++] = x;
         else
-            carry(&x);
+            (void)carry(&x);
     }
     pthread_mutex_unlock(&lock);
     return rc;
@@ -377,9 +399,8 @@ static void carry_some(void)
 {
     if (n_queue == 0 || ++n_polls % 3 != 0)
         return;
-    pending x = queue[0];
-    memmove(queue, queue + 1, --n_queue * sizeof queue[0]);
-    carry(&x);
+    if (carry(&queue[0]))
+        memmove(queue, queue + 1, --n_queue * sizeof queue[0]);
 }
 
 static void note_polled(tw_verbs_cq *q, const tw_verbs_wc *wc)

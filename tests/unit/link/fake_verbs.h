@@ -20,13 +20,16 @@ typedef struct fake_verbs {
     fake_device dev[4];
     bool no_gid_query; /* an old library */
     int reg_rc, create_cq_rc, create_qp_rc, init_rc, rtr_rc, rts_rc, recv_rc;
-    /* Writes move only when somebody polls, and not each time: for one thread that polls. */
+    /* Writes move only when somebody polls, and not each time: for one thread that polls. One with
+     * a flag moves in three steps: bytes, flag, immediate. */
     bool lazy;
     /* Counted from now: the write that fails (1: the next; 0: none), with this status. */
     unsigned fail_write_in, fail_status;
     bool swallow;      /* writes vanish: no answer at all */
     bool wrong_rkey;   /* of all writes */
     bool keep_recvs;   /* posted receives are forgotten */
+    bool lose_flags;   /* of writes that have one: it is not written */
+    bool flag_first;   /* and before the bytes, as an adapter might */
     unsigned cq_limit; /* 0: as asked; else queues overrun at this depth */
     uint8_t damage;    /* XOR for the first byte of each write */
     uint64_t n_writes, n_events, n_regs, n_reg_bytes;

@@ -182,7 +182,7 @@ static void test_resources(void **state)
     low.rlim_max = old.rlim_max;
     assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &low), 0);
     fake.reg_rc = -ENOMEM;
-    REFUSED(NULL, "fake0: register 1088 KiB", "memlock limit is 64 KiB", "wanted unlimited",
+    REFUSED(NULL, "fake0: register 1092 KiB", "memlock limit is 64 KiB", "wanted unlimited",
             "ulimit -l unlimited");
     assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &old), 0);
     fake.reg_rc = -EINVAL;
