@@ -32,6 +32,7 @@ build|pc:libmicrohttpd|libmicrohttpd-dev|libmicrohttpd-devel
 build|pc:jansson|libjansson-dev|jansson-devel
 build|pc:libpcre2-8|libpcre2-dev|pcre2-devel
 build|pc:libutf8proc|libutf8proc-dev|utf8proc-devel
+build|pc:inih|libinih-dev|inih-devel
 build|pc:libcrypto|libssl-dev|openssl-devel
 build|pc:libibverbs|libibverbs-dev|rdma-core-devel
 test|pc:cmocka|libcmocka-dev|libcmocka-devel

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cluster/agent_rank.h"
 #include "cluster/cross.h"
 #include "cluster/facts.h"
 #include "cluster/probe.h"
@@ -23,6 +24,10 @@
 #include "twinax/version.h"
 
 enum { READ_BYTES = 16 * 1024, ACCEPT_LIMIT_S = 20 };
+
+/* A rank that was lost leaves the head little to say: a connection that no longer carries anything
+ * (a pulled cable) must not keep us for hours. */
+#define AFTER_RANK_NS (5 * TW_NS_PER_S)
 
 typedef struct agent {
     int in_fd, out_fd;
@@ -35,6 +40,7 @@ typedef struct agent {
     uint8_t token[TW_PROBE_TOKEN_BYTES];
     tw_err probe_err;
     tw_cross_server tool;
+    tw_agent_rank rank;
 } agent;
 
 static int write_all(int fd, const char *p, size_t n)
@@ -184,6 +190,25 @@ static int do_tool(agent *a, const json_t *v, json_t **ret, tw_err *err)
     return rc;
 }
 
+/* ---- a rank ---- */
+
+static int do_run_rank(agent *a, const json_t *v, json_t **ret, tw_err *err)
+{
+    int rc = tw_agent_rank_start(&a->rank, v, err);
+    if (rc == 0)
+        *ret = json_pack("{s:b, s:i}", "ok", 1, "pid", (int)a->rank.child.pid);
+    return rc;
+}
+
+static int pass_on(agent *a, tw_err *err)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf out = TW_BUF(TW_AGENT_FRAME_MAX);
+    int rc = tw_agent_rank_read(&a->rank, &out, err);
+    if (rc == 0 && out.len > 0 && write_all(a->out_fd, out.data, out.len) != 0)
+        rc = tw_err_set(err, -ECONNRESET, "the head has gone");
+    return rc;
+}
+
 /* ---- frames ---- */
 
 static int dispatch(agent *a, const tw_agent_request *r, const json_t *v, tw_err *err)
@@ -201,6 +226,8 @@ static int dispatch(agent *a, const tw_agent_request *r, const json_t *v, tw_err
         rc = do_stop(a, &out);
     else if (strcmp(r->op, "tool") == 0)
         rc = do_tool(a, v, &out, &why);
+    else if (strcmp(r->op, "run-rank") == 0)
+        rc = do_run_rank(a, v, &out, &why);
     else
         rc = tw_err_set(&why, -ENOSYS, "%s: this agent (twinax %s) does not know that", r->op,
                         tw_version());
@@ -228,12 +255,22 @@ static int take_frames(agent *a, tw_err *err)
 /* 1: there may be more; 0: the head has gone. */
 static int read_more(agent *a, tw_err *err)
 {
-    struct pollfd pfds[2] = {{.fd = a->in_fd, .events = POLLIN},
-                             {.fd = tw_signal_fd(), .events = POLLIN}};
-    if (poll(pfds, 2, -1) < 0)
+    struct pollfd pfds[3] = {{.fd = a->in_fd, .events = POLLIN},
+                             {.fd = tw_signal_fd(), .events = POLLIN},
+                             {.fd = tw_agent_rank_fd(&a->rank), .events = POLLIN}};
+    const bool last = a->rank.ended_ns != 0 && tw_agent_rank_fd(&a->rank) < 0;
+    int n_ready = poll(pfds, 3, last ? (int)(AFTER_RANK_NS / TW_NS_PER_MS) : -1);
+    if (n_ready < 0)
         return errno == EINTR ? 1 : tw_err_set(err, -errno, "agent: poll: %s", strerror(errno));
-    if (tw_signal_asked_to_stop())
+    if (tw_signal_asked_to_stop() || n_ready == 0)
         return 0;
+    if (pfds[2].revents != 0) {
+        int rc = pass_on(a, err);
+        if (rc != 0)
+            return rc;
+    }
+    if (pfds[0].revents == 0)
+        return 1;
     if (tw_buf_reserve(&a->in, READ_BYTES) != 0)
         return tw_err_set(err, -ENOMEM, "agent: no memory for the head's words");
     ssize_t n = read(a->in_fd, a->in.data + a->in.len, READ_BYTES);
@@ -257,6 +294,7 @@ int tw_agent_run(int in_fd, int out_fd, tw_err *err)
             rc = rc_take != 0 ? rc_take : 1;
         }
     }
+    tw_agent_rank_stop(&a.rank);
     stop_probe(&a);
     tw_cross_server_stop(&a.tool);
     tw_buf_done(&a.in);

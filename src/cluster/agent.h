@@ -2,7 +2,7 @@
 /* The far end of a control connection: frames in, frames out, until the input ends; then what it
  * started ends too. It opens no port but the listener of a measurement, which is bound to one
  * address of this host and wants the one-time token that came through the frames.
- * Operations: hello, facts, probe, stop, tool. */
+ * Operations: hello, facts, probe, stop, tool, run-rank. */
 #ifndef TWINAX_CLUSTER_AGENT_H
 #define TWINAX_CLUSTER_AGENT_H
 

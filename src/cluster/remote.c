@@ -33,6 +33,7 @@ struct tw_remote {
     char says[SAYS_MAX];
     size_t n_says;
     uint64_t next_id;
+    int arith; /* its arithmetic's version */
 };
 
 const char *tw_remote_name(const tw_remote *n)
@@ -239,6 +240,7 @@ static int say_hello(tw_remote *n, tw_err *err)
                           "(protocol %d): install the same on both",
                           n->name, version != NULL ? version : "?", (long long)protocol,
                           tw_version(), TW_PROTOCOL_VERSION);
+    n->arith = (int)json_integer_value(json_object_get(got, "arithmetic"));
     snprintf(n->host, sizeof n->host, "%.63s", host != NULL ? host : n->name);
     for (char *c = n->host; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20)
@@ -258,7 +260,7 @@ static tw_remote *new_node(const char *name)
     return n;
 }
 
-static int start_child(tw_remote *n, const char *agent_path, tw_err *err)
+static int start_child(tw_remote *n, const char *agent_path, bool own_group, tw_err *err)
 {
     tw_ssh_command ssh;
     const char *local[] = {agent_path != NULL ? agent_path : "/proc/self/exe", "agent", NULL};
@@ -267,8 +269,9 @@ static int start_child(tw_remote *n, const char *agent_path, tw_err *err)
     int rc = n->is_local ? 0 : tw_ssh_command_make(n->name, agent_path, &ssh, err);
     if (rc == 0)
         rc = tw_child_spawn(n->is_local ? local : ssh.argv,
-                            TW_CHILD_PIPE_IN | TW_CHILD_PIPE_OUT | TW_CHILD_PIPE_ERR, -1, &n->child,
-                            err);
+                            TW_CHILD_PIPE_IN | TW_CHILD_PIPE_OUT | TW_CHILD_PIPE_ERR |
+                                (own_group ? TW_CHILD_OWN_GROUP : 0u),
+                            -1, &n->child, err);
     if (rc != 0)
         return rc;
     n->has_child = true;
@@ -283,7 +286,7 @@ int tw_remote_open(const char *name, const char *agent_path, tw_remote **ret, tw
     TW_CLEANUP(tw_remote_closep) tw_remote *n = new_node(name);
     if (n == NULL)
         return tw_err_set(err, -ENOMEM, "%s: no memory", name);
-    int rc = start_child(n, agent_path, err);
+    int rc = start_child(n, agent_path, false, err);
     if (rc == 0)
         rc = say_hello(n, err);
     if (rc != 0)
@@ -291,6 +294,34 @@ int tw_remote_open(const char *name, const char *agent_path, tw_remote **ret, tw
     *ret = n;
     n = NULL;
     return 0;
+}
+
+int tw_remote_start(const char *name, const char *agent_path, tw_remote **ret, tw_err *err)
+{
+    TW_CLEANUP(tw_remote_closep) tw_remote *n = new_node(name);
+    if (n == NULL)
+        return tw_err_set(err, -ENOMEM, "%s: no memory", name);
+    int rc = start_child(n, agent_path, true, err);
+    if (rc != 0)
+        return rc;
+    *ret = n;
+    n = NULL;
+    return 0;
+}
+
+int tw_remote_greet(tw_remote *n, tw_err *err)
+{
+    return say_hello(n, err);
+}
+
+int tw_remote_check_arith(const tw_remote *n, tw_err *err)
+{
+    if (n->arith == TW_ARITH_VERSION)
+        return 0;
+    return tw_err_set(err, -EPROTO,
+                      "%s: its twinax computes other bits (arithmetic version %d there, %d here): "
+                      "install the same version on both",
+                      n->name, n->arith, TW_ARITH_VERSION);
 }
 
 int tw_remote_open_fd(int fd, const char *name, tw_remote **ret, tw_err *err)
@@ -313,4 +344,58 @@ int tw_remote_facts(tw_remote *n, tw_net *ret, tw_err *err)
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
     int rc = tw_remote_call(n, "facts", NULL, FACTS_LIMIT_NS, &got, err);
     return rc != 0 ? rc : tw_facts_net_parse(json_object_get(got, "net"), ret, err);
+}
+
+void tw_remote_fds(const tw_remote *n, int fds[2])
+{
+    fds[0] = n->in_fd;
+    fds[1] = n->says_fd;
+}
+
+static int read_event(const json_t *v, tw_remote_event *ret)
+{
+    const char *kind = json_string_value(json_object_get(v, "event"));
+    const char *line = json_string_value(json_object_get(v, "line"));
+    const json_t *status = json_object_get(v, "status");
+    *ret = (tw_remote_event){0};
+    if (kind != NULL && strcmp(kind, "exit") == 0 && json_is_integer(status)) {
+        ret->has_exit = true;
+        ret->status = (int)json_integer_value(status);
+        return 0;
+    }
+    if (kind == NULL || strcmp(kind, "log") != 0 || line == NULL)
+        return -EPROTO;
+    size_t k = 0;
+    for (; line[k] != '\0' && k + 1 < sizeof ret->line; k++)
+        ret->line[k] = (unsigned char)line[k] < 0x20 || line[k] == 0x7f ? ' ' : line[k];
+    return 0;
+}
+
+int tw_remote_hear(tw_remote *n, void (*on_event)(void *ctx, const tw_remote_event *e), void *ctx,
+                   tw_err *err)
+{
+    struct pollfd pfds[2] = {{.fd = n->in_fd, .events = POLLIN},
+                             {.fd = n->says_fd, .events = POLLIN}};
+    int rc = 0;
+    (void)poll(pfds, 2, 0);
+    if (pfds[1].revents != 0 && !read_says(n))
+        n->says_fd = -1;
+    if (pfds[0].revents != 0)
+        rc = read_some(n, err);
+    while (rc == 0) {
+        TW_CLEANUP(tw_json_freep) json_t *v = NULL;
+        size_t used = 0;
+        tw_err why = {0};
+        tw_remote_event e;
+        int rc_take = tw_agent_frame_take(n->in.data, n->in.len, &v, &used, &why);
+        if (rc_take == -EAGAIN)
+            break;
+        if (rc_take != 0)
+            return tw_err_set(err, rc_take, "%s: %s", n->name, why.msg);
+        tw_buf_drop(&n->in, used);
+        if (read_event(v, &e) != 0)
+            return tw_err_set(err, -EPROTO, "%s: an event that makes no sense", n->name);
+        on_event(ctx, &e);
+    }
+    return rc;
 }

@@ -17,6 +17,13 @@ typedef struct tw_remote tw_remote;
  * program. Says hello; refuses another protocol version. */
 TW_MUST_CHECK int tw_remote_open(const char *name, const char *agent_path, tw_remote **ret,
                                  tw_err *err);
+/* The same in two steps, so that many connect at a time: start, then greet. ssh gets a process group
+ * of its own: ctrl-C is the head's business. */
+TW_MUST_CHECK int tw_remote_start(const char *name, const char *agent_path, tw_remote **ret,
+                                  tw_err *err);
+TW_MUST_CHECK int tw_remote_greet(tw_remote *n, tw_err *err);
+/* Ranks of another arithmetic would give other bits: refused with both versions. */
+TW_MUST_CHECK int tw_remote_check_arith(const tw_remote *n, tw_err *err);
 /* fd: a connected socket, owned from the call on. */
 TW_MUST_CHECK int tw_remote_open_fd(int fd, const char *name, tw_remote **ret, tw_err *err);
 void tw_remote_close(tw_remote *n);
@@ -30,6 +37,18 @@ bool tw_remote_is_local(const tw_remote *n);
  * names the node. SIGINT ends it (-ECANCELED). */
 TW_MUST_CHECK int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns,
                                  json_t **ret, tw_err *err);
+/* After run-rank: what the node says unasked. Calls are over then. */
+typedef struct tw_remote_event {
+    bool has_exit;   /* else line is set */
+    int status;      /* as by waitpid */
+    char line[1024]; /* no control characters */
+} tw_remote_event;
+/* fds[2] to poll (POLLIN); what they bring is taken by tw_remote_hear. */
+void tw_remote_fds(const tw_remote *n, int fds[2]);
+/* Reads what is there, does not block. The connection's end is an error with its cause. */
+TW_MUST_CHECK int tw_remote_hear(tw_remote *n,
+                                 void (*on_event)(void *ctx, const tw_remote_event *e), void *ctx,
+                                 tw_err *err);
 TW_MUST_CHECK int tw_remote_facts(tw_remote *n, tw_net *ret, tw_err *err);
 
 #endif

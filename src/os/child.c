@@ -149,6 +149,8 @@ static void arrange_fds(const child_job *job)
 static _Noreturn void run_child(const child_job *job)
 {
     reset_signals();
+    if (job->flags & TW_CHILD_OWN_GROUP)
+        (void)setpgid(0, 0);
     arrange_fds(job);
     enter_namespaces(job, CHILD_ERR_FD);
     /* After the namespaces, since a change of credentials clears it. If the parent went before, no

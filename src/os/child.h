@@ -24,7 +24,9 @@ enum tw_child_flags {
     TW_CHILD_NEW_USER_NET = 8, /* CLONE_NEWUSER | CLONE_NEWNET, uid mapped to root */
     TW_CHILD_NULL_IN = 16,     /* stdin is /dev/null (else, without PIPE_IN, it is inherited) */
     TW_CHILD_ERR_TO_OUT = 32,  /* with PIPE_OUT: stderr goes the same way */
-    TW_CHILD_PIPE_ERR = 64     /* stderr has a pipe of its own */
+    TW_CHILD_PIPE_ERR = 64,    /* stderr has a pipe of its own */
+    TW_CHILD_OWN_GROUP =
+        128 /* a process group of its own: the terminal's ctrl-C does not reach it */
 };
 
 /* argv[0] is looked up on PATH when it has no slash. pass_fd >= 0 is inherited as fd 3.
