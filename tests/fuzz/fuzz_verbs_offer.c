@@ -28,8 +28,7 @@ static void try_offer(const uint8_t in[TW_VERBS_OFFER_BYTES])
     must(tw_verbs_offer_decode(once, &again) == 0);
     tw_verbs_offer_encode(&again, twice);
     must(memcmp(once, twice, sizeof once) == 0);
-    must(memcmp(once, in, 28) == 0 &&
-         memcmp(once + 32, in + 32, 24) == 0);
+    must(memcmp(once, in, 28) == 0 && memcmp(once + 32, in + 32, 24) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
