@@ -22,7 +22,7 @@
 #include "os/signal.h"
 #include "os/sys.h"
 
-enum { N_REPEATS = 5, BATCH_MAX = 256 };
+enum { N_REPEATS = 5, BATCH_MAX = 256, LIST_MAX = 8, TOKENS_MAX = 1 << 20 };
 
 struct bench {
     tw_node node;
@@ -212,35 +212,55 @@ static int bench_decode(struct bench *b, uint32_t n, uint32_t depth, unsigned ba
     return 0;
 }
 
-/* "1,8,32" */
-static unsigned parse_list(const char *text, uint32_t *out, unsigned max)
+/* What is to be measured, out of the command line. */
+struct wishes {
+    uint32_t n_prompt, n, batches[LIST_MAX], depths[LIST_MAX];
+    unsigned n_batches, n_depths;
+};
+
+/* "1,8,32"; default where text is NULL. */
+static int parse_list(const char *option, const char *text, uint32_t usual, uint32_t max,
+                      uint32_t out[LIST_MAX], unsigned *ret_n, tw_err *err)
 {
     unsigned n = 0;
-    for (const char *at = text; at != NULL && *at != '\0' && n < max;) {
-        char *end;
-        out[n] = (uint32_t)strtoul(at, &end, 10);
-        if (end == at)
-            break;
-        n++;
-        at = *end == ',' ? end + 1 : end;
+    out[0] = usual;
+    *ret_n = 1;
+    for (const char *at = text; at != NULL; n++) {
+        char number[16];
+        uint64_t v = 0;
+        const size_t len = strcspn(at, ",");
+        snprintf(number, sizeof(number), "%.*s", (int)TW_MIN(len, sizeof(number)), at);
+        if (n == LIST_MAX || tw_str_to_u64(number, &v) != 0 || v < 1 || v > max)
+            return tw_err_set(err, -EINVAL,
+                              "%s %s: wanted up to %d numbers from 1 to %u, with commas between",
+                              option, text, LIST_MAX, max);
+        out[n] = (uint32_t)v;
+        *ret_n = n + 1;
+        at = at[len] == ',' ? at + len + 1 : NULL;
     }
-    return n;
+    return 0;
 }
 
-static int run_tests(struct bench *b, const tw_args *a, tw_err *err)
+static int parse_wishes(const tw_args *a, struct wishes *ret, tw_err *err)
 {
-    uint32_t batches[8], depths[8];
-    const unsigned n_batches = parse_list(a->batches != NULL ? a->batches : "1", batches, 8);
-    const unsigned n_depths = parse_list(a->depths != NULL ? a->depths : "16", depths, 8);
-    const uint32_t n = a->has_max_tokens ? a->max_tokens : 128;
-    uint64_t n_prompt;
-    if (a->prompt == NULL || tw_str_to_u64(a->prompt, &n_prompt) != 0)
-        n_prompt = 512;
-    int rc = n_prompt > 0 ? bench_prefill(b, (uint32_t)n_prompt, err) : 0;
-    for (unsigned d = 0; d < n_depths; d++)
-        for (unsigned i = 0; rc == 0 && n > 1 && i < n_batches; i++)
-            rc = bench_decode(b, n, TW_MAX(depths[d], 1u),
-                              TW_MIN(TW_MAX(batches[i], 1u), (unsigned)BATCH_MAX), err);
+    uint64_t n_prompt = 512;
+    if (a->prompt != NULL && (tw_str_to_u64(a->prompt, &n_prompt) != 0 || n_prompt > TOKENS_MAX))
+        return tw_err_set(err, -EINVAL,
+                          "-p %s: wanted a number of prompt tokens from 0 (none) to %d", a->prompt,
+                          TOKENS_MAX);
+    ret->n_prompt = (uint32_t)n_prompt;
+    ret->n = a->has_max_tokens ? a->max_tokens : 128;
+    int rc = parse_list("-b", a->batches, 1, BATCH_MAX, ret->batches, &ret->n_batches, err);
+    return rc == 0 ? parse_list("-d", a->depths, 16, TOKENS_MAX, ret->depths, &ret->n_depths, err)
+                   : rc;
+}
+
+static int run_tests(struct bench *b, const struct wishes *w, tw_err *err)
+{
+    int rc = w->n_prompt > 0 ? bench_prefill(b, w->n_prompt, err) : 0;
+    for (unsigned d = 0; d < w->n_depths; d++)
+        for (unsigned i = 0; rc == 0 && w->n > 1 && i < w->n_batches; i++)
+            rc = bench_decode(b, w->n, w->depths[d], w->batches[i], err);
     return rc;
 }
 
@@ -255,7 +275,7 @@ static void count_work(struct bench *b)
     b->read_bytes = (size_t)((c->n_layers * layer + d * c->vocab) * (double)elem);
 }
 
-static int bench_model(const tw_args *a, tw_err *err)
+static int bench_model(const tw_args *a, const struct wishes *w, tw_err *err)
 {
     struct bench b = {.json = a->json};
     int cpus[TW_CPU_MAX];
@@ -273,7 +293,7 @@ static int bench_model(const tw_args *a, tw_err *err)
     if (!a->json)
         printf("machine: %u threads, read %.1f GB/s, fma %.1f GFLOP/s; model loaded in %.2f s\n",
                b.peak.n_threads, b.peak.read_gb_s, b.peak.fma_gflops, (double)b.node.open_ns / 1e9);
-    rc = run_tests(&b, a, err);
+    rc = run_tests(&b, w, err);
     if (rc == 0 && !a->json) {
         tw_engine_info info;
         tw_engine_get_info(b.node.engine, &info);
@@ -298,7 +318,12 @@ int tw_cmd_bench(int argc, char **argv)
         return tw_bench_kern(a.json);
     if (strcmp(a.model, "coll") == 0)
         return tw_bench_coll(&a);
-    int rc = bench_model(&a, &err);
+    struct wishes w;
+    if (parse_wishes(&a, &w, &err) != 0) {
+        fprintf(stderr, "twinax bench: %s\n", err.msg);
+        return TW_EXIT_USAGE;
+    }
+    int rc = bench_model(&a, &w, &err);
     if (rc == 0)
         rc = tw_out_flush(&err);
     if (rc == 0)

@@ -42,6 +42,12 @@ WRONG = {
     "ctx": (["run", MODEL, "--ctx", "4"], ["--ctx 4", "from 16"]),
     "port": (["serve", MODEL, "--port", "70000"], ["--port 70000"]),
     "engine": (["run", MODEL, "--engine", "abacus"], ["--engine abacus", "native"]),
+    "bench prompt": (["bench", MODEL, "-p", "many"], ["-p many", "number"]),
+    "bench batch no number": (["bench", MODEL, "-b", "1,x"], ["-b 1,x", "1 to 256"]),
+    "bench batch 0": (["bench", MODEL, "-b", "0"], ["-b 0"]),
+    "bench batch empty": (["bench", MODEL, "-b", "1,,2"], ["-b 1,,2"]),
+    "bench batches too many": (["bench", MODEL, "-b", "1,2,3,4,5,6,7,8,9"], ["up to 8"]),
+    "bench depth": (["bench", MODEL, "-d", "deep"], ["-d deep"]),
     "empty stop": (["run", MODEL, "--stop", ""], ["--stop", "empty"]),
 }
 
