@@ -90,7 +90,8 @@ int tw_model_render_chat(tw_model *m, const char *messages_json, const char *too
     const char *source = tw_model_chat_template(m);
     if (source == NULL)
         return tw_err_set(err, -EINVAL,
-                          "model %s has no chat template: use a prompt (/v1/completions)",
+                          "model %s has no chat template: give the whole prompt (-p TEXT, or "
+                          "/v1/completions)",
                           tw_model_name(m));
     int r = load_json("messages", messages_json, &messages, err);
     if (r == 0 && tools_json)

@@ -2,6 +2,7 @@
 """The demo model's golden answers, word for word; text to ids and back; chat; sampling."""
 
 import re
+import shutil
 import unicodedata
 
 import pytest
@@ -172,3 +173,11 @@ def test_n_and_end_of_text():
         assert ids == a["answer_ids"][:n]
     beyond = cli.ids_of(cli.good("run", cli.DEMO, *argv, "-n", "60", "--ignore-eos").stdout)
     assert len(beyond) == 60 and beyond[: len(a["answer_ids"])] == a["answer_ids"]
+
+
+def test_chat_without_a_template(folder):
+    """The way out is that of the command line too, not of the API alone."""
+    shutil.copytree(cli.DEMO, folder / "m")
+    (folder / "m" / "tokenizer_config.json").unlink()
+    done = cli.run("run", folder / "m", stdin="hello\n")
+    assert done.returncode == 1 and "no chat template" in done.stderr and "-p TEXT" in done.stderr, done
