@@ -7,7 +7,10 @@
 #include "base/scope.h"
 #include "link/verbs_inside.h"
 
-/* By the kernel driver of the device. iWARP adapters are refused long before. */
+/* By the kernel driver of the device. iWARP adapters are refused long before. Of these only rxe has
+ * run this code so far (thousands of messages, every bit right); the others are known
+ * to keep the order, latency tools poll memory on them. On rxe the flag is no gain: a message costs
+ * one packet more, and packets are what it pays for. It is here so that a real kernel tries it. */
 static const char *const tested[] = {
     "mlx5_core",
     "irdma",
