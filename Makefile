@@ -11,7 +11,7 @@ BENCH_ARGS ?=
 # A build of its own for each way of checking.
 setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
 
-.PHONY: all help deps demo test parity build-release bench fuzz asan tsan lint format install dist clean
+.PHONY: all help deps demo test lab parity build-release bench fuzz asan tsan lint format install dist clean
 .DEFAULT_GOAL := all
 
 all:
@@ -23,6 +23,7 @@ help:
 	@echo 'make               build in $(BUILD)/'
 	@echo 'make demo          install what is missing, build, show two ranks at work'
 	@echo 'make test          install what is missing, build, run every test'
+	@echo 'make lab            two emulated machines with Soft-RoCE: links, TP=2 over RDMA, faults'
 	@echo 'make parity        the models of tests/data against the goldens of transformers'
 	@echo 'make bench         speed of kernels and of a 1B model, TP=1 against TP=2 (BENCH_ARGS=)'
 	@echo 'make fuzz          libFuzzer on every parser, TIME=$(TIME) seconds each'
@@ -45,6 +46,13 @@ test:
 	@tools/deps.sh --test
 	@$(MAKE) --no-print-directory all
 	@python3 tools/run_tests.py --build $(BUILD) --python
+
+# What the machines boot from is fetched and built once, outside the tests' deadlines.
+lab:
+	@tools/deps.sh --test
+	@$(MAKE) --no-print-directory all
+	@tests/lab/lab.py setup || true
+	@python3 tools/run_tests.py --build $(BUILD) --no-meson --python tests/lab
 
 parity:
 	@tools/deps.sh --test
