@@ -9,9 +9,11 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
-#include "link/fault.h"
 #include "coll/group.h"
 #include "coll/rendezvous.h"
+#include "fmt/frame.h"
+#include "link/fault.h"
+#include "os/sys.h"
 
 #define STEP_DEFAULT_NS (5 * TW_NS_PER_S)
 #define EXPLAIN_NS      (200 * TW_NS_PER_MS)
@@ -58,6 +60,9 @@ static int check_opts(const tw_coll_opts *o, tw_err *err)
         return 0;
     if (o->token == NULL)
         return tw_err_set(err, -EINVAL, "rendezvous: no token");
+    if (o->n_facts > TW_FRAME_FACTS_MAX)
+        return tw_err_set(err, -E2BIG, "hello: %zu facts, at most %d are compared", o->n_facts,
+                          TW_FRAME_FACTS_MAX);
     if (o->address == NULL && (o->rank != 0 || o->listen_fd < 0))
         return tw_err_set(err, -EINVAL, "rendezvous: no address of rank 0");
     return 0;
@@ -65,10 +70,10 @@ static int check_opts(const tw_coll_opts *o, tw_err *err)
 
 static uint64_t choose_spin(const tw_coll_opts *o, unsigned n_threads_here)
 {
-    int n_cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int cpus[TW_CPU_MAX];
     if (o->spin_us != 0)
         return o->spin_us < 0 ? 0 : (uint64_t)o->spin_us * TW_NS_PER_US;
-    return n_cpus > 0 && n_threads_here > (unsigned)n_cpus ? 0 : SPIN_MAX_NS;
+    return n_threads_here > tw_sys_cpus(cpus, TW_CPU_MAX) ? 0 : SPIN_MAX_NS;
 }
 
 /* The top byte of a float in the first all-reduce: past the headers and the agreement on the load,
@@ -105,6 +110,9 @@ int tw_coll_open(const tw_coll_opts *o, tw_coll **ret, tw_err *err)
     if (rc != 0)
         return rc;
     rc = damage_links(o, m.links, err);
+    for (unsigned i = 0; rc != 0 && i < o->n_ranks; i++)
+        if (m.fds[i] >= 0)
+            close(m.fds[i]);
     if (rc == 0)
         rc = tw_health_start(o->rank, o->n_ranks, m.fds, &health, err);
     if (rc != 0) {
@@ -187,7 +195,8 @@ static int begin_op(tw_coll *c, tw_err *err)
     if (rc == 0 && c->ops.kind != TW_OP_NONE)
         rc = tw_err_set(err, -EBUSY, "a collective (%s) is under way",
                         tw_ops_name((uint8_t)c->ops.kind));
-    c->deadline_ns = 0;
+    if (rc == 0) /* a start that is refused does not move the deadline of what is under way */
+        c->deadline_ns = 0;
     return rc;
 }
 

@@ -42,6 +42,8 @@ TW_MUST_CHECK int tw_meet_connect_link(tw_meet *m, unsigned peer, tw_err *err);
 TW_MUST_CHECK int tw_meet_accept_link(tw_meet *m, tw_gate_guest *guest, tw_err *err);
 
 /* rendezvous.c: blocking frames on a rendezvous connection. */
+/* Listens on all interfaces, however spelled: never ours (P5). */
+bool tw_meet_is_wildcard(int fd);
 TW_MUST_CHECK int tw_meet_send(int fd, const tw_buf *b, uint64_t deadline_ns);
 TW_MUST_CHECK int tw_meet_recv(int fd, tw_frame_ctl *ret, tw_buf *body, uint64_t deadline_ns);
 void tw_meet_send_text(int fd, unsigned rank, const char *text); /* REFUSE; best effort */

@@ -261,7 +261,9 @@ static void begin_step(tw_ops *o)
 static void begin_chunk(tw_ops *o)
 {
     /* With halving, half of the chunk is received at once. */
-    size_t max = o->n_ranks == 2 ? TW_OPS_CHUNK_FLOATS : 2 * TW_OPS_CHUNK_FLOATS - 2;
+    size_t max = o->n_ranks == 1   ? o->n /* nothing is exchanged: nothing to cut */
+                 : o->n_ranks == 2 ? TW_OPS_CHUNK_FLOATS
+                                   : 2 * TW_OPS_CHUNK_FLOATS - 2;
     o->chunk = is_sinking(o) ? o->n - o->at : TW_MIN(o->n - o->at, max);
     o->step = 0;
     o->lo[0] = o->at;

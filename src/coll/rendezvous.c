@@ -48,7 +48,7 @@ int tw_meet_recv(int fd, tw_frame_ctl *ret, tw_buf *body, uint64_t deadline_ns)
     return rc;
 }
 
-static bool is_wildcard(int fd)
+bool tw_meet_is_wildcard(int fd)
 {
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
@@ -59,7 +59,9 @@ static bool is_wildcard(int fd)
     if (a.ss_family != AF_INET6)
         return false;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a;
-    return memcmp(&v6->sin6_addr, &in6addr_any, sizeof in6addr_any) == 0;
+    static const struct in6_addr mapped_any = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    return memcmp(&v6->sin6_addr, &in6addr_any, sizeof in6addr_any) == 0 ||
+           memcmp(&v6->sin6_addr, &mapped_any, sizeof mapped_any) == 0;
 }
 
 static int open_gate(tw_meet *m, tw_err *err)
@@ -72,7 +74,7 @@ static int open_gate(tw_meet *m, tw_err *err)
         fcntl(m->gate.listeners[0], F_SETFL, fcntl(m->gate.listeners[0], F_GETFL) | O_NONBLOCK) !=
             0)
         return tw_err_set(err, -errno, "rendezvous: listening socket: %s", strerror(errno));
-    if (rc == 0 && m->rank == 0 && is_wildcard(m->gate.listeners[0]))
+    if (rc == 0 && m->rank == 0 && tw_meet_is_wildcard(m->gate.listeners[0]))
         return tw_err_set(err, -EINVAL,
                           "rendezvous: will not listen on all interfaces; give the address of the "
                           "cluster's network");

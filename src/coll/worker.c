@@ -52,7 +52,13 @@ static int open_listener(tw_meet *m, tw_err *err)
         const char *to = name[0] == '[' ? strchr(name, ']') : strrchr(name, ':');
         snprintf(m->address, sizeof m->address, "%.*s", to != NULL ? (int)(to - from) : 0, from);
     }
-    return tw_sock_listen(m->address, 0, &m->gate.listeners[0], &m->port, err);
+    int rc = tw_sock_listen(m->address, 0, &m->gate.listeners[0], &m->port, err);
+    if (rc == 0 && tw_meet_is_wildcard(m->gate.listeners[0]))
+        return tw_err_set(err, -EINVAL,
+                          "rendezvous: rank %u will not listen on all interfaces (%s); give its "
+                          "address in the cluster's network",
+                          m->rank, m->address);
+    return rc;
 }
 
 static int say_hello(tw_meet *m, tw_err *err)

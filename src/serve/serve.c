@@ -18,6 +18,9 @@
 #include "os/sock.h"
 #include "serve/server.h"
 
+/* A peer's silence counts as death after 1.5 s; with this look all is over within 2 s. */
+enum { HEALTH_MS = 250 };
+
 static tw_http *http_new(tw_serve *s, struct MHD_Connection *conn, const char *url,
                          const char *method)
 {
@@ -285,7 +288,7 @@ int tw_serve_run(tw_serve *s, int stop_fd, bool until_engine_ends, tw_err *err)
 {
     struct pollfd p = {.fd = stop_fd, .events = POLLIN};
     for (;;) {
-        int n = poll(&p, 1, until_engine_ends ? 1000 : -1);
+        int n = poll(&p, 1, until_engine_ends ? HEALTH_MS : -1);
         if (n > 0)
             return 0;
         if (n < 0 && errno != EINTR)

@@ -34,7 +34,7 @@ TW_MUST_CHECK int tw_serve_check(const tw_serve_opts *o, tw_err *err);
 TW_MUST_CHECK int tw_serve_open(const tw_serve_opts *o, tw_serve **ret, tw_err *err);
 uint16_t tw_serve_port(const tw_serve *s);
 const char *tw_serve_host(const tw_serve *s); /* as bound; IPv6 in brackets */
-/* Sleeps until stop_fd is readable: 0. until_engine_ends: looks once a second whether the engine
+/* Sleeps until stop_fd is readable: 0. until_engine_ends: looks four times a second whether the engine
  * still works, and returns its error when it does not; else /health tells, and it goes on. */
 TW_MUST_CHECK int tw_serve_run(tw_serve *s, int stop_fd, bool until_engine_ends, tw_err *err);
 /* Cancels what runs, tells the clients, and ends within about a second. Requests that the engine

@@ -317,6 +317,33 @@ static void test_bad_options(void **state)
     o.address = "0.0.0.0";
     assert_int_equal(tw_coll_open(&o, &c, &err), -EINVAL);
     assert_non_null(strstr(err.msg, "all interfaces"));
+    o = fixture_opts(0, 2, 0);
+    o.address = "::ffff:0.0.0.0";
+    assert_int_equal(tw_coll_open(&o, &c, &err), -EINVAL);
+    static tw_coll_fact many[100];
+    for (unsigned i = 0; i < 100; i++)
+        many[i] = (tw_coll_fact){.name = "n", .value = "v"};
+    o = fixture_opts(0, 2, 0);
+    o.facts = many;
+    o.n_facts = 100;
+    assert_int_equal(tw_coll_open(&o, &c, &err), -E2BIG);
+}
+
+/* More elements than one poll moves between ranks: with one rank there is nothing to move. */
+static void test_one_rank_is_done_at_once(void **state)
+{
+    (void)state;
+    enum { N = (2 << 20) + 1 };
+    tw_err err;
+    tw_coll *c = NULL;
+    const tw_coll_opts o = {.n_ranks = 1, .listen_fd = -1};
+    assert_int_equal(tw_coll_open(&o, &c, &err), 0);
+    float *x = tw_coll_alloc(c, N * sizeof *x);
+    x[N - 1] = 3.0f;
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(tw_coll_all_reduce(c, x, N, &err), 0);
+    assert_true(x[N - 1] == 3.0f);
+    tw_coll_close(c);
 }
 
 int main(void)
@@ -332,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_different_calls),
         cmocka_unit_test(test_plan_too_long),
         cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_one_rank_is_done_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
