@@ -41,6 +41,9 @@ enum {
     OPT_SIZES,
     OPT_PEERS,
     OPT_RDMA_DEVICE,
+    OPT_NODES,
+    OPT_AGENT_PATH,
+    OPT_MODEL_PATH,
 };
 
 static const struct option options[] = {
@@ -78,6 +81,9 @@ static const struct option options[] = {
     {"peers", no_argument, NULL, OPT_PEERS},
     {"arith", required_argument, NULL, OPT_ARITH},
     {"rdma-device", required_argument, NULL, OPT_RDMA_DEVICE},
+    {"nodes", required_argument, NULL, OPT_NODES},
+    {"agent-path", required_argument, NULL, OPT_AGENT_PATH},
+    {"model-path", required_argument, NULL, OPT_MODEL_PATH},
     {NULL, 0, NULL, 0},
 };
 
@@ -156,6 +162,7 @@ static int parse_tp(const char *text, tw_args *a, tw_err *err)
     if (rc == 0 && (v & (v - 1)) != 0)
         rc = tw_err_set(err, -EINVAL, "--tp %s: wanted 1, 2, 4 or 8", text);
     a->tp = v;
+    a->has_tp = true;
     return rc;
 }
 
@@ -190,6 +197,21 @@ static int parse_sampling(int opt, const char *v, tw_args *a, tw_err *err)
     }
 }
 
+static int parse_nodes_option(int opt, const char *v, tw_args *a, tw_err *err)
+{
+    if (*v == '\0')
+        return tw_err_set(err, -EINVAL, "--nodes, --agent-path, --model-path: empty");
+    if (opt == OPT_NODES)
+        a->nodes_list = v;
+    else if (opt == OPT_AGENT_PATH)
+        a->agent_path = v;
+    else if (a->n_model_paths < TW_NODES_MAX)
+        a->model_paths[a->n_model_paths++] = v;
+    else
+        return tw_err_set(err, -EINVAL, "--model-path: more than %d", TW_NODES_MAX);
+    return 0;
+}
+
 static int parse_model_option(int opt, const char *v, tw_args *a, tw_err *err)
 {
     switch (opt) {
@@ -211,6 +233,10 @@ static int parse_model_option(int opt, const char *v, tw_args *a, tw_err *err)
         return parse_arith(v, a, err);
     case OPT_ENGINE:
         return parse_engine(v, err);
+    case OPT_NODES:
+    case OPT_AGENT_PATH:
+    case OPT_MODEL_PATH:
+        return parse_nodes_option(opt, v, a, err);
     case OPT_TEMP:
     case OPT_TOP_K:
     case OPT_TOP_P:
@@ -339,12 +365,7 @@ int tw_args_parse(int argc, char **argv, tw_args *ret, tw_err *err)
     if (optind + 1 < argc)
         return tw_err_set(err, -EINVAL, "%s: only one MODEL is wanted", argv[optind + 1]);
     ret->model = optind < argc ? argv[optind] : NULL;
-    if (ret->tp > 1 && !ret->local)
-        return tw_err_set(err, -EINVAL,
-                          "--tp %u: no nodes are configured; add --local to run all "
-                          "ranks on this machine",
-                          ret->tp);
-    if (ret->netns && ret->tp != 2)
+    if (ret->netns && (ret->tp != 2 || !ret->local))
         return tw_err_set(err, -EINVAL, "--netns joins two ranks: wanted --local --tp 2");
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cluster/config.h"
 #include "twinax/engine.h"
 
 enum { TW_EXIT_OK = 0, TW_EXIT_FAILED = 1, TW_EXIT_USAGE = 2, TW_EXIT_INTERRUPTED = 130 };
@@ -35,6 +36,11 @@ typedef struct tw_args {
     bool peers;        /* bench coll --peers */
     const char *job;   /* of the other ranks; NULL: the engine's; else see bench_coll.h */
     const char *fault; /* tests: what to break, see group.c */
+    bool has_tp;
+    const char *nodes_list, *agent_path;   /* --nodes, --agent-path */
+    const char *model_paths[TW_NODES_MAX]; /* --model-path NODE=PATH */
+    unsigned n_model_paths;
+    tw_nodes nodes; /* of the ranks, filled by tw_far_find_nodes; n 0: none */
 } tw_args;
 
 /* Fills *ret from argv[1..] of a command. A usage error is in *err: exit 2. */

@@ -280,9 +280,11 @@ static int bench_model(const tw_args *a, const struct wishes *w, tw_err *err)
     struct bench b = {.json = a->json};
     int cpus[TW_CPU_MAX];
     const unsigned n_cpus = tw_sys_cpus(cpus, TW_CPU_MAX);
+    unsigned n_local, i_local;
+    tw_far_place(a, 0, &n_local, &i_local);
     const unsigned per_rank =
-        a->engine.n_threads != 0 ? a->engine.n_threads : TW_MAX(n_cpus / a->tp, 1u);
-    int rc = tw_peak_measure(TW_MIN(per_rank * a->tp, n_cpus), &b.peak, err);
+        a->engine.n_threads != 0 ? a->engine.n_threads : TW_MAX(n_cpus / n_local, 1u);
+    int rc = tw_peak_measure(TW_MIN(per_rank * n_local, n_cpus), &b.peak, err);
     tw_sys_rss_peak_reset();
     if (rc == 0)
         rc = tw_node_open(a, &b.node, err);
@@ -309,7 +311,8 @@ int tw_cmd_bench(int argc, char **argv)
 {
     tw_args a;
     tw_err err = {0};
-    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
+    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL ||
+        (strcmp(a.model, "kern") != 0 && tw_far_find_nodes(&a, &err) != 0)) {
         fprintf(stderr, "twinax bench: %s\n",
                 err.code != 0 ? err.msg : "no MODEL given; or `twinax bench kern|coll`");
         return TW_EXIT_USAGE;
@@ -328,6 +331,7 @@ int tw_cmd_bench(int argc, char **argv)
         rc = tw_out_flush(&err);
     if (rc == 0)
         return TW_EXIT_OK;
+    tw_far_name_ranks(&a, &err);
     fprintf(stderr, "twinax bench: %s\n", err.msg);
     return rc == -EINTR ? TW_EXIT_INTERRUPTED : TW_EXIT_FAILED;
 }

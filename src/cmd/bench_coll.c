@@ -499,7 +499,9 @@ int tw_bench_coll(const tw_args *a)
     size_t sizes[SIZES_MAX];
     unsigned n_sizes;
     if (a->tp < 2)
-        (void)!tw_err_set(&err, -EINVAL, "wanted --local --tp 2, 4 or 8");
+        (void)!tw_err_set(&err, -EINVAL, "wanted --local --tp 2, 4 or 8, or --nodes");
+    else if (a->peers && a->nodes.n > 0)
+        (void)!tw_err_set(&err, -EINVAL, "--peers measures on one machine: wanted --local");
     else if (a->peers && a->tp != 2)
         (void)!tw_err_set(&err, -EINVAL, "--peers wants --tp 2");
     else if (a->sizes != NULL)

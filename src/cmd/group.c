@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/bench_coll.h"
+#include "os/fd.h"
 #include "os/sock.h"
 #include "os/sys.h"
 
@@ -47,12 +49,17 @@ static int make_veth(tw_group_local *g, char name1[16], char ip1[64], tw_err *er
     return rc == 0 ? tw_child_run(up, err) : rc;
 }
 
-static json_t *engine_json(const tw_args *a)
+static json_t *engine_json(const tw_args *a, unsigned r)
 {
     const tw_engine_opts *o = &a->engine;
-    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "threads", (int)o->n_threads, "ctx",
+    unsigned n_local, i_local, n_threads = o->n_threads;
+    tw_far_place(a, r, &n_local, &i_local);
+    if (a->nodes.n > 0 && a->nodes.v[r].threads != 0)
+        n_threads = a->nodes.v[r].threads;
+    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "threads", (int)n_threads, "ctx",
                      (int)o->ctx, "max_seqs", (int)o->max_seqs, "chunk", (int)o->chunk, "kv",
-                     (int)o->kv, "n_local", (int)a->tp, "arith", (int)o->arith);
+                     (int)o->kv, "n_local", (int)n_local, "i_local", (int)i_local, "arith",
+                     (int)o->arith);
 }
 
 static void hex_of(const uint8_t *bytes, size_t n, char *out)
@@ -61,19 +68,29 @@ static void hex_of(const uint8_t *bytes, size_t n, char *out)
         snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
-/* Everything that rank r needs, one line of JSON on its stdin. */
-static int tell_child(const tw_group_local *g, const tw_args *a, unsigned r, const char *veth,
-                      const char *veth_ip, tw_err *err)
+/* Everything that rank r needs. bind: its own address, NULL: as routed. */
+static json_t *make_part(const tw_group_local *g, const tw_args *a, unsigned r, const char *model,
+                         const char *bind)
 {
     char token[2 * TW_TOKEN_BYTES + 1];
     hex_of(g->token, sizeof(g->token), token);
-    json_t *j =
-        json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*}",
-                  "rank", (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port",
-                  (int)g->port, "token", token, "transport", (int)a->transport, "model", a->model,
-                  "verify", (int)a->verify, "engine", engine_json(a), "veth", veth, "veth_ip",
-                  veth_ip, "cpu", a->engine.cpu, "fault", a->fault, "job", a->job, "sizes",
-                  a->sizes, "rdma_device", a->rdma_device);
+    return json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*}", "rank",
+                     (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port",
+                     (int)g->port, "token", token, "transport", (int)a->transport, "model", model,
+                     "verify", (int)a->verify, "engine", engine_json(a, r), "cpu", a->engine.cpu,
+                     "fault", a->fault, "job", a->job, "sizes", a->sizes, "rdma_device",
+                     a->rdma_device, "bind", bind);
+}
+
+/* One line of JSON on its stdin. */
+static int tell_child(const tw_group_local *g, const tw_args *a, unsigned r, const char *veth,
+                      const char *veth_ip, tw_err *err)
+{
+    json_t *j = make_part(g, a, r, a->model, NULL);
+    if (j != NULL && veth != NULL) {
+        json_object_set_new(j, "veth", json_string(veth));
+        json_object_set_new(j, "veth_ip", json_string(veth_ip));
+    }
     char *text = j != NULL ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     if (text == NULL)
@@ -108,15 +125,38 @@ static int explain_netns(int rc, tw_err *err)
                       (int)sizeof(why.msg) - 90, why.msg);
 }
 
-int tw_group_start(const tw_args *a, tw_group_local *g, tw_err *err)
+static int make_far_part(const tw_group_local *g, const tw_args *a, unsigned r, json_t **ret,
+                         tw_err *err)
+{
+    char model[4096];
+    const char *ip = a->nodes.v[r].ip;
+    int rc = tw_far_model_path(a, r, model, sizeof model, err);
+    if (rc == 0)
+        *ret = make_part(g, a, r, model, ip[0] != '\0' ? ip : NULL);
+    return rc != 0 || *ret != NULL ? rc : tw_err_set(err, -ENOMEM, "no memory for rank %u", r);
+}
+
+static int start_far(tw_group_local *g, const tw_args *a, tw_err *err)
+{
+    json_t *parts[TW_RANKS_MAX] = {NULL};
+    int rc = tw_far_own_address(a, g->address, sizeof g->address, err);
+    if (rc == 0)
+        rc = tw_far_open(a, &g->far, err);
+    if (rc == 0) /* not before all have answered: what listens, listens shortly */
+        rc = tw_sock_listen(g->address, 0, &g->listen_fd, &g->port, err);
+    for (unsigned r = 1; r < g->n_ranks && rc == 0; r++)
+        rc = make_far_part(g, a, r, &parts[r], err);
+    if (rc == 0)
+        return tw_far_run(g->far, parts, err);
+    for (unsigned r = 1; r < g->n_ranks; r++)
+        json_decref(parts[r]);
+    return rc;
+}
+
+static int start_here(tw_group_local *g, const tw_args *a, tw_err *err)
 {
     char veth[16] = "", veth_ip[64] = "";
-    memset(g, 0, sizeof(*g));
-    g->listen_fd = -1;
-    g->n_ranks = a->tp;
     snprintf(g->address, sizeof(g->address), "127.0.0.1");
-    if (tw_sys_random(g->token, sizeof(g->token)) != 0)
-        return tw_err_set(err, -EIO, "the kernel gives no random bytes for the token");
     int rc = start_children(g, a, err);
     if (rc == 0 && a->netns)
         rc = make_veth(g, veth, veth_ip, err);
@@ -126,21 +166,44 @@ int tw_group_start(const tw_args *a, tw_group_local *g, tw_err *err)
         rc = tw_sock_listen(g->address, 0, &g->listen_fd, &g->port, err);
     for (unsigned r = 1; rc == 0 && r < g->n_ranks; r++)
         rc = tell_child(g, a, r, a->netns ? veth : NULL, a->netns ? veth_ip : NULL, err);
-    if (rc != 0)
-        tw_group_stop(g);
     return rc;
 }
 
-unsigned tw_group_lost(tw_group_local *g, int *ret_status)
+int tw_group_start(const tw_args *a, tw_group_local *g, tw_err *err)
 {
+    memset(g, 0, sizeof(*g));
+    g->listen_fd = -1;
+    g->n_ranks = a->tp;
+    if (tw_sys_random(g->token, sizeof(g->token)) != 0)
+        return tw_err_set(err, -EIO, "the kernel gives no random bytes for the token");
+    int rc = a->nodes.n > 0 ? start_far(g, a, err) : start_here(g, a, err);
+    if (rc != 0) {
+        tw_fd_closep(&g->listen_fd);
+        tw_group_stop(g);
+    }
+    return rc;
+}
+
+unsigned tw_group_lost(tw_group_local *g, char *why, size_t why_bytes)
+{
+    int status;
+    if (g->far != NULL)
+        return tw_far_lost(g->far, why, why_bytes);
     for (unsigned r = 1; r < g->n_ranks; r++)
-        if (g->children[r].pid > 0 && tw_child_poll(&g->children[r], ret_status))
+        if (g->children[r].pid > 0 && tw_child_poll(&g->children[r], &status)) {
+            const bool killed = WIFSIGNALED(status);
+            snprintf(why, why_bytes, "rank %u %s %d before it joined", r,
+                     killed ? "was killed by signal" : "ended with status",
+                     killed ? WTERMSIG(status) : WEXITSTATUS(status));
             return r;
+        }
     return 0;
 }
 
 void tw_group_stop(tw_group_local *g)
 {
+    tw_far_close(g->far);
+    g->far = NULL;
     for (unsigned r = 1; r < g->n_ranks; r++) { /* lifelines first: all end at the same time */
         if (g->children[r].in_fd > 0)
             close(g->children[r].in_fd);

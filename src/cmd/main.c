@@ -45,6 +45,8 @@ static const struct command {
 static const char options_help[] =
     "\noptions of run, serve and bench:\n"
     "  --local --tp R       split the model over R = 1, 2, 4 or 8 ranks on this machine\n"
+    "  --nodes A=IP,B=IP    other machines by ssh name and cluster address, this one first; or\n"
+    "                       twinax.conf (docs/nodes.md)   --agent-path P   --model-path NODE=PATH\n"
     "  --netns              rank 1 in a network namespace of its own, joined by veth (TP=2)\n"
     "  --transport T        auto, rdma, tcp or shm\n"
     "  --rdma-device NAME   or NAME:PORT; default: the port that has our address\n"

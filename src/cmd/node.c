@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -75,16 +74,10 @@ int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err)
  * it at once. The other children die with us. */
 static void end_if_child_lost(tw_node *n)
 {
-    int status;
-    unsigned lost = tw_group_lost(&n->group, &status);
-    if (lost == 0)
+    char why[300];
+    if (tw_group_lost(&n->group, why, sizeof why) == 0)
         return;
-    if (WIFSIGNALED(status))
-        tw_log(TW_LOG_ERROR, "cmd", "rank %u was killed by signal %d before it joined", lost,
-               WTERMSIG(status));
-    else
-        tw_log(TW_LOG_ERROR, "cmd", "rank %u ended with status %d before it joined", lost,
-               WEXITSTATUS(status));
+    tw_log(TW_LOG_ERROR, "cmd", "%s", why);
     _exit(TW_EXIT_FAILED);
 }
 
@@ -131,6 +124,7 @@ static int open_group(tw_node *n, tw_err *err)
     co.rdma_device = n->args.rdma_device;
     co.token = n->group.token;
     co.address = n->group.address;
+    co.bind_address = n->args.nodes.n > 0 ? n->group.address : NULL;
     co.listen_fd = n->group.listen_fd;
     co.verify = n->args.verify;
     co.fault = n->args.fault;
@@ -141,8 +135,7 @@ int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
 {
     memset(n, 0, sizeof(*n));
     n->args = *a;
-    n->args.engine.i_local = 0;
-    n->args.engine.n_local = a->tp;
+    tw_far_place(a, 0, &n->args.engine.n_local, &n->args.engine.i_local);
     n->group.listen_fd = -1;
     if (a->model == NULL)
         return tw_err_set(err, -EINVAL,

@@ -33,7 +33,9 @@ static int hex_to(const char *hex, uint8_t *out, size_t n)
 struct part {
     json_t *json; /* owns the strings below */
     int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local, arith;
-    const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault, *job, *sizes, *rdma_device;
+    const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault, *job, *sizes, *rdma_device,
+        *bind;
+    int i_local;
 };
 
 static int read_part(struct part *p, tw_err *err)
@@ -46,14 +48,14 @@ static int read_part(struct part *p, tw_err *err)
     if (p->json == NULL ||
         json_unpack_ex(p->json, &je, 0,
                        "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
-                       "s:i,s:i},s?s,s?s,s?s,s?s,s?s,s?s,s?s}",
+                       "s:i,s:i,s?i},s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?s}",
                        "rank", &p->rank, "n_ranks", &p->n_ranks, "address", &p->address, "port",
                        &p->port, "token", &p->token, "transport", &p->transport, "model", &p->model,
                        "verify", &p->verify, "engine", "threads", &p->threads, "ctx", &p->ctx,
                        "max_seqs", &p->max_seqs, "chunk", &p->chunk, "kv", &p->kv, "n_local",
-                       &p->n_local, "arith", &p->arith, "veth", &p->veth, "veth_ip", &p->veth_ip,
-                       "cpu", &p->cpu, "fault", &p->fault, "job", &p->job, "sizes", &p->sizes,
-                       "rdma_device", &p->rdma_device) != 0)
+                       &p->n_local, "arith", &p->arith, "i_local", &p->i_local, "veth", &p->veth,
+                       "veth_ip", &p->veth_ip, "cpu", &p->cpu, "fault", &p->fault, "job", &p->job,
+                       "sizes", &p->sizes, "rdma_device", &p->rdma_device, "bind", &p->bind) != 0)
         return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
     if (p->rank < 1 || p->rank >= p->n_ranks || p->n_ranks > TW_RANKS_MAX || p->port < 1 ||
         p->port > 65535 || p->transport < 0 || p->transport > TW_TRANSPORT_RDMA)
@@ -94,7 +96,7 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
         return rc;
     n->args.model = p->model;
     n->args.engine = (tw_engine_opts){.n_threads = (unsigned)p->threads,
-                                      .i_local = (unsigned)p->rank,
+                                      .i_local = (unsigned)p->i_local,
                                       .n_local = (unsigned)p->n_local,
                                       .ctx = (uint32_t)p->ctx,
                                       .max_seqs = (uint32_t)p->max_seqs,
@@ -109,6 +111,7 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
                        .address = p->address,
                        .port = (uint16_t)p->port,
                        .listen_fd = -1,
+                       .bind_address = p->bind,
                        .rdma_device = p->rdma_device,
                        .verify = p->verify != 0,
                        .fault = p->fault};

@@ -283,7 +283,8 @@ int tw_cmd_run(int argc, char **argv)
     tw_args a;
     tw_node n;
     tw_err err = {0};
-    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
+    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL ||
+        tw_far_find_nodes(&a, &err) != 0) {
         fprintf(stderr, "twinax run: %s\n",
                 a.model == NULL && err.code == 0 ? "no MODEL given; see `twinax help`" : err.msg);
         return TW_EXIT_USAGE;
@@ -293,6 +294,7 @@ int tw_cmd_run(int argc, char **argv)
         rc = a.prompt != NULL || a.prompt_ids != NULL ? run_once(&n, &err) : chat(&n, &err);
         tw_node_close(&n);
     }
+    tw_far_name_ranks(&a, &err);
     if (rc != 0)
         fprintf(stderr, "twinax run: %s\n", err.msg);
     return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;

@@ -58,7 +58,8 @@ int tw_cmd_serve(int argc, char **argv)
     tw_args a;
     tw_node n;
     tw_err err = {0};
-    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
+    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL ||
+        tw_far_find_nodes(&a, &err) != 0) {
         fprintf(stderr, "twinax serve: %s\n",
                 err.code != 0 ? err.msg : "no MODEL given; see `twinax help`");
         return TW_EXIT_USAGE;
@@ -78,6 +79,7 @@ int tw_cmd_serve(int argc, char **argv)
         rc = serve(&n, &err);
         tw_node_close(&n);
     }
+    tw_far_name_ranks(&a, &err);
     if (rc != 0)
         fprintf(stderr, "twinax serve: %s\n", err.msg);
     return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;

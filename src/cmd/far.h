@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ranks of one run on other machines: an agent on each, through ssh; their words are printed
+ * here behind the node's name. */
+#ifndef TWINAX_CMD_FAR_H
+#define TWINAX_CMD_FAR_H
+
+#include <jansson.h>
+
+#include "cmd/args.h"
+
+typedef struct tw_far tw_far;
+
+/* Which machines: --nodes, else twinax.conf, unless --local or --tp 1. Fills a->nodes (as many as
+ * ranks; none: one process or --local) and a->tp. */
+TW_MUST_CHECK int tw_far_find_nodes(tw_args *a, tw_err *err);
+/* "rank 1 ..." becomes "rank 1 (box2) ...". */
+void tw_far_name_ranks(const tw_args *a, tw_err *err);
+/* How many ranks of the run are on rank r's machine, and which of them it is. */
+void tw_far_place(const tw_args *a, unsigned r, unsigned *ret_n_local, unsigned *ret_i_local);
+/* The model's folder on rank r's machine: --model-path, else the same as here. */
+TW_MUST_CHECK int tw_far_model_path(const tw_args *a, unsigned r, char *out, size_t out_bytes,
+                                    tw_err *err);
+/* The head's cluster address: as given, else the one in rank 1's subnet. */
+TW_MUST_CHECK int tw_far_own_address(const tw_args *a, char *out, size_t out_bytes, tw_err *err);
+
+/* Agents on the nodes of ranks 1.., all connecting at a time. From the main thread. */
+TW_MUST_CHECK int tw_far_open(const tw_args *a, tw_far **ret, tw_err *err);
+/* parts[1..]: taken over. From then on what the ranks say is printed. */
+TW_MUST_CHECK int tw_far_run(tw_far *f, json_t *const *parts, tw_err *err);
+/* A rank that has gone some time ago: why, and its number; else 0. */
+unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes);
+/* Ranks that are ending get a moment for their last words. */
+void tw_far_close(tw_far *f);
+
+#endif
