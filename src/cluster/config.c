@@ -280,7 +280,7 @@ static char *read_line(char *out, int out_bytes, void *ctx)
         refuse(r, "a zero byte: this is no text");
     else if (n + 3 > (size_t)out_bytes)
         refuse(r, "a longer line than can be read (196 characters)");
-    else if (*begin == '[' && n > SECTION_NAME_MAX && memchr(begin, ']', SECTION_NAME_MAX) == NULL)
+    else if (n > SECTION_NAME_MAX && *begin == '[' && memchr(begin, ']', SECTION_NAME_MAX) == NULL)
         refuse(r, "a section's name of more than 46 characters");
     if (r->err.code != 0)
         return NULL;
