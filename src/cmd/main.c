@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdbool.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,15 +91,33 @@ static bool is_called_compare(const char *self)
     return strcmp(base, "compare_eth_vs_rdma") == 0 || strcmp(base, "compare_eth_vs_rdma.sh") == 0;
 }
 
+/* With 0, 1 or 2 closed, the next file that is opened would get what is meant for them. */
+static void open_standard_fds(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+            return;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && i <= 2; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
+    open_standard_fds();
     tw_log_set(TW_LOG_INFO, -1);
     if (argc > 0 && is_called_compare(argv[0])) {
         tw_signal_init();
         return tw_cmd_compare(argc, argv);
     }
     const char *name = argc > 1 ? argv[1] : "help";
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+    if (asks_for_help(argc, argv) &&
+        strcmp(name, "compare") != 0) /* compare has a page of its own */
         name = "help";
     if (strcmp(name, "--version") == 0)
         name = "version";

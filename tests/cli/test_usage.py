@@ -4,6 +4,7 @@
 import json
 import pathlib
 import re
+import subprocess
 
 import pytest
 import twinax_cli as cli
@@ -162,3 +163,19 @@ def test_context_past_the_models_own():
     done = cli.run("run", cli.DEMO, "--ctx", "4096", "--prompt-ids", "1", "-n", "1")
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done
     assert "4096" in done.stderr and "2048" in done.stderr, done
+
+
+@pytest.mark.parametrize("command", ["run", "serve", "bench", "tokenize"])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_of_a_command(command, flag):
+    done = cli.run(command, flag)
+    assert done.returncode == 0 and "usage: twinax" in done.stdout, done
+
+
+def test_closed_stdout_is_no_file_of_ours(folder):
+    """Whatever is opened first must not become stdout: the logits file stays whole."""
+    path = folder / "logits"
+    argv = [cli.BINARY, "run", cli.DEMO, "--prompt-ids", "1", "-n", "1", "--logits", path]
+    shell = " ".join(f"'{a}'" for a in argv) + " >&- 2>&- <&-"
+    subprocess.run(["sh", "-c", shell], check=False, timeout=cli.LIMIT_S)
+    assert path.stat().st_size == 1024 * 4

@@ -14,6 +14,7 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 ln -s /proc/self/fd /dev/fd
 
+# shellcheck disable=SC2013 # words are wanted
 for word in $(cat /proc/cmdline); do
     case $word in lab.*=*) eval "${word#lab.}" ;; esac # ROLE ME PEER MTU
 done
@@ -51,6 +52,7 @@ mount -t tmpfs tmpfs root/run
 ip link set lo up
 ip link set eth0 mtu "$MTU" up
 ip addr add "$ME/24" dev eth0
+# shellcheck disable=SC3045 # busybox has it
 ulimit -l unlimited
 in_root()
 {
@@ -59,6 +61,7 @@ in_root()
 }
 in_root rdma link add rxe0 type rxe netdev eth0 || broken "rdma link add"
 # The address gets its GID in the background: ::ffff:a.b.c.d.
+# shellcheck disable=SC2046,SC2183 # four words are wanted
 gid=$(printf 'ffff:%02x%02x:%02x%02x' $(echo "$ME" | tr . ' '))
 n=0
 until cat /sys/class/infiniband/rxe0/ports/1/gids/* 2>/dev/null | grep -q "$gid"; do
