@@ -7,6 +7,8 @@ TIME       ?= 20
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 BENCH_ARGS ?=
+# A Python with torch and transformers, for goldens made afresh.
+PARITY_PYTHON ?= python3
 
 # A build of its own for each way of checking.
 setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
@@ -24,7 +26,7 @@ help:
 	@echo 'make demo          install what is missing, build, show two ranks at work'
 	@echo 'make test          install what is missing, build, run every test'
 	@echo 'make lab            two emulated machines with Soft-RoCE: links, TP=2 over RDMA, faults'
-	@echo 'make parity        the models of tests/data against the goldens of transformers'
+	@echo 'make parity        against transformers: committed goldens, and fresh ones (PARITY_PYTHON=)'
 	@echo 'make bench         speed of kernels and of a 1B model, TP=1 against TP=2 (BENCH_ARGS=)'
 	@echo 'make fuzz          libFuzzer on every parser, TIME=$(TIME) seconds each'
 	@echo 'make asan tsan     unit tests under the sanitizers'
@@ -58,6 +60,7 @@ parity:
 	@tools/deps.sh --test
 	@$(MAKE) --no-print-directory all
 	@python3 tools/run_tests.py --build $(BUILD) --no-meson --python tests/parity
+	@TWINAX=$(abspath $(BUILD))/twinax $(PARITY_PYTHON) tests/parity/regen_parity.py || test $$? = 77
 
 # An optimised build without the tests.
 build-release: deps
