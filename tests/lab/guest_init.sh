@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The first process of a lab machine (busybox, in the initramfs). It loads the modules, mounts the
-# host's tree read-only below the lab's own packages below a tmpfs, makes eth0 and rxe0, and then
-# runs commands: a line `run N SECONDS` on ttyS1 runs job/ROLE.N.cmd in that tree; the answer is a
-# line `rc N STATUS`. Before that it says `up`, or `broken WHAT`.
+# host's tree read-only below the lab's own packages below a tmpfs, makes eth0 and rxe0, and writes
+# ROLE.up (or ROLE.broken: what) into the job folder. Then it runs one command after the other in that
+# tree: the script ROLE.N.cmd, for ROLE.N.seconds at most; ROLE.N.rc is its exit status.
+# (Files, because an emulated serial port loses an interrupt in some hundred lines.)
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
@@ -18,13 +19,18 @@ ln -s /proc/self/fd /dev/fd
 for word in $(cat /proc/cmdline); do
     case $word in lab.*=*) eval "${word#lab.}" ;; esac # ROLE ME PEER MTU
 done
-stty -F /dev/ttyS1 raw -echo
-exec 3<>/dev/ttyS1
+
+# Whoever looks sees a whole file or none.
+tell()
+{
+    echo "$2" >"/m/job/$ROLE.part"
+    mv "/m/job/$ROLE.part" "/m/job/$ROLE.$1"
+}
 
 broken()
 {
-    echo "broken $*" >&3
-    sleep 1 # the line must leave the port
+    echo "lab: broken: $*" # to the console too: there may be no job folder
+    tell broken "$*"
     poweroff -f
 }
 
@@ -70,11 +76,15 @@ until cat /sys/class/infiniband/rxe0/ports/1/gids/* 2>/dev/null | grep -q "$gid"
     sleep 0.05
 done
 
-echo "up $(cut -d' ' -f1 /proc/uptime)" >&3
-while read -r verb n seconds <&3; do
-    [ "$verb" = run ] || continue
+tell up "$(cut -d' ' -f1 /proc/uptime)"
+n=1
+while :; do
+    until [ -e "job/$ROLE.$n.cmd" ]; do
+        sleep 0.03
+    done
+    read -r seconds <"job/$ROLE.$n.seconds"
     in_root timeout -k 2 "$seconds" /bin/sh "/job/$ROLE.$n.cmd" \
         </dev/null >"job/$ROLE.$n.out" 2>"job/$ROLE.$n.err"
-    echo "rc $n $?" >&3
+    tell "$n.rc" $?
+    n=$((n + 1))
 done
-poweroff -f

@@ -2,15 +2,13 @@
 """Lab machines: QEMU processes with one Soft-RoCE device each, two of them joined by a wire.
 
 A machine runs commands (root's shell, the host's tree read-only at the same paths, $JOB to write
-into, $ME and $PEER the addresses, $ROLE A or B). Everything is given to QEMU as open sockets: no
-port, no socket file. A machine dies with this process whatever becomes of it, and by its pid.
+into, $ME and $PEER the addresses, $ROLE A or B), given and answered by files in the job folder. The
+wire is a pair of open sockets: no port, no socket file. A machine dies with this process whatever becomes of it, and by its pid.
 """
 
 import collections
-import contextlib
 import os
 import pathlib
-import select
 import shutil
 import socket
 import subprocess
@@ -57,25 +55,20 @@ class Machine:
         self.role, self.address, self.job = role, ADDRESS[role], pathlib.Path(job)
         self.console = self.job / f"{role}.console"
         self.pcap = self.job / f"{role}.pcap" if capture else None
-        self.n, self.text, self.boot_s, self.t0 = 0, b"", None, time.monotonic()
+        self.n, self.boot_s, self.t0 = 0, None, time.monotonic()
         self.initrd = self.job / f"{role}.initrd"
         self.initrd.write_bytes(image.with_init(folder, INIT.read_bytes()))
-        self.ctl, theirs = socket.socketpair()
         self.qemu_log = (self.job / f"{role}.qemu").open("w+")
-        fds = [theirs.fileno()] + ([wire.fileno()] if wire else [])
-        try:
-            self.process = subprocess.Popen(
-                self.command(folder, fds, accel, mtu, mib),
-                stdin=subprocess.DEVNULL,
-                stdout=self.qemu_log,
-                stderr=self.qemu_log,
-                pass_fds=fds,
-                env={"LD_LIBRARY_PATH": str(folder / "root/usr/lib/x86_64-linux-gnu")},
-            )
-        finally:
-            theirs.close()
+        self.process = subprocess.Popen(
+            self.command(folder, wire, accel, mtu, mib),
+            stdin=subprocess.DEVNULL,
+            stdout=self.qemu_log,
+            stderr=self.qemu_log,
+            pass_fds=[wire.fileno()] if wire else [],
+            env={"LD_LIBRARY_PATH": str(folder / "root/usr/lib/x86_64-linux-gnu")},
+        )
 
-    def command(self, folder, fds, accel, mtu, mib):
+    def command(self, folder, wire, accel, mtu, mib):
         share, peer = folder / "root/usr/share", ADDRESS["B" if self.role == "A" else "A"]
         kernel = "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr net.ifnames=0 audit=0 "
         kernel += "tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on "
@@ -91,8 +84,7 @@ class Machine:
         argv += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         argv += ["-kernel", str(folder / "kernel"), "-initrd", str(self.initrd)]
         argv += ["-append", kernel, "-serial", f"file:{self.console}"]
-        argv += ["-chardev", f"socket,id=ctl,fd={fds[0]}", "-serial", "chardev:ctl"]
-        argv += ["-netdev", f"socket,id=n0,fd={fds[1]}" if fds[1:] else "hubport,id=n0,hubid=0"]
+        argv += ["-netdev", f"socket,id=n0,fd={wire.fileno()}" if wire else "hubport,id=n0,hubid=0"]
         mac = f"52:54:00:77:00:0{self.address[-1]}"
         argv += ["-device", f"virtio-net-pci,netdev=n0,mac={mac},romfile="]
         for tag, path, mode in (
@@ -114,43 +106,37 @@ class Machine:
         self.power_off()
         raise LabError(f"machine {self.role}: {what}\n{logs}")
 
-    def line(self, deadline, what):
-        """The next line that the machine's init says."""
-        while b"\n" not in self.text:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.ctl], [], [], left)[0]:
-                self.fail(f"{what}: nothing heard in time")
-            more = b""
-            with contextlib.suppress(ConnectionError):
-                more = self.ctl.recv(4096)
-            if not more:
-                self.fail(f"{what}: it died")
-            self.text += more
-        got, _, self.text = self.text.partition(b"\n")
-        return got.decode(errors="replace").split()
+    def await_file(self, name, deadline, what):
+        """The text of a file that the machine's init writes into the job folder."""
+        path = self.job / f"{self.role}.{name}"
+        while not path.exists():
+            is_on = self.process.poll() is None  # asked first: its last word may just have come
+            if path.exists():
+                break
+            if not is_on or time.monotonic() > deadline:
+                self.fail(f"{what}: {'no answer in time' if is_on else 'it died'}")
+            time.sleep(0.01)
+        return path.read_text(errors="replace")
 
     def wait_up(self, seconds=UP_S):
-        words = self.line(time.monotonic() + seconds, "boot")
-        if words[:1] != ["up"]:
-            self.fail(" ".join(words))
+        self.await_file("up", time.monotonic() + seconds, "boot")
         self.boot_s = time.monotonic() - self.t0
 
     def start(self, command, seconds=60):
         """Runs a shell command there, ended after so many seconds; wait() has its result. One at a
         time."""
         self.n += 1
-        (self.job / f"{self.role}.{self.n}.cmd").write_text(f"{command}\n")
+        stem = self.job / f"{self.role}.{self.n}"
+        pathlib.Path(f"{stem}.seconds").write_text(f"{seconds}\n")
+        part = pathlib.Path(f"{stem}.part")
+        part.write_text(f"{command}\n")
         self.until = time.monotonic() + seconds + 30
-        self.ctl.sendall(f"run {self.n} {seconds}\n".encode())
+        part.rename(f"{stem}.cmd")
 
     def wait(self):
-        words = self.line(self.until, f"command {self.n}")
-        if words[:2] != ["rc", str(self.n)]:
-            self.fail(f"wanted rc {self.n}, got {words}")
-        stem = f"{self.role}.{self.n}"
-        out, err = ((self.job / f"{stem}.{x}").read_text(errors="replace")
-                    for x in ("out", "err"))
-        return Result(int(words[2]), out, err)
+        status = int(self.await_file(f"{self.n}.rc", self.until, f"command {self.n}"))
+        out, err = (self.await_file(f"{self.n}.{x}", self.until, "output") for x in ("out", "err"))
+        return Result(status, out, err)
 
     def run(self, command, seconds=60):
         self.start(command, seconds)
@@ -161,7 +147,6 @@ class Machine:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.ctl.close()
         self.qemu_log.close()
 
     def is_on(self):
