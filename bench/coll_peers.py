@@ -78,8 +78,19 @@ def interface_of(address, pid=None):
 
 
 def pin(rank):
-    cpus = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cpus[rank % len(cpus)]})
+    os.sched_setaffinity(0, {int(cpu(rank))})
+
+
+def cpu(rank):
+    """The rank that starts this is pinned to a core of its own: its peers may use every core."""
+    with open("/sys/devices/system/cpu/online", encoding="ascii") as f:
+        online = [n for part in f.read().split(",") for n in range(*ends(part))]
+    return str(online[rank % len(online)])
+
+
+def ends(part):
+    first, _, last = part.strip().partition("-")
+    return int(first), int(last or first) + 1
 
 
 # ---- OpenMPI -------------------------------------------------------------------------------------
@@ -111,11 +122,6 @@ def run_mpi(args, sizes, tmp):
         size, seconds = line.split()
         times.setdefault(int(size), []).append(float(seconds) * 1e6)
     return times
-
-
-def cpu(rank):
-    cpus = sorted(os.sched_getaffinity(0))
-    return str(cpus[rank % len(cpus)])
 
 
 # ---- gloo ----------------------------------------------------------------------------------------
