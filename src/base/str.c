@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scope.h"
+
 tw_str tw_str_from(const char *z)
 {
     return (tw_str){.p = z, .len = z == NULL ? 0 : strlen(z)};
@@ -187,4 +189,25 @@ int tw_str_to_f64(const char *z, double *ret)
         return -ERANGE;
     *ret = v;
     return 0;
+}
+
+unsigned tw_str_distance(const char *a, const char *b)
+{
+    enum { WORD_MAX = 48 };
+    unsigned row[WORD_MAX + 1];
+    size_t n = strlen(b);
+    if (strlen(a) > WORD_MAX || n > WORD_MAX)
+        return WORD_MAX;
+    for (unsigned k = 0; k <= n; k++)
+        row[k] = k;
+    for (unsigned i = 0; a[i] != '\0'; i++) {
+        unsigned corner = row[0];
+        row[0] = i + 1;
+        for (size_t k = 0; k < n; k++) {
+            unsigned change = corner + (a[i] != b[k]), grow = TW_MIN(row[k], row[k + 1]) + 1;
+            corner = row[k + 1];
+            row[k + 1] = TW_MIN(change, grow);
+        }
+    }
+    return row[n];
 }

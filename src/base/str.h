@@ -35,4 +35,7 @@ size_t tw_utf8_complete(const char *p, size_t n);
 TW_MUST_CHECK int tw_str_to_u64(const char *z, uint64_t *ret);
 TW_MUST_CHECK int tw_str_to_f64(const char *z, double *ret);
 
+/* Levenshtein distance in bytes; words of more than 48 bytes are 48 apart. */
+unsigned tw_str_distance(const char *a, const char *b);
+
 #endif

@@ -138,27 +138,6 @@ static void show(const char *from, char out[WORD_MAX + 4])
     snprintf(out + n, 4, "%s", from[n] != '\0' ? "..." : "");
 }
 
-/* Levenshtein; words are short. */
-static unsigned distance(const char *a, const char *b)
-{
-    unsigned row[WORD_MAX + 1];
-    size_t n = strlen(b);
-    if (strlen(a) > WORD_MAX || n > WORD_MAX)
-        return WORD_MAX;
-    for (unsigned k = 0; k <= n; k++)
-        row[k] = k;
-    for (unsigned i = 0; a[i] != '\0'; i++) {
-        unsigned corner = row[0];
-        row[0] = i + 1;
-        for (size_t k = 0; k < n; k++) {
-            unsigned change = corner + (a[i] != b[k]), grow = TW_MIN(row[k], row[k + 1]) + 1;
-            corner = row[k + 1];
-            row[k + 1] = TW_MIN(change, grow);
-        }
-    }
-    return row[n];
-}
-
 static const char *const node_keys[] = {"ssh", "ip", "threads", "agent_path", NULL};
 static const char *const cluster_keys[] = {"nodes", NULL};
 static const char *const section_names[] = {"cluster", "node.NAME", NULL};
@@ -171,9 +150,9 @@ static int refuse_unknown(conf_reader *r, const char *what, const char *word,
     show(word, shown);
     size_t n = (size_t)snprintf(text, sizeof text, "unknown %s '%s'; ", what, shown);
     for (size_t i = 0; known[i] != NULL; i++)
-        if (distance(word, known[i]) < distance(word, best))
+        if (tw_str_distance(word, known[i]) < tw_str_distance(word, best))
             best = known[i];
-    if (distance(word, best) <= 2) {
+    if (tw_str_distance(word, best) <= 2) {
         snprintf(text + n, sizeof text - n, "did you mean '%s'?", best);
         return refuse(r, text);
     }
