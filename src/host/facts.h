@@ -78,6 +78,8 @@ json_t *tw_facts_print(const tw_facts *f);
 /* Hostile input is refused or cut; unknown keys are passed over (a newer twinax wrote them). */
 TW_MUST_CHECK int tw_facts_parse(const json_t *v, tw_facts *ret, tw_err *err);
 /* The same for a part of it, for frames of their own. */
+json_t *tw_facts_net_print(const tw_net *n);
+TW_MUST_CHECK int tw_facts_net_parse(const json_t *v, tw_net *ret, tw_err *err);
 json_t *tw_facts_counters_print(const tw_facts_counters *c);
 TW_MUST_CHECK int tw_facts_counters_parse(const json_t *v, tw_facts_counters *ret, tw_err *err);
 json_t *tw_facts_heat_print(const tw_facts_heat *h);

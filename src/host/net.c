@@ -23,7 +23,7 @@
 
 enum { ARPHRD_LOOPBACK_ = 772, ARPHRD_ETHER_ = 1, ARPHRD_INFINIBAND_ = 32 };
 
-static const char *const kinds[TW_NET_KINDS] = {
+const char *const tw_net_kind_names[TW_NET_KINDS] = {
     [TW_NET_OTHER] = "other",
     [TW_NET_ETHERNET] = "ethernet",
     [TW_NET_WIFI] = "wifi",
@@ -35,13 +35,13 @@ static const char *const kinds[TW_NET_KINDS] = {
 
 const char *tw_net_kind_name(enum tw_net_kind k)
 {
-    return kinds[k];
+    return tw_net_kind_names[k];
 }
 
 bool tw_net_kind_parse(const char *name, enum tw_net_kind *ret)
 {
     for (unsigned i = 0; i < TW_NET_KINDS; i++)
-        if (strcmp(name, kinds[i]) == 0) {
+        if (strcmp(name, tw_net_kind_names[i]) == 0) {
             *ret = (enum tw_net_kind)i;
             return true;
         }

@@ -63,6 +63,7 @@ typedef struct tw_net {
  * What cannot be read is left empty. Cost: ~15 small reads an interface. */
 TW_MUST_CHECK int tw_net_read(const char *root, tw_net *ret, tw_err *err);
 
+extern const char *const tw_net_kind_names[TW_NET_KINDS];
 const char *tw_net_kind_name(enum tw_net_kind k); /* "ethernet" */
 bool tw_net_kind_parse(const char *name, enum tw_net_kind *ret);
 
