@@ -1,120 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/config.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
 #include "base/str.h"
-#include "cluster/ssh.h"
+#include "cluster/config_keys.h"
 
-enum { SECTIONS_MAX = 16, SECTION_NAME_MAX = 48, WORD_MAX = 24, LIST_MAX = 2048 };
-
-/* ---- values ---- */
-
-static int parse_ip(const char *node, const char *text, tw_node_spec *ret, tw_err *err)
-{
-    struct in6_addr six;
-    struct in_addr four;
-    if (strlen(text) >= sizeof ret->ip ||
-        (inet_pton(AF_INET, text, &four) != 1 && inet_pton(AF_INET6, text, &six) != 1))
-        return tw_err_set(err, -EINVAL, "node %s: '%.60s' is no IP address; wanted %.20s", node,
-                          text, "say 192.168.100.2");
-    if (strncasecmp(text, "fe80:", 5) == 0)
-        return tw_err_set(err, -EINVAL,
-                          "node %s: %s is link-local, which is not known the same on both ends: "
-                          "give the interface an address of its own",
-                          node, text);
-    if (strcmp(text, "0.0.0.0") == 0 || strcmp(text, "::") == 0)
-        return tw_err_set(err, -EINVAL,
-                          "node %s: %s is every address; wanted the one of the cable's interface",
-                          node, text);
-    snprintf(ret->ip, sizeof ret->ip, "%s", text);
-    return 0;
-}
-
-static int copy_text(const char *what, const char *from, char *out, size_t out_bytes, tw_err *err)
-{
-    if (*from == '\0' || strlen(from) >= out_bytes)
-        return tw_err_set(err, -EINVAL, "%s: wanted 1 to %zu characters", what, out_bytes - 1);
-    snprintf(out, out_bytes, "%s", from);
-    return 0;
-}
-
-static int parse_name(const char *text, tw_node_spec *ret, tw_err *err)
-{
-    int rc = tw_ssh_name_check(text, err);
-    if (rc == 0)
-        rc = copy_text("a node's name", text, ret->name, sizeof ret->name, err);
-    if (rc == 0)
-        snprintf(ret->ssh, sizeof ret->ssh, "%s", text);
-    return rc;
-}
-
-static char *trim(char *text)
-{
-    text += strspn(text, " \t");
-    size_t n = strlen(text);
-    while (n > 0 && strchr(" \t\r\n", text[n - 1]) != NULL)
-        text[--n] = '\0';
-    return text;
-}
-
-static int parse_entry(char *text, tw_nodes *ret, tw_err *err)
-{
-    if (ret->n == TW_NODES_MAX)
-        return tw_err_set(err, -EINVAL, "nodes: more than %d", TW_NODES_MAX);
-    tw_node_spec *s = &ret->v[ret->n];
-    *s = (tw_node_spec){0};
-    char *ip = strchr(text, '=');
-    if (ip != NULL)
-        *ip++ = '\0';
-    int rc = parse_name(trim(text), s, err);
-    if (rc == 0 && ip != NULL)
-        rc = parse_ip(s->name, trim(ip), s, err);
-    for (size_t i = 0; rc == 0 && i < ret->n; i++)
-        if (strcmp(ret->v[i].name, s->name) == 0 && strcmp(s->name, "local") != 0)
-            rc = tw_err_set(err, -EINVAL, "nodes: %s is named twice", s->name);
-    ret->n += rc == 0;
-    return rc;
-}
-
-int tw_nodes_parse(const char *list, tw_nodes *ret, tw_err *err)
-{
-    char text[LIST_MAX], *at = text;
-    TW_CLEANUP(tw_mem_freep) tw_nodes *n = tw_mem_calloc(1, sizeof *n);
-    if (n == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for the nodes");
-    if (strlen(list) >= sizeof text)
-        return tw_err_set(err, -EINVAL, "nodes: a list of more than %d characters", LIST_MAX - 1);
-    snprintf(text, sizeof text, "%s", list);
-    while (at != NULL) {
-        int rc = parse_entry(strsep(&at, ","), n, err);
-        if (rc != 0)
-            return rc;
-    }
-    *ret = *n;
-    return 0;
-}
-
-/* ---- the file ---- */
+enum { SECTIONS_MAX = 16, SECTION_NAME_MAX = 48, WORD_MAX = 24 };
 
 typedef struct conf_reader {
     const char *name, *p;
     size_t n, at;
     int line;
     char list[256];
-    bool has_cluster_nodes;
+    tw_config config;
+    bool seen_cluster[TW_CONFIG_KEYS_MAX], seen_serve[TW_CONFIG_KEYS_MAX];
     int n_sections;
     struct {
         tw_node_spec spec;
-        bool seen[4]; /* of its keys */
+        bool seen[TW_CONFIG_KEYS_MAX];
     } sections[SECTIONS_MAX];
     int err_line;
     tw_err err; /* the first one; code 0: none */
@@ -138,14 +48,10 @@ static void show(const char *from, char out[WORD_MAX + 4])
     snprintf(out + n, 4, "%s", from[n] != '\0' ? "..." : "");
 }
 
-static const char *const node_keys[] = {"ssh", "ip", "threads", "agent_path", NULL};
-static const char *const cluster_keys[] = {"nodes", NULL};
-static const char *const section_names[] = {"cluster", "node.NAME", NULL};
-
 static int refuse_unknown(conf_reader *r, const char *what, const char *word,
                           const char *const *known)
 {
-    char text[200], shown[WORD_MAX + 4];
+    char text[220], shown[WORD_MAX + 4];
     const char *best = known[0];
     show(word, shown);
     size_t n = (size_t)snprintf(text, sizeof text, "unknown %s '%s'; ", what, shown);
@@ -162,20 +68,46 @@ static int refuse_unknown(conf_reader *r, const char *what, const char *word,
     return refuse(r, text);
 }
 
-static int take_cluster(conf_reader *r, const char *key, const char *value)
+static int refuse_key(conf_reader *r, const tw_config_key *keys, const char *word)
 {
-    if (strcmp(key, "nodes") != 0)
-        return refuse_unknown(r, "key", key, cluster_keys);
-    if (r->has_cluster_nodes)
-        return refuse(r, "'nodes' is given twice");
-    r->has_cluster_nodes = true;
-    snprintf(r->list, sizeof r->list, "%s", value);
-    tw_nodes ignored; /* checked where its line is known */
-    tw_err why;
-    return tw_nodes_parse(value, &ignored, &why) == 0 ? 1 : refuse(r, why.msg);
+    const char *known[TW_CONFIG_KEYS_MAX + 1];
+    size_t n = 0;
+    for (; keys[n].name != NULL && n < TW_CONFIG_KEYS_MAX; n++)
+        known[n] = keys[n].name;
+    known[n] = NULL;
+    return refuse_unknown(r, "key", word, known);
 }
 
-/* The section's place, made when it is new; NULL: no more room. */
+static int take_list(conf_reader *r, const char *value)
+{
+    tw_err why;
+    snprintf(r->list, sizeof r->list, "%s", value);
+    return tw_nodes_parse_list(value, &r->config.nodes, &why) == 0 ? 1 : refuse(r, why.msg);
+}
+
+/* One key of a section. A value that begins with ';' would be written as a comment. */
+static int take_key(conf_reader *r, const tw_config_key *keys, bool *seen, const char *owner,
+                    void *base, const char *const pair[2])
+{
+    size_t i = 0;
+    char text[80];
+    tw_err why;
+    while (keys[i].name != NULL && strcmp(keys[i].name, pair[0]) != 0)
+        i++;
+    if (keys[i].name == NULL)
+        return refuse_key(r, keys, pair[0]);
+    snprintf(text, sizeof text, "'%s' is given twice", keys[i].name);
+    if (seen[i])
+        return refuse(r, text);
+    seen[i] = true;
+    if (pair[1][0] == ';')
+        return refuse(r, "a value that begins with ';'");
+    if (keys[i].type == TW_CONFIG_LIST)
+        return take_list(r, pair[1]);
+    return tw_config_key_set(&keys[i], owner, pair[1], base, &why) == 0 ? 1 : refuse(r, why.msg);
+}
+
+/* The section's place, made when it is new; -1: refused. */
 static int find_section(conf_reader *r, const char *name)
 {
     for (int i = 0; i < r->n_sections; i++)
@@ -186,60 +118,41 @@ static int find_section(conf_reader *r, const char *name)
         refuse(r, "too many sections");
         return -1;
     }
-    if (parse_name(name, &r->sections[r->n_sections].spec, &why) != 0) {
+    if (tw_node_name_set(name, &r->sections[r->n_sections].spec, &why) != 0) {
         refuse(r, why.msg);
         return -1;
     }
     return r->n_sections++;
 }
 
-static int set_node(tw_node_spec *s, const char *key, const char *value, tw_err *err)
+static int take_node(conf_reader *r, const char *node, const char *const pair[2])
 {
-    uint64_t v = 0;
-    if (strcmp(key, "ip") == 0)
-        return parse_ip(s->name, value, s, err);
-    if (strcmp(key, "agent_path") == 0)
-        return copy_text("agent_path", value, s->agent_path, sizeof s->agent_path, err);
-    if (strcmp(key, "ssh") == 0) {
-        int rc = tw_ssh_name_check(value, err);
-        return rc != 0 ? rc : copy_text("ssh", value, s->ssh, sizeof s->ssh, err);
-    }
-    if (tw_str_to_u64(value, &v) != 0 || v < 1 || v > 1024)
-        return tw_err_set(err, -EINVAL, "threads '%.20s': wanted a number from 1 to 1024", value);
-    s->threads = (unsigned)v;
-    return 0;
-}
-
-static int take_node(conf_reader *r, const char *node, const char *key, const char *value)
-{
-    tw_err why;
-    int i_key = 0, i = find_section(r, node);
-    if (i < 0)
-        return 0;
-    while (node_keys[i_key] != NULL && strcmp(node_keys[i_key], key) != 0)
-        i_key++;
-    if (node_keys[i_key] == NULL)
-        return refuse_unknown(r, "key", key, node_keys);
-    if (r->sections[i].seen[i_key])
-        return refuse(r, "this key is given twice for the node");
-    r->sections[i].seen[i_key] = true;
-    return set_node(&r->sections[i].spec, key, value, &why) == 0 ? 1 : refuse(r, why.msg);
+    char owner[80];
+    const int i = find_section(r, node);
+    snprintf(owner, sizeof owner, "node %s", node);
+    return i < 0 ? 0
+                 : take_key(r, tw_config_node_keys, r->sections[i].seen, owner,
+                            &r->sections[i].spec, pair);
 }
 
 static int take_pair(void *ctx, const char *section, const char *key, const char *value)
 {
+    static const char *const sections[] = {"cluster", "node.NAME", "serve", NULL};
     conf_reader *r = ctx;
     if (r->err.code != 0)
         return 0;
     if (key == NULL || value == NULL) /* some builds of inih announce sections */
         return 1;
+    const char *const pair[2] = {key, value};
     if (strcmp(section, "cluster") == 0)
-        return take_cluster(r, key, value);
+        return take_key(r, tw_config_cluster_keys, r->seen_cluster, "cluster", &r->config, pair);
+    if (strcmp(section, "serve") == 0)
+        return take_key(r, tw_config_serve_keys, r->seen_serve, "serve", &r->config.serve, pair);
     if (strncmp(section, "node.", 5) == 0)
-        return take_node(r, section + 5, key, value);
+        return take_node(r, section + 5, pair);
     if (section[0] == '\0')
         return refuse(r, "a key before any section; wanted [cluster] first");
-    return refuse_unknown(r, "section", section, section_names);
+    return refuse_unknown(r, "section", section, sections);
 }
 
 /* inih cuts long lines and long section names silently, and reads indented ones as continued
@@ -268,24 +181,26 @@ static char *read_line(char *out, int out_bytes, void *ctx)
     return out;
 }
 
-static void merge(conf_reader *r, tw_nodes *n)
+/* A section's own address wins over the list's. */
+static void merge(const conf_reader *r, tw_nodes *n)
 {
+    char ip[sizeof n->v[0].ip];
     for (size_t i = 0; i < n->n; i++)
         for (int k = 0; k < r->n_sections; k++) {
-            tw_node_spec *s = &r->sections[k].spec;
+            const tw_node_spec *s = &r->sections[k].spec;
             if (strcmp(s->name, n->v[i].name) != 0)
                 continue;
-            if (s->ip[0] == '\0')
-                memcpy(s->ip, n->v[i].ip, sizeof s->ip);
+            memcpy(ip, n->v[i].ip, sizeof ip);
             n->v[i] = *s;
+            if (s->ip[0] == '\0')
+                memcpy(n->v[i].ip, ip, sizeof ip);
         }
 }
 
-int tw_config_parse(const char *name, const char *p, size_t n, tw_nodes *ret, tw_err *err)
+int tw_config_parse(const char *name, const char *p, size_t n, tw_config *ret, tw_err *err)
 {
     TW_CLEANUP(tw_mem_freep) conf_reader *r = tw_mem_calloc(1, sizeof *r);
-    TW_CLEANUP(tw_mem_freep) tw_nodes *nodes = tw_mem_calloc(1, sizeof *nodes);
-    if (r == NULL || nodes == NULL)
+    if (r == NULL)
         return tw_err_set(err, -ENOMEM, "%s: no memory for it", name);
     if (n > TW_CONFIG_MAX_BYTES)
         return tw_err_set(err, -E2BIG, "%s: more than %d bytes", name, TW_CONFIG_MAX_BYTES);
@@ -297,16 +212,16 @@ int tw_config_parse(const char *name, const char *p, size_t n, tw_nodes *ret, tw
     if (line != 0 && (r->err.code == 0 || (line > 0 && line < r->err_line)))
         tw_err_set(&r->err, line < 0 ? -ENOMEM : -EINVAL,
                    "%s:%d: neither [section] nor key = value", name, line);
+    tw_err why = {0};
+    if (r->err.code == 0) {
+        merge(r, &r->config.nodes);
+        if (tw_nodes_set_zones(&r->config.nodes, r->config.interface, &why) != 0)
+            tw_err_set(&r->err, why.code, "%s: %s", name, why.msg);
+    }
     if (r->err.code != 0) {
         *err = r->err;
         return err->code;
     }
-    if (r->has_cluster_nodes) {
-        int rc = tw_nodes_parse(r->list, nodes, err);
-        if (rc != 0)
-            return rc;
-        merge(r, nodes);
-    }
-    *ret = *nodes;
+    *ret = r->config;
     return 0;
 }

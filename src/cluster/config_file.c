@@ -44,6 +44,26 @@ static int read_all(int fd, const char *path, tw_buf *b, tw_err *err)
     }
 }
 
+/* Who may write the folder may put another file there. Where it is sticky (/tmp), only the file's
+ * owner can. */
+static const char *why_no_folder(const char *path)
+{
+    char folder[512];
+    struct stat st;
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL)
+        return NULL;
+    slash[slash == folder] = '\0';
+    if (stat(folder, &st) != 0 || (st.st_mode & S_ISVTX) != 0)
+        return NULL;
+    if ((st.st_mode & S_IWOTH) != 0)
+        return "is in a folder that everybody may write (chmod o-w)";
+    if ((st.st_mode & S_IWGRP) != 0 && st.st_gid != getegid())
+        return "is in a folder that another group may write (chmod g-w)";
+    return st.st_uid == geteuid() || st.st_uid == 0 ? NULL : "is in another user's folder";
+}
+
 /* 1: taken; 0: not there, or passed over. */
 static int try_file(const char *path, tw_config_found *f, tw_err *err)
 {
@@ -55,13 +75,15 @@ static int try_file(const char *path, tw_config_found *f, tw_err *err)
     if (fd < 0 || fstat(fd, &st) != 0)
         return tw_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
     const char *why = why_not_trusted(&st);
+    if (why == NULL)
+        why = why_no_folder(path);
     if (why != NULL) {
         snprintf(f->warning, sizeof f->warning, "%.150s %s: it is ignored", path, why);
         return 0;
     }
     int rc = read_all(fd, path, &b, err);
     if (rc == 0)
-        rc = tw_config_parse(path, b.data != NULL ? b.data : "", b.len, &f->nodes, err);
+        rc = tw_config_parse(path, b.data != NULL ? b.data : "", b.len, &f->config, err);
     if (rc != 0)
         return rc;
     snprintf(f->path, sizeof f->path, "%s", path);
@@ -84,4 +106,14 @@ int tw_config_find(tw_config_found *ret, tw_err *err)
             return rc < 0 ? rc : 0;
     }
     return 0;
+}
+
+int tw_config_read(const char *path, tw_config *ret, tw_err *err)
+{
+    TW_CLEANUP(tw_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_CONFIG_MAX_BYTES + 8192);
+    if (fd < 0)
+        return tw_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
+    int rc = read_all(fd, path, &b, err);
+    return rc != 0 ? rc : tw_config_parse(path, b.data != NULL ? b.data : "", b.len, ret, err);
 }
