@@ -33,6 +33,8 @@ struct tw_remote {
     char says[SAYS_MAX];
     size_t n_says;
     uint64_t next_id;
+    tw_remote_event_fn on_event; /* during calls; NULL: nobody listens */
+    void *event_ctx;
     int arith; /* its arithmetic's version */
 };
 
@@ -169,7 +171,13 @@ static int await_frame(tw_remote *n, uint64_t deadline, json_t **ret, tw_err *er
         int rc = tw_agent_frame_take(n->in.data, n->in.len, ret, &used, &why);
         if (rc == 0) {
             tw_buf_drop(&n->in, used);
-            return 0;
+            if (json_object_get(*ret, "event") == NULL)
+                return 0;
+            if (n->on_event != NULL)
+                n->on_event(n->event_ctx, *ret);
+            json_decref(*ret);
+            *ret = NULL;
+            continue;
         }
         if (rc != -EAGAIN)
             return tw_err_set(err, rc, "%s: %s", n->name, why.msg);
@@ -177,6 +185,12 @@ static int await_frame(tw_remote *n, uint64_t deadline, json_t **ret, tw_err *er
         if (rc != 0)
             return rc;
     }
+}
+
+void tw_remote_on_event(tw_remote *n, tw_remote_event_fn fn, void *ctx)
+{
+    n->on_event = fn;
+    n->event_ctx = ctx;
 }
 
 static int send_frame(tw_remote *n, const json_t *v, tw_err *err)

@@ -37,6 +37,11 @@ bool tw_remote_is_local(const tw_remote *n);
  * names the node. SIGINT ends it (-ECANCELED). */
 TW_MUST_CHECK int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns,
                                  json_t **ret, tw_err *err);
+/* What an operation tells while it runs ({"event":"...",...}, see agent_op.h); the object is borrowed.
+ * NULL: nobody listens, the default. */
+typedef void (*tw_remote_event_fn)(void *ctx, const json_t *event);
+void tw_remote_on_event(tw_remote *n, tw_remote_event_fn fn, void *ctx);
+
 /* After run-rank: what the node says unasked. Calls are over then. */
 typedef struct tw_remote_event {
     bool has_exit;   /* else line is set */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the agent's own files share. */
+#ifndef TWINAX_CLUSTER_AGENT_INSIDE_H
+#define TWINAX_CLUSTER_AGENT_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "cluster/agent_op.h"
+#include "cluster/agent_rank.h"
+#include "cluster/cross.h"
+#include "cluster/probe.h"
+
+struct tw_agent {
+    int in_fd, out_fd;
+    tw_buf in;
+    /* The measurement under way, in its own thread. */
+    bool has_thread;
+    pthread_t thread;
+    atomic_bool stop;
+    int listen_fd;
+    uint8_t token[TW_PROBE_TOKEN_BYTES];
+    tw_err probe_err;
+    tw_cross_server tool;
+    tw_agent_rank rank;
+};
+
+void tw_agent_probe_end(tw_agent *a);
+
+#endif
