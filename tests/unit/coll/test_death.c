@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ranks as processes that are killed or stopped: the others learn who, in time. And a rank that
  * waits for a plan costs nothing. */
+#include "../base/limit.h"
 #include "group_fixture.h"
 
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/mman.h>
@@ -17,7 +19,23 @@ enum { BIG_FLOATS = 16 * 1024 * 1024 };
 #define TOLD_NS (2 * TW_NS_PER_S) /* P7 */
 
 static fixture_rank ranks[TW_RANKS_MAX];
-static uint64_t *killed_at_ns; /* shared with the children: when the victim went */
+
+/* What a survivor was told, and when. */
+typedef struct heard {
+    uint64_t at_ns; /* 0: it did not come so far */
+    int rc;         /* of the call that told it */
+    char said[sizeof((tw_err *)0)->msg];
+    char wrong[200]; /* else than who died; empty: nothing */
+} heard;
+
+/* Shared with the children. */
+typedef struct tale {
+    atomic_uint n_ready;   /* survivors that are through with what comes before */
+    uint64_t killed_at_ns; /* when the victim went */
+    heard heard[TW_RANKS_MAX];
+} tale;
+
+static tale *told;
 
 /* A child that runs fn as this rank and ends with its code (0: good). */
 static pid_t fork_rank(fixture_rank *r)
@@ -28,19 +46,31 @@ static pid_t fork_rank(fixture_rank *r)
         return pid;
     if (r->opts.rank != 0 && ranks[0].opts.listen_fd >= 0)
         close(ranks[0].opts.listen_fd);
-    alarm(60);
+    alarm((unsigned)(scaled_limit(60 * TW_NS_PER_S) / TW_NS_PER_S));
     fixture_run(r);
-    if (r->rc != 0)
-        fprintf(stderr, "# rank %u: %s\n", r->opts.rank, r->err.msg);
+    heard *h = &told->heard[r->opts.rank];
+    if (r->rc != 0 && h->wrong[0] == '\0')
+        snprintf(h->wrong, sizeof h->wrong, "%d %.190s", r->rc, r->err.msg);
     _exit(r->rc == 0 ? 0 : 1);
 }
 
-static void sum_rounds(tw_coll *c, int n, float *x)
+static int sum_rounds(tw_coll *c, int n, float *x, tw_err *err)
 {
-    tw_err err = {0};
-    for (int i = 0; i < n; i++)
-        if (tw_coll_all_reduce(c, x, 1000, &err) != 0)
-            _exit(2);
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < n; i++)
+        rc = tw_coll_all_reduce(c, x, 1000, err);
+    return rc;
+}
+
+/* All others have to be where they are to survive: one that still waits in the last round for a
+ * third rank would hear of the death there. (What hangs ends by alarm.) */
+static int go(tw_coll *c, int sig)
+{
+    while (atomic_load(&told->n_ready) + 1 < tw_coll_n_ranks(c))
+        sched_yield();
+    __atomic_store_n(&told->killed_at_ns, tw_clock_now_ns(), __ATOMIC_SEQ_CST);
+    raise(sig);
+    return -EILSEQ;
 }
 
 /* In the middle of a message: part of it is out, the rest never comes. */
@@ -48,100 +78,155 @@ static int die_in_collective(tw_coll *c, void *arg, tw_err *err)
 {
     float *x = tw_coll_alloc(c, BIG_FLOATS * sizeof *x);
     if (x == NULL)
-        return -ENOMEM;
-    sum_rounds(c, 10, x);
-    int rc = tw_coll_all_reduce_start(c, x, BIG_FLOATS, err);
+        return tw_err_set(err, -ENOMEM, "no memory for %d floats", BIG_FLOATS);
+    int rc = sum_rounds(c, 10, x, err);
+    if (rc == 0)
+        rc = tw_coll_all_reduce_start(c, x, BIG_FLOATS, err);
     for (int i = 0; rc == 0 && i < 3; i++)
         (void)!tw_coll_poll(c, tw_clock_now_ns(), err);
-    __atomic_store_n(killed_at_ns, tw_clock_now_ns(), __ATOMIC_SEQ_CST);
-    raise(*(int *)arg);
-    return -EILSEQ;
+    return rc != 0 ? rc : go(c, *(int *)arg);
 }
 
 static int die_idle(tw_coll *c, void *arg, tw_err *err)
 {
     float x[1000] = {0};
-    (void)err;
-    sum_rounds(c, 10, x);
-    __atomic_store_n(killed_at_ns, tw_clock_now_ns(), __ATOMIC_SEQ_CST);
-    raise(*(int *)arg);
-    return -EILSEQ;
+    int rc = sum_rounds(c, 10, x, err);
+    return rc != 0 ? rc : go(c, *(int *)arg);
 }
 
-/* 0 when err names the victim, in time. */
-static int check_told(int rc, const tw_err *told, const char *want, tw_err *err)
+/* Notes what this rank was told by the call that gave rc. */
+static int note(tw_coll *c, int rc, const tw_err *why)
 {
-    uint64_t took = tw_clock_now_ns() - __atomic_load_n(killed_at_ns, __ATOMIC_SEQ_CST);
-    if (rc == 0 || strstr(told->msg, want) == NULL)
-        return tw_err_set(err, -EILSEQ, "told: %d %s", rc, told->msg);
-    if (took > TOLD_NS)
-        return tw_err_set(err, -EILSEQ, "told after %.2f s", (double)took * 1e-9);
+    heard *h = &told->heard[tw_coll_rank(c)];
+    h->at_ns = tw_clock_now_ns();
+    h->rc = rc;
+    snprintf(h->said, sizeof h->said, "%s", rc != 0 ? why->msg : "nothing");
     return 0;
 }
 
 static int survive_collective(tw_coll *c, void *arg, tw_err *err)
 {
-    tw_err told = {0}, again = {0};
+    (void)arg;
+    tw_err why = {0}, again = {0};
     float *x = tw_coll_alloc(c, BIG_FLOATS * sizeof *x);
     if (x == NULL)
-        return -ENOMEM;
-    sum_rounds(c, 10, x);
-    int rc = tw_coll_all_reduce(c, x, BIG_FLOATS, &told);
-    int ret = check_told(rc, &told, arg, err);
+        return tw_err_set(err, -ENOMEM, "no memory for %d floats", BIG_FLOATS);
+    int rc = sum_rounds(c, 10, x, err);
+    if (rc != 0)
+        return rc;
+    atomic_fetch_add(&told->n_ready, 1);
+    rc = tw_coll_all_reduce(c, x, BIG_FLOATS, &why);
+    int ret = note(c, rc, &why);
     /* The group stays closed. */
-    if (ret == 0 && (tw_coll_all_reduce(c, x, 1, &again) != rc || strcmp(again.msg, told.msg) != 0))
+    if (rc != 0 && (tw_coll_all_reduce(c, x, 1, &again) != rc || strcmp(again.msg, why.msg) != 0))
         ret = tw_err_set(err, -EILSEQ, "a dead group went on: %s", again.msg);
     return ret;
 }
 
 static int survive_plan(tw_coll *c, void *arg, tw_err *err)
 {
-    tw_err told = {0};
+    (void)arg;
+    tw_err why = {0};
     float x[1000] = {0};
     char plan[16];
     size_t n;
-    sum_rounds(c, 10, x);
-    int rc = tw_coll_plan_recv(c, plan, sizeof plan, &n, &told);
-    return check_told(rc, &told, arg, err);
+    int rc = sum_rounds(c, 10, x, err);
+    if (rc != 0)
+        return rc;
+    atomic_fetch_add(&told->n_ready, 1);
+    rc = tw_coll_plan_recv(c, plan, sizeof plan, &n, &why);
+    return note(c, rc, &why);
 }
 
 static int survive_idle(tw_coll *c, void *arg, tw_err *err)
 {
-    tw_err told = {0};
+    (void)arg;
+    tw_err why = {0};
     float x[1000] = {0};
-    sum_rounds(c, 10, x);
-    uint64_t until = tw_clock_now_ns() + 5 * TW_NS_PER_S;
-    int rc;
-    while ((rc = tw_coll_health(c, &told)) == 0 && tw_clock_now_ns() < until)
+    int rc = sum_rounds(c, 10, x, err);
+    if (rc != 0)
+        return rc;
+    atomic_fetch_add(&told->n_ready, 1);
+    uint64_t until = tw_clock_now_ns() + scaled_limit(20 * TW_NS_PER_S);
+    while ((rc = tw_coll_health(c, &why)) == 0 && tw_clock_now_ns() < until)
         sched_yield();
-    return check_told(rc, &told, arg, err);
+    return note(c, rc, &why);
 }
 
-/* victim runs die, all others survive; all are processes. */
+typedef struct death {
+    unsigned n_ranks;
+    enum tw_transport transport;
+    unsigned victim;
+    int sig;
+    fixture_fn *die, *survive;
+} death;
+
+/* "2 ranks by tcp, rank 1 signal 9" and a line for each rank: what it said, and after what time. */
+static void tell_all(const death *d, const int *status, char *out, size_t out_bytes)
+{
+    static const char *const transports[] = {"auto", "tcp", "shm", "rdma"};
+    int n = snprintf(out, out_bytes, "%u ranks by %s, rank %u got signal %d:", d->n_ranks,
+                     transports[d->transport], d->victim, d->sig);
+    for (unsigned i = 0; i < d->n_ranks; i++) {
+        const heard *h = &told->heard[i];
+        double s = h->at_ns > 0 ? ((double)h->at_ns - (double)told->killed_at_ns) * 1e-9 : 0;
+        if (n < 0 || (size_t)n >= out_bytes || i == d->victim)
+            continue;
+        n += snprintf(out + n, out_bytes - (size_t)n, "\n# rank %u (wait status %#x)", i,
+                      (unsigned)status[i]);
+        if (h->at_ns > 0 && (size_t)n < out_bytes)
+            n +=
+                snprintf(out + n, out_bytes - (size_t)n, " after %.2f s: %d %s", s, h->rc, h->said);
+        if (h->wrong[0] != '\0' && (size_t)n < out_bytes)
+            n += snprintf(out + n, out_bytes - (size_t)n, "; wrong: %s", h->wrong);
+    }
+}
+
+/* The victim dies, all others survive; all are processes. How long the last one took to hear of
+ * it; what each says must be right. */
+static uint64_t run_once(const death *d)
+{
+    char want[32], all[1000];
+    pid_t pids[TW_RANKS_MAX];
+    int status[TW_RANKS_MAX] = {0};
+    bool bad = false;
+    uint64_t took_ns = 0;
+    memset(told, 0, sizeof *told);
+    snprintf(want, sizeof want, "rank %u (", d->victim);
+    fixture_init(ranks, d->n_ranks, d->transport, d->survive);
+    ranks[d->victim].fn = d->die;
+    ranks[d->victim].arg = (void *)(uintptr_t)&d->sig;
+    for (unsigned i = 0; i < d->n_ranks; i++)
+        pids[i] = fork_rank(&ranks[i]);
+    close(ranks[0].opts.listen_fd);
+    for (unsigned i = 0; i < d->n_ranks; i++) {
+        const heard *h = &told->heard[i];
+        if (i == d->victim)
+            continue;
+        waitpid(pids[i], &status[i], 0);
+        bad |= status[i] != 0 || h->rc == 0 || strstr(h->said, want) == NULL;
+        took_ns = TW_MAX(took_ns, h->at_ns - told->killed_at_ns);
+    }
+    kill(pids[d->victim], SIGKILL);
+    waitpid(pids[d->victim], NULL, 0);
+    tell_all(d, status, all, sizeof all);
+    if (bad)
+        fail_msg("%s", all);
+    if (took_ns > scaled_limit(TOLD_NS))
+        printf("# late, %s\n", all);
+    return took_ns;
+}
+
 static void run_death(unsigned n_ranks, enum tw_transport transport, unsigned victim, int sig,
                       fixture_fn *die, fixture_fn *survive)
 {
-    char want[32];
-    pid_t pids[TW_RANKS_MAX];
-    snprintf(want, sizeof want, "rank %u (", victim);
-    fixture_init(ranks, n_ranks, transport, survive);
-    ranks[victim].fn = die;
-    for (unsigned i = 0; i < n_ranks; i++) {
-        ranks[i].arg = i == victim ? (void *)&sig : (void *)want;
-        pids[i] = fork_rank(&ranks[i]);
-    }
-    close(ranks[0].opts.listen_fd);
-    unsigned bad = 0;
-    for (unsigned i = 0; i < n_ranks; i++) {
-        int status = 0;
-        if (i == victim)
-            continue;
-        waitpid(pids[i], &status, 0);
-        bad += !WIFEXITED(status) || WEXITSTATUS(status) != 0;
-    }
-    kill(pids[victim], SIGKILL);
-    waitpid(pids[victim], NULL, 0);
-    assert_int_equal(bad, 0);
+    const death d = {n_ranks, transport, victim, sig, die, survive};
+    uint64_t took_ns = UINT64_MAX, limit_ns = scaled_limit(TOLD_NS);
+    for (int i = 0; i < TRIES_FOR_TIME && took_ns > limit_ns; i++)
+        took_ns = run_once(&d);
+    if (took_ns > limit_ns)
+        fail_msg("late every time, see above: %.2f s, promised are %.2f s", (double)took_ns * 1e-9,
+                 (double)limit_ns * 1e-9);
 }
 
 static void test_killed_in_collective(void **state)
@@ -226,13 +311,12 @@ static void test_idle_costs_nothing(void **state)
 
 int main(void)
 {
-    killed_at_ns =
-        mmap(NULL, sizeof *killed_at_ns, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_in_collective),
         cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_killed_while_idle),
         cmocka_unit_test(test_idle_costs_nothing),
     };
-    return killed_at_ns == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+    return told == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
