@@ -39,7 +39,7 @@ def hosts():
 @pytest.fixture(autouse=True)
 def nothing_is_left(hosts):
     yield
-    assert hosts.quiet_after() < 10, f"left: {hosts.processes(A)} {hosts.processes(B)}"
+    assert hosts.quiet_after(60) < 60, f"left: {hosts.processes(A)} {hosts.processes(B)}"
 
 
 def over_nodes(h, *argv, nodes=NODES, agent=AGENT, model=cli.DEMO, command="run", **more):

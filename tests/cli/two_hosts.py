@@ -18,7 +18,7 @@ ROCE = ["192.168.100.1", "192.168.100.2"]
 LAN = ["192.168.77.1", "192.168.77.2"]
 LAN6 = ["fd00:77::1", "fd00:77::2"]
 TB = ["192.168.2.1", "192.168.2.2"]
-STEP_S = 20
+STEP_S = 60  # ends what hangs
 # sshd wants /run/sshd: in a /run of its own (`ip netns exec` has made the mounts private), so that
 # nothing of the machine is touched and another run of the tests cannot take it away.
 OWN_RUN = 'mount -t tmpfs -o mode=755 none /run && mkdir /run/sshd && exec "$0" "$@"'

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_S = 120
-STOP_S = 10
+STOP_S = 60  # ends what hangs
 
 
 def program():
@@ -107,9 +107,7 @@ class Server:
             self.process.wait()
             pytest.fail(f"still there {STOP_S} s after SIGINT: {''.join(self.errors)}")
         assert code == 0, "".join(self.errors)
-        end = time.monotonic() + 2
-        while any(map(is_alive, family)) and time.monotonic() < end:
-            time.sleep(0.02)  # polls a condition; the deadline is the promise
+        # Rank 0 ends its ranks before itself: nobody is left to go by himself.
         assert [p for p in family if is_alive(p)] == []
 
 

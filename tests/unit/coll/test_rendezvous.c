@@ -47,7 +47,7 @@ static void wait_closed(int fd)
     char c[512];
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        assert_int_equal(poll(&p, 1, 10000), 1);
+        assert_int_equal(poll(&p, 1, 60000), 1);
         ssize_t n = recv(fd, c, sizeof c, MSG_DONTWAIT);
         if (n == 0 || (n < 0 && errno != EAGAIN))
             return;
@@ -66,7 +66,7 @@ static void drop_then_join(const void *p, size_t n)
     fixture_init(r, 2, TW_TRANSPORT_TCP, sum_once);
     start_rank(&r[0]);
     int fd = raw_connect(r[0].opts.port);
-    assert_int_equal(tw_sock_send_all(fd, p, n, tw_clock_now_ns() + TW_NS_PER_S), 0);
+    assert_int_equal(tw_sock_send_all(fd, p, n, TW_NEVER_NS), 0);
     shutdown(fd, SHUT_WR);
     wait_closed(fd);
     close(fd);
@@ -291,14 +291,23 @@ static void test_missing_rank(void **state)
 {
     (void)state;
     fixture_rank r[4];
-    fixture_init(r, 4, TW_TRANSPORT_TCP, sum_once);
-    r[0].opts.rendezvous_ns = 300 * TW_NS_PER_MS;
-    fixture_start(r, 3);
-    fixture_join(r, 3);
-    assert_int_equal(r[0].rc, -ETIMEDOUT);
-    for (int i = 0; i < 3; i++)
-        if (strstr(r[i].err.msg, "rank 3 did not come within 0.3 s") == NULL)
-            fail_msg("rank %d: %s", i, r[i].err.msg);
+    /* On a busy machine the others may take longer than the time that is given to all. */
+    for (unsigned tenths = 3; tenths < 1000; tenths *= 4) {
+        char want[64];
+        snprintf(want, sizeof want, "rank 3 did not come within %u.%u s", tenths / 10, tenths % 10);
+        fixture_init(r, 4, TW_TRANSPORT_TCP, sum_once);
+        r[0].opts.rendezvous_ns = tenths * 100 * TW_NS_PER_MS;
+        fixture_start(r, 3);
+        fixture_join(r, 3);
+        assert_int_equal(r[0].rc, -ETIMEDOUT);
+        unsigned n_named = 0;
+        for (int i = 0; i < 3; i++)
+            n_named += strstr(r[i].err.msg, want) != NULL;
+        if (n_named == 3)
+            break;
+        if (tenths > 100 || strstr(r[0].err.msg, "rank 3") != NULL)
+            fail_msg("\n# %s\n# %s\n# %s", r[0].err.msg, r[1].err.msg, r[2].err.msg);
+    }
     /* And nobody at all at rank 0's address. */
     r[1].opts.rendezvous_ns = 50 * TW_NS_PER_MS;
     r[1].opts.n_ranks = 2;

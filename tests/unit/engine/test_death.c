@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../base/limit.h"
 #include "../model/tiny.h"
 #include "base/clock.h"
 #include "base/scope.h"
@@ -48,6 +49,13 @@ static void kill_victim(int sig)
 {
     killed_ns = tw_clock_now_ns();
     kill(victim, sig);
+}
+
+static bool is_in_time(uint64_t took_ns)
+{
+    if (took_ns > scaled_limit(TOLD_NS))
+        printf("# late: told after %.2f s\n", (double)took_ns * 1e-9);
+    return took_ns <= scaled_limit(TOLD_NS);
 }
 
 static int signal_now; /* SIGKILL, SIGSTOP; 0: nobody is hurt */
@@ -110,7 +118,8 @@ static void expect_named(const tw_err *err)
         fail_msg("code %d, \"%s\"", err->code, err->msg);
 }
 
-static void run_killed_in_decode(enum tw_transport transport, int sig)
+/* True when rank 0's callers were told in time; what they are told must be right every time. */
+static bool run_killed_in_decode(enum tw_transport transport, int sig)
 {
     static world_result res, other;
     world w;
@@ -130,28 +139,40 @@ static void run_killed_in_decode(enum tw_transport transport, int sig)
     assert_true(res.n_generated >= KILL_AT);
     expect_named(&res.err);
     expect_named(&other.err);
-    if (told_ns - killed_ns > TOLD_NS)
-        fail_msg("told after %llu ms", (unsigned long long)(told_ns - killed_ns) / 1000000);
+    uint64_t took_ns = told_ns - killed_ns;
     err.code = tw_engine_health(w.ranks[0].engine, &err);
     expect_named(&err);
     tw_err late = {0};
     assert_int_equal(world_submit(&w, &r, &res, &late), err.code);
     assert_string_equal(late.msg, err.msg);
     close_pair(&w);
+    return is_in_time(took_ns);
+}
+
+static void is_told_in_decode(enum tw_transport transport, int sig)
+{
+    bool in_time = false;
+    for (int i = 0; i < TRIES_FOR_TIME && !in_time; i++)
+        in_time = run_killed_in_decode(transport, sig);
+    assert_true(in_time);
 }
 
 static void test_killed_in_decode(void **state)
 {
     (void)state;
-    run_killed_in_decode(TW_TRANSPORT_TCP, SIGKILL);
-    run_killed_in_decode(TW_TRANSPORT_SHM, SIGKILL);
-    run_killed_in_decode(TW_TRANSPORT_TCP, SIGSTOP);
+    is_told_in_decode(TW_TRANSPORT_TCP, SIGKILL);
+    is_told_in_decode(TW_TRANSPORT_SHM, SIGKILL);
+    is_told_in_decode(TW_TRANSPORT_TCP, SIGSTOP);
 }
 
-/* Nothing runs: health says it by itself, and the next request hears it in time. */
-static void test_killed_while_idle(void **state)
+/* What ends a test that hangs. */
+static bool is_patient(void)
 {
-    (void)state;
+    return tw_clock_now_ns() - killed_ns < 30 * TW_NS_PER_S;
+}
+
+static bool run_killed_while_idle(void)
+{
     static world_result res;
     world w;
     tw_err err = {0};
@@ -164,9 +185,9 @@ static void test_killed_while_idle(void **state)
     assert_int_equal(res.finish, TW_FINISH_LENGTH);
     assert_int_equal(tw_engine_health(w.ranks[0].engine, &err), 0);
     kill_victim(SIGKILL);
-    while ((err.code = tw_engine_health(w.ranks[0].engine, &err)) == 0 &&
-           tw_clock_now_ns() - killed_ns < TOLD_NS)
+    while ((err.code = tw_engine_health(w.ranks[0].engine, &err)) == 0 && is_patient())
         sched_yield();
+    uint64_t took_ns = tw_clock_now_ns() - killed_ns;
     expect_named(&err);
     if (world_submit(&w, &r, &res, &err) == 0) {
         world_wait(&res);
@@ -175,6 +196,17 @@ static void test_killed_while_idle(void **state)
     }
     expect_named(&err);
     close_pair(&w);
+    return is_in_time(took_ns);
+}
+
+/* Nothing runs: health says it by itself, and the next request hears it in time. */
+static void test_killed_while_idle(void **state)
+{
+    (void)state;
+    bool in_time = false;
+    for (int i = 0; i < TRIES_FOR_TIME && !in_time; i++)
+        in_time = run_killed_while_idle();
+    assert_true(in_time);
 }
 
 static unsigned n_progress;
@@ -189,7 +221,7 @@ static void kill_in_load(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
     if (n_progress++ > 0)
         return;
     kill_victim(SIGKILL);
-    while (tw_coll_health(r->coll, &ignored) == 0 && tw_clock_now_ns() - killed_ns < TOLD_NS)
+    while (tw_coll_health(r->coll, &ignored) == 0 && is_patient())
         sched_yield();
 }
 
@@ -211,25 +243,34 @@ static void test_killed_while_loading(void **state)
     close_pair(&w);
 }
 
+static bool run_close_after_death(unsigned busy)
+{
+    static world_result res;
+    world w;
+    tw_err err = {0};
+    open_pair(&w, TW_TRANSPORT_TCP);
+    tw_request r = long_request();
+    res = (world_result){0};
+    if (busy != 0)
+        assert_int_equal(world_submit(&w, &r, &res, &err), 0);
+    kill_victim(SIGKILL);
+    tw_engine_close(w.ranks[0].engine);
+    w.ranks[0].engine = NULL;
+    uint64_t took_ns = tw_clock_now_ns() - killed_ns;
+    assert_int_equal(res.n_done, busy);
+    close_pair(&w);
+    return is_in_time(took_ns);
+}
+
 /* Dead before the last plan: closing waits for nobody. */
 static void test_close_after_death(void **state)
 {
     (void)state;
     for (unsigned busy = 0; busy < 2; busy++) {
-        static world_result res;
-        world w;
-        tw_err err = {0};
-        open_pair(&w, TW_TRANSPORT_TCP);
-        tw_request r = long_request();
-        res.watch = NULL;
-        if (busy != 0)
-            assert_int_equal(world_submit(&w, &r, &res, &err), 0);
-        kill_victim(SIGKILL);
-        tw_engine_close(w.ranks[0].engine);
-        w.ranks[0].engine = NULL;
-        assert_true(tw_clock_now_ns() - killed_ns < TOLD_NS);
-        assert_int_equal(res.n_done, busy);
-        close_pair(&w);
+        bool in_time = false;
+        for (int i = 0; i < TRIES_FOR_TIME && !in_time; i++)
+            in_time = run_close_after_death(busy);
+        assert_true(in_time);
     }
 }
 

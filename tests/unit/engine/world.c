@@ -6,6 +6,7 @@
 
 #include "../model/tiny.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/scope.h"
 
 int world_put_tokenizer(const char *dir, unsigned vocab)
@@ -48,6 +49,7 @@ int world_meet(world_rank *r)
                            .address = "127.0.0.1",
                            .port = w->port,
                            .listen_fd = r->rank == 0 ? w->listen_fd : -1,
+                           .step_ns = 60 * TW_NS_PER_S, /* starved is not stuck */
                            .facts = facts,
                            .n_facts = n_facts};
         if (rc == 0) {

@@ -73,7 +73,7 @@ static void close_links(tw_link *l[2])
 /* Polls both ends until all is idle or one fails; *err is then filled. */
 static int run_links(tw_link *l[2], tw_err *err)
 {
-    uint64_t until = tw_clock_now_ns() + 10 * TW_NS_PER_S;
+    uint64_t until = tw_clock_now_ns() + 60 * TW_NS_PER_S;
     while (tw_clock_now_ns() < until) {
         bool busy = false;
         for (int i = 0; i < 2; i++) {

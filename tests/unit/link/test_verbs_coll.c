@@ -135,6 +135,7 @@ static void test_path_dies(void **state)
     fixture_rank r[2];
     fixture_init(r, 2, TW_TRANSPORT_RDMA, reduce_until_error);
     uint64_t begin = tw_clock_now_ns();
+    r[0].opts.step_ns = r[1].opts.step_ns = 120 * TW_NS_PER_S;
     fixture_start(r, 2);
     fixture_join(r, 2);
     bool told = false;
@@ -144,7 +145,7 @@ static void test_path_dies(void **state)
     }
     if (!told)
         fail_msg("%s / %s", r[0].err.msg, r[1].err.msg);
-    assert_true(tw_clock_now_ns() - begin < 10 * TW_NS_PER_S); /* not the step's deadline, 20 s */
+    assert_true(tw_clock_now_ns() - begin < 60 * TW_NS_PER_S); /* not the step's deadline */
     assert_int_equal(fake_n_handles(), 0);
 }
 

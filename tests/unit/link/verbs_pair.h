@@ -55,7 +55,7 @@ static inline void pair_init(pair_end e[2], bool verify)
                           .verify = verify,
                           .opts = {.api = &fake_verbs_api,
                                    .sysfs = "/nonexistent",
-                                   .deadline_ns = tw_clock_now_ns() + 20 * TW_NS_PER_S}};
+                                   .deadline_ns = tw_clock_now_ns() + 60 * TW_NS_PER_S}};
 }
 
 /* Both ends at once; the codes are in e. */

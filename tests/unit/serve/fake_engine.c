@@ -175,7 +175,7 @@ static bool wait_for(tw_engine *e, const unsigned *v, unsigned n)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 10;
+    until.tv_sec += 60;
     pthread_mutex_lock(&e->lock);
     int r = 0;
     while (r == 0 && (n ? *v < n : *v != 0))
