@@ -13,6 +13,7 @@
 enum {
     TW_FACTS_NICS_MAX = 24,
     TW_FACTS_LANES_MAX = 8,
+    TW_FACTS_GIDS_MAX = 12,
     TW_FACTS_TB_MAX = 8,
     TW_FACTS_ROUTES_MAX = 16,
     TW_FACTS_LISTEN_MAX = 64,
@@ -79,6 +80,9 @@ typedef struct tw_facts_nic {
     char devlink_cmode[16]; /* "runtime", "driverinit", "permanent" of the one above */
     char rdma_provider[24]; /* kernel side: "irdma", "mlx5_ib", "rdma_rxe" */
     char rdma_firmware[32];
+    size_t n_gids;
+    char gids[TW_FACTS_GIDS_MAX]
+             [80];     /* of the port: "3 RoCE v2 192.168.100.1", index, type, address */
     uint32_t rdma_mtu; /* active MTU of the port as verbs count: 1024, 4096 */
     tw_count uverbs_abi;
     tw_facts_module module;
