@@ -134,6 +134,20 @@ typedef struct tw_engine_info {
 
 TW_API void tw_engine_get_info(const tw_engine *e, tw_engine_info *ret);
 
+typedef struct tw_engine_stats {
+    tw_engine_info info;
+    uint64_t n_prompt_10s, n_generated_10s; /* tokens of the last ten seconds */
+    uint64_t busy_ns;                       /* inside steps, since the start */
+    uint64_t rss_bytes;                     /* of this process */
+    bool has_coll;                          /* coll is filled: there is a group */
+    bool coll_is_old;                       /* the engine did not answer in time: an earlier one */
+    tw_coll_stats coll;
+} tw_engine_stats;
+
+/* Rank 0, any thread. The collectives' counters belong to the engine thread, which answers between
+ * two steps: waits for it at most wait_ns. */
+TW_API void tw_engine_get_stats(tw_engine *e, uint64_t wait_ns, tw_engine_stats *ret);
+
 #ifdef __cplusplus
 }
 #endif

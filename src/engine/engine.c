@@ -5,12 +5,15 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "engine/rank.h"
+#include "engine/rate.h"
 #include "engine/session.h"
+#include "os/sys.h"
 
 struct tw_engine {
     tw_rank rank;
@@ -29,6 +32,11 @@ struct tw_engine {
     tw_session *sessions; /* oldest first: waiting and running */
     tw_session **by_slot; /* [max_seqs], engine thread only */
     tw_engine_info info;  /* n_waiting without the inbox */
+    tw_rate prompt_rate, made_rate;
+    uint64_t busy_ns;
+    uint64_t n_asked, n_told; /* of coll_stats: the engine thread answers what was asked */
+    tw_coll_stats coll_stats;
+    pthread_cond_t told;
 };
 
 /* Colder is greedy: logits divided by it would pass the largest float. */
@@ -216,7 +224,7 @@ static bool wants_plan(struct tw_engine *e)
     return wants || (waits && has_free);
 }
 
-static void emit_choices(struct tw_engine *e, bool has_plan)
+static void emit_choices(struct tw_engine *e, bool has_plan, uint64_t began_ns)
 {
     const uint64_t now = tw_clock_now_ns();
     uint64_t n_fed = 0, n_made = 0;
@@ -239,13 +247,36 @@ static void emit_choices(struct tw_engine *e, bool has_plan)
     e->info.n_steps++;
     e->info.n_generated_tokens += n_made;
     e->info.n_prompt_tokens += n_fed;
+    tw_rate_add(&e->prompt_rate, now, n_fed);
+    tw_rate_add(&e->made_rate, now, n_made);
+    e->busy_ns += now - began_ns;
     count_sessions(e);
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* Between two steps the collectives' counters are nobody else's. */
+static void tell_stats(struct tw_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    const uint64_t n_asked = e->n_asked;
+    const bool asked = n_asked != e->n_told;
+    pthread_mutex_unlock(&e->lock);
+    if (!asked)
+        return;
+    tw_coll_stats now = {0};
+    if (e->coll != NULL)
+        tw_coll_get_stats(e->coll, &now);
+    pthread_mutex_lock(&e->lock);
+    e->coll_stats = now;
+    e->n_told = n_asked;
+    pthread_cond_broadcast(&e->told);
     pthread_mutex_unlock(&e->lock);
 }
 
 /* Sleeps until something is posted, unless there is work already. False: stop. */
 static bool wait_for_work(struct tw_engine *e)
 {
+    tell_stats(e);
     pthread_mutex_lock(&e->lock);
     const bool idle = tw_rank_is_idle(&e->rank) && !someone_waits(e);
     while (idle && !e->stop && !e->posted)
@@ -288,12 +319,13 @@ static int run(struct tw_engine *e, tw_err *err)
             if (rc != 0)
                 return rc;
         }
+        const uint64_t began_ns = tw_clock_now_ns();
         int rc = tw_rank_apply(&e->rank, has_plan, err);
         if (rc == 0)
             rc = tw_rank_step(&e->rank, wants_plan(e), err);
         if (rc != 0)
             return rc;
-        emit_choices(e, has_plan);
+        emit_choices(e, has_plan, began_ns);
     }
     return 0;
 }
@@ -405,6 +437,11 @@ int tw_engine_open(tw_model *m, tw_coll *group, const tw_engine_opts *o, tw_engi
     e->coll = group;
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->cond, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&e->told, &attr);
+    pthread_condattr_destroy(&attr);
     e->info.n_ranks = group != NULL ? tw_coll_n_ranks(group) : 1;
     e->info.vocab = tw_model_get_config(m)->vocab;
     int rc;
@@ -443,6 +480,7 @@ void tw_engine_close(tw_engine *e)
     free_sessions(e->sessions);
     tw_mem_free(e->by_slot);
     pthread_cond_destroy(&e->cond);
+    pthread_cond_destroy(&e->told);
     pthread_mutex_destroy(&e->lock);
     tw_mem_free(e);
 }
@@ -546,6 +584,28 @@ void tw_engine_get_info(const tw_engine *engine, tw_engine_info *ret)
     *ret = e->info;
     for (const tw_session *s = e->inbox; s != NULL; s = s->next)
         ret->n_waiting++;
+    pthread_mutex_unlock(&e->lock);
+}
+
+void tw_engine_get_stats(tw_engine *e, uint64_t wait_ns, tw_engine_stats *ret)
+{
+    const uint64_t until = tw_clock_now_ns() + wait_ns;
+    const struct timespec ts = {(time_t)(until / TW_NS_PER_S), (int)(until % TW_NS_PER_S)};
+    *ret = (tw_engine_stats){.rss_bytes = tw_sys_rss_bytes(), .has_coll = e->coll != NULL};
+    tw_engine_get_info(e, &ret->info);
+    pthread_mutex_lock(&e->lock);
+    const uint64_t mine = ++e->n_asked;
+    e->posted = true; /* an idle engine looks again */
+    pthread_cond_broadcast(&e->cond);
+    int rc = 0;
+    while (rc == 0 && e->n_told < mine && !e->stop && e->coll != NULL)
+        rc = pthread_cond_timedwait(&e->told, &e->lock, &ts);
+    ret->coll_is_old = e->coll != NULL && e->n_told < mine;
+    ret->coll = e->coll_stats;
+    ret->busy_ns = e->busy_ns;
+    const uint64_t now = tw_clock_now_ns();
+    ret->n_prompt_10s = tw_rate_sum(&e->prompt_rate, now);
+    ret->n_generated_10s = tw_rate_sum(&e->made_rate, now);
     pthread_mutex_unlock(&e->lock);
 }
 
