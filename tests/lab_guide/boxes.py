@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two machines from the guide's disk, as they stand on a table: eth0 is the house's LAN (with a router
+that leads nowhere), eth1 the cable between them. What they write goes into overlays that are thrown
+away. The only port is the router's way in, on loopback, chosen by the kernel; LAN and cable are pairs
+of open sockets. The machines die with this process, and by their pids.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import disk
+import image
+import machines
+
+Result = collections.namedtuple("Result", "status out err seconds")
+UP_S = 600  # a boot takes 60 to 75 s on two free cores
+USER = "ann"
+
+
+class LabError(machines.LabError):
+    pass
+
+
+class Qmp:
+    """A machine's monitor: says what ports it has, pulls its cables."""
+
+    def __init__(self, path, seconds=60):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(seconds)
+        self.socket.connect(str(path))
+        self.file = self.socket.makefile("rw")
+        self.file.readline()
+        self.ask("qmp_capabilities")
+
+    def ask(self, command, **arguments):
+        json.dump({"execute": command, "arguments": arguments}, self.file)
+        self.file.flush()
+        while True:
+            line = self.file.readline()
+            if not line:
+                raise LabError(f"the monitor closed at {command}")
+            answer = json.loads(line)
+            if "error" in answer:
+                raise LabError(f"{command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+class Box:
+    """One machine, spoken to by ssh as an ordinary user with sudo."""
+
+    def __init__(self, n, job, folder):
+        self.n, self.name, self.job = n, f"box{n}", pathlib.Path(job)
+        self.folder, self.process, self.port = pathlib.Path(folder), None, None
+        self.console = self.job / f"{self.name}.console"
+        self.monitor = self.job / f"{self.name}.qmp"
+
+    def power_on(self, lab, accel, wires, lan, keep_fds):
+        tools, overlay = self.folder / "tools", self.job / f"{self.name}.qcow2"
+        env = disk.qemu_env(lab, tools)
+        image.call([str(tools / "usr/bin/qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw",
+                    "-b", str(self.folder / "disk.raw"), str(overlay)], "qemu-img", env=env)
+        argv = ["nice", "-n", os.environ.get("TW_LAB_NICE", "0")]
+        argv += disk.qemu_argv(lab, accel, self.console)
+        argv += ["-drive", f"file={overlay},format=qcow2,if=virtio,cache=unsafe"]
+        argv += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]
+        argv += ["-netdev", f"socket,id=cable,fd={wires['cable'].fileno()}"]
+        argv += ["-netdev", f"socket,id=wall,fd={wires['lan'].fileno()}"] + lan
+        mac = "52:54:00:00:0{}:0" + str(self.n)
+        argv += ["-device", f"virtio-net-pci,netdev=lan,mac={mac.format(1)},romfile=,id=eth0"]
+        argv += ["-device", f"virtio-net-pci,netdev=cable,mac={mac.format(2)},romfile=,id=eth1,"
+                 "host_mtu=9000"]
+        log = (self.job / f"{self.name}.qemu").open("w")
+        self.process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        pass_fds=keep_fds)
+        log.close()
+
+    def power_off(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(30)
+
+    def is_on(self):
+        return self.process is None or self.process.poll() is None
+
+    def qmp(self):
+        return Qmp(self.monitor)
+
+    # ---- ssh -----------------------------------------------------------------------------------
+
+    def ssh_options(self):
+        key, hosts = self.folder / "key", self.job / "known_hosts"
+        options = {"IdentityFile": key, "IdentitiesOnly": "yes", "UserKnownHostsFile": hosts,
+                   "StrictHostKeyChecking": "accept-new", "HostKeyAlias": self.name, "BatchMode": "yes",
+                   "ConnectTimeout": "60", "ServerAliveInterval": "30", "LogLevel": "ERROR",
+                   "PreferredAuthentications": "publickey", "GSSAPIAuthentication": "no"}
+        argv = ["-F", "none"]
+        for name, value in options.items():
+            argv += ["-o", f"{name}={value}"]
+        return argv
+
+    def ssh_argv(self, command, user=USER, tty=False):
+        argv = ["ssh", *self.ssh_options(), "-p", str(self.port), *(["-tt"] if tty else [])]
+        return [*argv, f"{user}@127.0.0.1", command]
+
+    def start(self, command, user=USER, tty=False, **more):
+        """A command there as a child of ours, in the user's own login shell."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(self.ssh_argv(command, user, tty), text=True, errors="replace",
+                                **(pipes | more))
+
+    def run(self, command, seconds=120, user=USER, text=None):
+        t0 = time.monotonic()
+        argv = self.ssh_argv(command, user)
+        try:
+            done = subprocess.run(argv, input=text or "", capture_output=True, text=True,
+                                  errors="replace", timeout=seconds)
+        except subprocess.TimeoutExpired as why:
+            said = [(x or b"").decode(errors="replace")[-1500:] for x in (why.stdout, why.stderr)]
+            raise LabError(f"{self.name}: not done after {seconds} s: {command}\n{said[0]}{said[1]}") \
+                from why
+        return Result(done.returncode, done.stdout, done.stderr, time.monotonic() - t0)
+
+    def must(self, command, seconds=120, user=USER, text=None):
+        r = self.run(command, seconds, user, text)
+        if r.status != 0:
+            raise LabError(f"{self.name}: exit {r.status}: {command}\n{r.out[-1500:]}{r.err[-1500:]}")
+        return r.out
+
+    def put(self, source, target, seconds=300):
+        """A file or folder of the host as that path in the machine, its owner root."""
+        source = pathlib.Path(source)
+        pack = ["tar", "-C", str(source), "-c", "."] if source.is_dir() else \
+            ["tar", "-C", str(source.parent), "-c", source.name]
+        tar = subprocess.run(pack, stdout=subprocess.PIPE, check=True).stdout
+        unpack = f"mkdir -p {shlex.quote(target)} && tar -C {shlex.quote(target)} --no-same-owner -x"
+        done = subprocess.run(self.ssh_argv(unpack, "root"), input=tar, capture_output=True,
+                              timeout=seconds)
+        if done.returncode != 0:
+            raise LabError(f"{self.name}: {target}: {done.stderr.decode()[-1000:]}")
+
+    def boot_id(self, seconds=20):
+        try:
+            r = self.run("cat /proc/sys/kernel/random/boot_id", seconds)
+        except LabError:
+            return ""
+        return r.out.strip() if r.status == 0 else ""
+
+    def wait_up(self, seconds=UP_S, not_boot=""):
+        """Until ssh answers, from another boot than not_boot. Returns the seconds that took."""
+        t0 = time.monotonic()
+        while not self.boot_id().replace(not_boot or "?", ""):
+            if not self.is_on():
+                raise LabError(f"{self.name}: QEMU ended\n{self.words()}")
+            if time.monotonic() - t0 > seconds:
+                raise LabError(f"{self.name}: no ssh after {seconds} s\n{self.words()}")
+            time.sleep(1)
+        return time.monotonic() - t0
+
+    def words(self):
+        text = "".join(p.read_text(errors="replace")[-2500:]
+                       for p in (self.job / f"{self.name}.qemu", self.console) if p.exists())
+        return text
+
+    def reboot(self, command="systemctl reboot", user="root"):
+        """Through grub; returns the seconds until ssh answers again."""
+        was, t0 = self.boot_id(), time.monotonic()
+        self.run(command, 120, user)
+        self.wait_up(UP_S, not_boot=was)
+        return time.monotonic() - t0
+
+
+class Pair:
+    """Both machines; with hold() they outlive one walk, for whoever works on a step of it."""
+
+    def __init__(self, say=print, job=None):
+        self.folder, self.lab = disk.get(say), image.get(say)
+        self.keep = job is not None
+        self.job = pathlib.Path(job or tempfile.mkdtemp(prefix="twinax-guide-"))
+        self.job.mkdir(exist_ok=True, mode=0o700)
+        self.boxes = [Box(n, self.job, self.folder) for n in (1, 2)]
+        self.boot_s = None
+
+    def power_on(self, say=print):
+        accel, t0 = machines.accelerator(self.lab), time.monotonic()
+        say(f"two machines, {accel} ...")
+        pairs = {w: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for w in ("lan", "cable")}
+        ways_in = ",".join(f"hostfwd=tcp:127.0.0.1:0-10.0.2.1{b.n}:22" for b in self.boxes)
+        router = ["-netdev", f"user,id=router,restrict=on,{ways_in}"]
+        for i, port in enumerate(("router", "wall", None)):
+            router += ["-netdev", f"hubport,id={'lan' if port is None else f'hub{i}'},hubid=0"
+                       + (f",netdev={port}" if port else "")]
+        try:
+            for i, box in enumerate(self.boxes):
+                wires = {w: pair[i] for w, pair in pairs.items()}
+                lan = router if i == 0 else ["-netdev", "hubport,id=hub0,hubid=0,netdev=wall",
+                                             "-netdev", "hubport,id=lan,hubid=0"]
+                box.power_on(self.lab, accel, wires, lan, [w.fileno() for w in wires.values()])
+            self.find_ports()
+            for box in self.boxes:
+                box.wait_up()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            for pair in pairs.values():
+                for end in pair:
+                    end.close()
+        self.boot_s = time.monotonic() - t0
+        return self
+
+    def find_ports(self):
+        box, deadline = self.boxes[0], time.monotonic() + 60
+        while not box.monitor.exists():
+            if not box.is_on() or time.monotonic() > deadline:
+                raise LabError(f"QEMU did not start\n{box.words()}")
+            time.sleep(0.05)
+        qmp = box.qmp()
+        table = qmp.ask("human-monitor-command", **{"command-line": "info usernet"})
+        qmp.close()
+        ports = {line[3]: line[2] for line in re.findall(
+            r"(TCP\[HOST_FORWARD\])\s+(\d+)\s+127\.0\.0\.1\s+(\d+)\s+(10\.0\.2\.\d+)\s+22", table)}
+        for box in self.boxes:
+            box.port = int(ports[f"10.0.2.1{box.n}"])
+
+    def hold(self):
+        """Writes down how to reach the machines, for attach()."""
+        ports = {box.name: box.port for box in self.boxes}
+        (self.job / "ports").write_text(json.dumps(ports))
+
+    def attach(self):
+        ports = json.loads((self.job / "ports").read_text())
+        for box in self.boxes:
+            box.port = ports[box.name]
+        return self
+
+    def close(self):
+        for box in self.boxes:
+            box.power_off()
+        if not self.keep:
+            shutil.rmtree(self.job, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of the guide on a pair of machines, each a function here, and their log."""
+
+import difflib
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import time
+
+import boxes
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STEPS = []  # in the order of the guide
+CABLE = {"box1": "192.168.100.1", "box2": "192.168.100.2"}
+NODES = ",".join(f"{name}={ip}" for name, ip in CABLE.items())
+PROMPT = "What is the capital of France?"
+
+
+class Wrong(Exception):
+    """A step did not show what it must."""
+
+
+def step(function):
+    STEPS.append(function)
+    return function
+
+
+def names():
+    return [f.__name__ for f in STEPS]
+
+
+def need(condition, what):
+    if not condition:
+        raise Wrong(what)
+
+
+class Log:
+    """What a reader of the whole sees: commands, what they said, how long they took. Names of this
+    host's folders are left out."""
+
+    def __init__(self, hidden):
+        self.t0, self.lines, self.hidden = time.monotonic(), [], hidden
+
+    def say(self, text):
+        for path, name in self.hidden.items():
+            text = text.replace(path, name)
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r\n", "\n")
+        for line in text.splitlines() or [""]:
+            self.lines.append(line.rstrip())
+            print(line, flush=True)
+
+    def head(self, text):
+        self.say("")
+        self.say(f"== {time.monotonic() - self.t0:6.0f} s  {text}")
+
+
+class Walk:
+    """What the steps share: the machines, the log, what was there before."""
+
+    def __init__(self, pair, build, log):
+        self.pair, self.build, self.log = pair, build, log
+        self.head, self.worker = pair.boxes
+        self.boxes = pair.boxes
+
+    def show(self, command, seconds=300, box=None, good=0, text=None, user=boxes.USER):
+        """Runs a command as the user would, on the head if nothing else is said, and logs it."""
+        box = box or self.head
+        self.log.say(f"{box.name}$ {command}")
+        r = box.run(command, seconds, user, text)
+        for part in (r.out, r.err):
+            if part:
+                self.log.say(part.rstrip("\n"))
+        self.log.say(f"   [{r.seconds:.1f} s, exit {r.status}]")
+        need(good is None or r.status == good, f"exit {r.status}, wanted {good}: {command}")
+        return r
+
+
+# ---- what a host's files are ---------------------------------------------------------------------
+
+# What setup may touch, and where it could leave something: all of it but caches and logs.
+PLACES = "/etc /boot /root /home /usr/local /usr/lib/systemd /lib/modules /var/lib/systemd/linger /srv /opt"
+LIST = rf"""cd / && find {PLACES} -xdev \( -type f -o -type l -o -type d \) -printf '%M %u:%g %p %l\n' | sort -k3
+find {PLACES} -xdev -type f -print0 | sort -z | xargs -0 sha256sum
+dpkg-query -W -f '${{Package}} ${{Status}}\n'
+nmcli -t -f NAME,UUID,TYPE,DEVICE connection show | sort
+firewall-cmd --permanent --list-all-zones; firewall-cmd --get-active-zones
+ip -br address show dev eth0 scope global; ip -o link show dev eth1 | sed 's/.*\(mtu [0-9]*\).*/eth1 \1/'
+cat /proc/cmdline; id {boxes.USER}; ls /var/lib/systemd/linger /run/user 2>/dev/null
+find /dev/shm /tmp /run/twinax /var/tmp -mindepth 1 -not -name 'systemd-private*' -not -path '*/tmp' -not -name '.*-unix' 2>/dev/null | sort"""
+
+
+def state(box):
+    """Everything of a machine that must be as before, a line each."""
+    text = box.must(LIST, 300, user="root")
+    return [line for line in text.splitlines() if line]
+
+
+# ---- the steps -----------------------------------------------------------------------------------
+
+
+@step
+def install(w):
+    """Program, model and an ssh key: what the guide takes for granted."""
+    with tempfile.TemporaryDirectory(prefix="twinax-guide-") as folder:
+        argv = ["meson", "install", "-C", str(w.build), "--no-rebuild", "--quiet", "--destdir", folder]
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        tree = pathlib.Path(folder) / "usr" / "local"
+        need((tree / "bin" / "twinax").exists(), f"no {tree}/bin/twinax: is the prefix /usr/local?")
+        for box in w.boxes:
+            box.put(tree, "/usr/local")
+            box.put(ROOT / "models/demo", "/srv/models/demo")
+            box.must("ldconfig", user="root")
+    w.head.must("test -e .ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519")
+    public = w.head.must("cat .ssh/id_ed25519.pub")
+    w.worker.must("cat >>.ssh/authorized_keys", text=public)
+    w.head.must("ssh -o StrictHostKeyChecking=accept-new box2 true")
+    w.show("twinax version")
+    w.show("ssh -o BatchMode=yes box2 twinax version")
+
+
+@step
+def before(w):
+    """The state that setup --undo must bring back."""
+    for box in w.boxes:
+        lines = state(box)
+        (w.pair.job / f"{box.name}.before").write_text("\n".join(lines))
+        w.log.say(f"{box.name}: {len(lines)} lines of files, packages, connections, zones")
+
+
+@step
+def reboot(w):
+    """Worker first, then head, both through grub."""
+    for box in (w.worker, w.head):
+        w.log.say(f"{box.name}: up again after {box.reboot():.0f} s")
+
+
+@step
+def compare(w):
+    w.show(f"twinax compare -i --node box2", 400)
+
+
+@step
+def run(w):
+    """TP=2 over RDMA gives the text of TP=1, and says what carried it."""
+    say = f"twinax run /srv/models/demo -p '{PROMPT}' -n 24 --temp 0"
+    one = w.show(f"{say} --tp 1 --local", 300)
+    two = w.show(f"{say} --nodes {NODES} --transport rdma", 300)
+    need(one.out == two.out and one.out.strip(), "TP=2 gave other text than TP=1")
+    need("rxe0" in two.err, "no word of the RDMA device")
+
+
+def walk(pair, args):
+    log = Log({str(pair.job): "$JOB", str(ROOT): "$TWINAX", os.path.expanduser("~"): "~"})
+    log.say(f"twinax lab-guide: {subprocess.run(['git', '-C', str(ROOT), 'describe', '--always'], capture_output=True, text=True).stdout.strip()}")
+    if pair.boot_s:
+        log.say(f"both machines up after {pair.boot_s:.0f} s")
+    w = Walk(pair, args.build, log)
+    for f in STEPS:
+        if args.steps and f.__name__ not in args.steps:
+            continue
+        log.head(f"{f.__name__}: {(f.__doc__ or '').splitlines()[0] if f.__doc__ else ''}")
+        t0 = time.monotonic()
+        try:
+            f(w)
+        except (Wrong, boxes.LabError, subprocess.CalledProcessError) as why:
+            log.say(f"== FAILED {f.__name__} after {time.monotonic() - t0:.0f} s: {why}")
+            return 1
+        log.say(f"== passed {f.__name__} in {time.monotonic() - t0:.0f} s")
+    log.say(f"all passed in {time.monotonic() - log.t0:.0f} s")
+    if args.log:
+        args.log.write_text("\n".join(log.lines) + "\n")
+    return 0
