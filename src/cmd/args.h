@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line, parsed once for all commands that run a model. */
+/* What the commands that run ranks or a model share: one struct, and tables of its options. A command
+ * names the tables that it honours; an option of another table is an error there. */
 #ifndef TWINAX_CMD_ARGS_H
 #define TWINAX_CMD_ARGS_H
 
@@ -8,9 +9,8 @@
 #include <stdint.h>
 
 #include "cluster/config.h"
+#include "cmd/option.h"
 #include "twinax/engine.h"
-
-enum { TW_EXIT_OK = 0, TW_EXIT_FAILED = 1, TW_EXIT_USAGE = 2, TW_EXIT_INTERRUPTED = 130 };
 
 typedef struct tw_args {
     const char *model;
@@ -43,8 +43,20 @@ typedef struct tw_args {
     tw_nodes nodes; /* of the ranks, filled by tw_far_find_nodes; n 0: none */
 } tw_args;
 
-/* Fills *ret from argv[1..] of a command. A usage error is in *err: exit 2. */
-TW_MUST_CHECK int tw_args_parse(int argc, char **argv, tw_args *ret, tw_err *err);
+/* Of a struct that begins with a tw_args; each ends with an empty entry. */
+extern const tw_option tw_options_ranks[];    /* --tp, --local, --transport ... */
+extern const tw_option tw_options_nodes[];    /* --nodes, --agent-path */
+extern const tw_option tw_options_model[];    /* --ctx, --threads, --kv, --model-path ... */
+extern const tw_option tw_options_sampling[]; /* --temp ... --seed */
+extern const tw_option tw_options_serve[];    /* --host, --port, --api-key, --no-auth */
+
+/* The defaults. */
+void tw_args_init(tw_args *a);
+/* Fills *ret from argv[1..] of c: its options, and one MODEL. A usage error is in *err: exit 2. */
+TW_MUST_CHECK int tw_args_parse(const tw_command *c, int argc, char **argv, tw_args *ret,
+                                tw_err *err);
+/* What options want of each other; part of tw_args_parse. */
+TW_MUST_CHECK int tw_args_check_ranks(const tw_args *a, tw_err *err);
 /* A copy of the API key, which came as name: where it came from is wiped. */
 TW_MUST_CHECK int tw_args_keep_key(tw_args *a, const char *name, const char *key, tw_err *err);
 /* Sampling: the model's wishes, overridden by what the command line says. */

@@ -12,8 +12,6 @@
 #include "base/rng.h"
 #include "base/scope.h"
 #include "base/str.h"
-#include "cmd/bench_coll.h"
-#include "cmd/bench_kern.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
 #include "cmd/out.h"
@@ -307,31 +305,59 @@ static int bench_model(const tw_args *a, const struct wishes *w, tw_err *err)
     return rc;
 }
 
-int tw_cmd_bench(int argc, char **argv)
+static int cmd_bench(int argc, char **argv)
 {
+    const tw_command *c = &tw_command_bench;
     tw_args a;
-    tw_err err = {0};
-    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL ||
-        (strcmp(a.model, "kern") != 0 && tw_far_find_nodes(&a, &err) != 0)) {
-        fprintf(stderr, "twinax bench: %s\n",
-                err.code != 0 ? err.msg : "no MODEL given; or `twinax bench kern|coll`");
-        return TW_EXIT_USAGE;
-    }
-    if (strcmp(a.model, "kern") == 0)
-        return tw_bench_kern(a.json);
-    if (strcmp(a.model, "coll") == 0)
-        return tw_bench_coll(&a);
     struct wishes w;
-    if (parse_wishes(&a, &w, &err) != 0) {
-        fprintf(stderr, "twinax bench: %s\n", err.msg);
-        return TW_EXIT_USAGE;
-    }
+    tw_err err = {0};
+    if (tw_args_parse(c, argc, argv, &a, &err) != 0 || parse_wishes(&a, &w, &err) != 0)
+        return tw_command_misused(c, &err);
+    if (tw_far_find_nodes(&a, &err) != 0)
+        return tw_command_misused(c, &err);
     int rc = bench_model(&a, &w, &err);
     if (rc == 0)
         rc = tw_out_flush(&err);
-    if (rc == 0)
-        return TW_EXIT_OK;
     tw_far_name_ranks(&a, &err);
-    fprintf(stderr, "twinax bench: %s\n", err.msg);
-    return rc == -EINTR ? TW_EXIT_INTERRUPTED : TW_EXIT_FAILED;
+    return tw_command_end(c, rc, &err);
 }
+
+#define AT(field) .offset = offsetof(tw_args, field)
+
+static const tw_option bench_options[] = {
+    {"prompt", 'p', "N", "prefill of N random tokens (512); 0: none", TW_OPT_TEXT, AT(prompt)},
+    {"n-tokens", 'n', "N", "decode of N tokens (128); 1: none", TW_OPT_U32, AT(max_tokens),
+     .has_offset = offsetof(tw_args, has_max_tokens), .min = 1, .max = 1u << 20},
+    {"batches", 'b', "B,..", "sequences at once (1)", TW_OPT_TEXT, AT(batches)},
+    {"depths", 'd', "D,..", "context that is there before decode (16)", TW_OPT_TEXT, AT(depths)},
+    {"json", .help = "one object a line", .type = TW_OPT_FLAG, AT(json)},
+    {.name = NULL},
+};
+
+static const tw_option_table bench_tables[] = {
+    {NULL, bench_options},
+    {"ranks", tw_options_ranks},
+    {"other machines (docs/nodes.md)", tw_options_nodes},
+    {"model", tw_options_model},
+    {NULL, NULL},
+};
+
+static const tw_note bench_examples[] = {
+    {"twinax bench MODEL -p 512 -n 128 --json", "prefill and decode, as JSON lines"},
+    {"twinax bench MODEL -b 1,8 -d 16,4096 --local --tp 2",
+     "one and eight sequences, short and long context, two ranks"},
+    {NULL, NULL},
+};
+
+const tw_command tw_command_bench = {
+    .name = "bench",
+    .args = "MODEL | coll | kern",
+    .summary = "speed of a model's prefill and decode",
+    .about =
+        "Each number with its share of what this machine reads or multiplies at most, measured "
+        "in the same run.",
+    .tables = bench_tables,
+    .run = cmd_bench,
+    .group = TW_GROUP_MEASURE,
+    .examples = bench_examples,
+};

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/bench_floor.h"
+#include "cmd/commands.h"
 #include "cmd/group.h"
 #include "kern/half.h"
 #include "os/signal.h"
@@ -493,22 +494,79 @@ static int start_and_measure(const tw_args *a, tw_err *err)
     return rc;
 }
 
-int tw_bench_coll(const tw_args *a)
+static int check_args(const tw_args *a, tw_err *err)
 {
-    tw_err err = {0};
     size_t sizes[SIZES_MAX];
     unsigned n_sizes;
     if (a->tp < 2)
-        (void)!tw_err_set(&err, -EINVAL, "wanted --local --tp 2, 4 or 8, or --nodes");
-    else if (a->peers && a->nodes.n > 0)
-        (void)!tw_err_set(&err, -EINVAL, "--peers measures on one machine: wanted --local");
-    else if (a->peers && a->tp != 2)
-        (void)!tw_err_set(&err, -EINVAL, "--peers wants --tp 2");
-    else if (a->sizes != NULL)
-        (void)!parse_sizes(a->sizes, sizes, &n_sizes, &err);
-    const bool usage = err.code != 0;
-    const int rc = usage ? err.code : start_and_measure(a, &err);
-    if (rc != 0)
-        fprintf(stderr, "twinax bench coll: %s\n", err.msg);
-    return rc == 0 ? TW_EXIT_OK : usage ? TW_EXIT_USAGE : TW_EXIT_FAILED;
+        return tw_err_set(err, -EINVAL, "wanted --local --tp 2, 4 or 8, or --nodes");
+    if (a->peers && a->nodes.n > 0)
+        return tw_err_set(err, -EINVAL, "--peers measures on one machine: wanted --local");
+    if (a->peers && a->tp != 2)
+        return tw_err_set(err, -EINVAL, "--peers wants --tp 2");
+    return a->sizes != NULL ? parse_sizes(a->sizes, sizes, &n_sizes, err) : 0;
 }
+
+static int cmd_bench_coll(int argc, char **argv)
+{
+    const tw_command *c = &tw_command_bench_coll;
+    tw_err err = {0};
+    tw_args a;
+    int first;
+    tw_args_init(&a);
+    int rc = tw_options_parse(c->tables, argc, argv, &a, &first, &err);
+    if (rc == 0 && first < argc)
+        rc = tw_err_set(&err, -EINVAL, "%s: wanted options only", argv[first]);
+    if (rc == 0)
+        rc = tw_args_check_ranks(&a, &err);
+    if (rc == 0)
+        rc = tw_far_find_nodes(&a, &err);
+    if (rc == 0)
+        rc = check_args(&a, &err);
+    if (rc != 0)
+        return tw_command_misused(c, &err);
+    a.model = "coll"; /* no rank opens it */
+    rc = start_and_measure(&a, &err);
+    tw_far_name_ranks(&a, &err);
+    return tw_command_end(c, rc, &err);
+}
+
+static const tw_option coll_options[] = {
+    {"sizes", .arg = "8,64K,1M", .help = "bytes of a message; default: 8 B to 64 MiB",
+     .type = TW_OPT_TEXT, .offset = offsetof(tw_args, sizes)},
+    {"peers", .help = "OpenMPI's and gloo's all-reduce beside it, where they are installed",
+     .type = TW_OPT_FLAG, .offset = offsetof(tw_args, peers)},
+    {"json", .help = "one object a line", .type = TW_OPT_FLAG, .offset = offsetof(tw_args, json)},
+    {.name = NULL},
+};
+static const tw_option_table coll_tables[] = {
+    {NULL, coll_options},
+    {"ranks", tw_options_ranks},
+    {"other machines (docs/nodes.md)", tw_options_nodes},
+    {NULL, NULL},
+};
+static const tw_note coll_env[] = {
+    {"TWINAX_PEER_PYTHON", "--peers: a Python that has torch"},
+    {"TWINAX_PEERS_SCRIPT", "--peers: bench/coll_peers.py, when not beside the build folder"},
+    {NULL, NULL},
+};
+static const tw_note coll_examples[] = {
+    {"twinax bench coll --local --tp 2 --netns --sizes 8K,64K", "two ranks, a real (veth) network"},
+    {"twinax bench coll --nodes box1=10.1.1.1,box2=10.1.1.2 --transport rdma",
+     "two machines, by RDMA or not at all"},
+    {NULL, NULL},
+};
+
+const tw_command tw_command_bench_coll = {
+    .name = "bench coll",
+    .args = "--local --tp R | --nodes LIST [--sizes LIST]",
+    .summary = "speed of the exchanges between ranks",
+    .about =
+        "All-reduce, all-gather and broadcast of each size, checked bit by bit, against floors "
+        "measured in the same run: a raw spinning exchange of the same bytes, and memcpy.",
+    .tables = coll_tables,
+    .run = cmd_bench_coll,
+    .group = TW_GROUP_MEASURE,
+    .examples = coll_examples,
+    .env = coll_env,
+};

@@ -7,9 +7,6 @@
 
 #define TW_JOB_BENCH_COLL "bench-coll"
 
-/* Rank 0: starts the others, prints. Exit status. */
-int tw_bench_coll(const tw_args *a);
-
 /* What every rank of it must know. */
 typedef struct tw_bench_coll_part {
     tw_coll_opts opts;                     /* without n_threads */

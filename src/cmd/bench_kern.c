@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd/bench_kern.h"
-
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cmd/args.h"
+#include "cmd/commands.h"
 #include "cmd/out.h"
 #include "kern/kern.h"
 #include "kern/peak.h"
@@ -293,41 +292,71 @@ static bool prepare(bench *b)
     return true;
 }
 
-int tw_bench_kern(bool json)
+static void measure(bench *b)
 {
-    bench b = {.json = json};
-    if (!prepare(&b)) {
-        fprintf(stderr, "bench kern: no memory for %d MiB of weights\n", STREAM_BYTES >> 20);
-    } else {
-        find_peaks(&b);
-        char names[64], *save = NULL;
-        snprintf(names, sizeof names, "%s", tw_kern_names());
-        for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
-            b.kern = tw_kern_get(t);
-            if (b.kern != tw_kern_ref()) {
-                bench_fast(&b);
-            } else {
-                bench_matmul(&b, TW_BF16, 1, 2048, 64);
-                bench_attn(&b, TW_BF16, 1, 1, 64, 255);
-                b.type = TW_BF16;
-                bench_row(&b, "pack", run_pack, (size_t)4096 * 2048, 4);
-            }
-            bench_rows(&b);
+    char names[64], *save = NULL;
+    find_peaks(b);
+    snprintf(names, sizeof names, "%s", tw_kern_names());
+    for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
+        b->kern = tw_kern_get(t);
+        if (b->kern != tw_kern_ref()) {
+            bench_fast(b);
+        } else {
+            bench_matmul(b, TW_BF16, 1, 2048, 64);
+            bench_attn(b, TW_BF16, 1, 1, 64, 255);
+            b->type = TW_BF16;
+            bench_row(b, "pack", run_pack, (size_t)4096 * 2048, 4);
         }
+        bench_rows(b);
     }
+}
+
+static int cmd_bench_kern(int argc, char **argv)
+{
+    const tw_command *c = &tw_command_bench_kern;
+    tw_err err = {0};
+    bench b = {.json = false};
+    int first;
+    if (tw_options_parse(c->tables, argc, argv, &b, &first, &err) != 0)
+        return tw_command_misused(c, &err);
+    if (first < argc) {
+        (void)!tw_err_set(&err, -EINVAL, "%s: wanted options only", argv[first]);
+        return tw_command_misused(c, &err);
+    }
+    int rc = 0;
+    if (!prepare(&b))
+        rc = tw_err_set(&err, -ENOMEM, "no memory for %d MiB of weights", STREAM_BYTES >> 20);
+    else
+        measure(&b);
     tw_mem_free(b.w);
     tw_mem_free(b.x);
     tw_mem_free(b.y);
     tw_mem_free(b.z);
     tw_mem_free(b.scratch);
-    tw_err err;
-    if (tw_signal_asked_to_stop()) {
-        fprintf(stderr, "twinax bench: interrupted\n");
-        return TW_EXIT_INTERRUPTED;
-    }
-    if (b.kern != NULL && tw_out_flush(&err) != 0) {
-        fprintf(stderr, "twinax bench: %s\n", err.msg);
-        return TW_EXIT_FAILED;
-    }
-    return b.kern != NULL ? TW_EXIT_OK : TW_EXIT_FAILED;
+    if (rc == 0 && tw_signal_asked_to_stop())
+        rc = tw_err_set(&err, -EINTR, "interrupted");
+    if (rc == 0)
+        rc = tw_out_flush(&err);
+    return tw_command_end(c, rc, &err);
 }
+
+static const tw_option kern_options[] = {
+    {"json", .help = "one object a line", .type = TW_OPT_FLAG, .offset = offsetof(bench, json)},
+    {.name = NULL},
+};
+static const tw_option_table kern_tables[] = {{NULL, kern_options}, {NULL, NULL}};
+static const tw_note kern_examples[] = {
+    {"twinax bench kern", "each kernel of each instruction set, and its share of the peak"},
+    {"twinax bench kern --json > kern.jsonl", "to compare two machines"},
+    {NULL, NULL},
+};
+
+const tw_command tw_command_bench_kern = {
+    .name = "bench kern",
+    .args = "[--json]",
+    .summary = "speed of each arithmetic kernel",
+    .tables = kern_tables,
+    .run = cmd_bench_kern,
+    .group = TW_GROUP_MEASURE,
+    .examples = kern_examples,
+};

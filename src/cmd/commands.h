@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The subcommands: each parses its own argv[1..] and returns the exit code. */
+/* All commands. A new one: src/cmd/NAME.c with its tw_command, a line here, a line in
+ * command_table.c. */
 #ifndef TWINAX_CMD_COMMANDS_H
 #define TWINAX_CMD_COMMANDS_H
 
-int tw_cmd_run(int argc, char **argv);
-int tw_cmd_serve(int argc, char **argv);
-int tw_cmd_bench(int argc, char **argv);
+#include "cmd/option.h"
+
+extern const tw_command tw_command_run, tw_command_serve, tw_command_tokenize,
+    tw_command_detokenize;
+extern const tw_command tw_command_bench, tw_command_bench_coll, tw_command_bench_kern,
+    tw_command_compare;
+extern const tw_command tw_command_version, tw_command_help;
+
+/* Of children. */
 int tw_cmd_rank(int argc, char **argv);
-int tw_cmd_compare(int argc, char **argv);
 int tw_cmd_agent(int argc, char **argv);
-int tw_cmd_tokenize(int argc, char **argv);
-int tw_cmd_detokenize(int argc, char **argv);
+
+/* In the order of `twinax help`; NULL at the end. */
+extern const tw_command *const tw_commands[];
+
+/* The command that words[0], or words[0] and words[1], names; *ret_n: how many words that took.
+ * NULL: none. */
+const tw_command *tw_command_find(int n, char *const *words, int *ret_n);
+/* The one that a program of this name (argv[0], a path) is, with or without ".sh": the guide's
+ * names. NULL: none. */
+const tw_command *tw_command_of_program(const char *argv0);
+/* "NAME: no such command", and a similar one. */
+void tw_command_suggest(const char *name, tw_err *err);
 
 #endif

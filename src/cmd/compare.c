@@ -65,31 +65,19 @@ static bool is_success(const compare_report *r)
     return n_ok > 0;
 }
 
-int tw_cmd_compare(int argc, char **argv)
+int tw_compare_run(int argc, char **argv)
 {
     compare_opts o;
     tw_err err = {0};
-    if (tw_compare_parse(argc, argv, &o, &err) != 0) {
-        fprintf(stderr, "twinax compare: %s\n", err.msg);
-        return TW_EXIT_USAGE;
-    }
-    if (o.help) {
-        tw_compare_help();
-        return TW_EXIT_OK;
-    }
-    if (o.listen) {
-        if (tw_compare_listen(&o, &err) == 0)
-            return TW_EXIT_OK;
-        fprintf(stderr, "twinax compare: %s\n", err.msg);
-        return TW_EXIT_FAILED;
-    }
+    if (tw_compare_parse(argc, argv, &o, &err) != 0)
+        return tw_command_misused(&tw_command_compare, &err);
+    if (o.listen)
+        return tw_command_end(&tw_command_compare, tw_compare_listen(&o, &err), &err);
     TW_CLEANUP(tw_mem_freep) compare_report *r = tw_mem_calloc(1, sizeof *r);
     int rc = r != NULL ? gather(&o, r, &err) : tw_err_set(&err, -ENOMEM, "no memory");
     if (rc == 0)
         rc = show(r, &err);
-    if (rc != 0) {
-        fprintf(stderr, "twinax compare: %s\n", err.msg);
-        return TW_EXIT_FAILED;
-    }
+    if (rc != 0)
+        return tw_command_end(&tw_command_compare, rc, &err);
     return is_success(r) ? TW_EXIT_OK : TW_EXIT_FAILED;
 }

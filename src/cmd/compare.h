@@ -19,7 +19,7 @@ typedef struct compare_opts {
     const char *node, *agent_path;
     bool listen;
     const char *listen_ip, *connect;
-    bool json, quick, cross_check, help;
+    bool json, quick, cross_check;
     const char *svg, *model;
 } compare_opts;
 
@@ -51,8 +51,8 @@ typedef struct compare_report {
     compare_row rows[TW_PATHS];
 } compare_report;
 
+int tw_compare_run(int argc, char **argv); /* the command */
 TW_MUST_CHECK int tw_compare_parse(int argc, char **argv, compare_opts *ret, tw_err *err);
-void tw_compare_help(void);
 
 /* Fills r->rows; a failing path is a row with its reason. Only an interrupt, or a node that is gone,
  * is an error. */

@@ -8,14 +8,15 @@
 #include "base/scope.h"
 #include "base/str.h"
 
-enum { CODE_BASE = 256, HELP_COLUMN = 26 };
+enum { CODE_BASE = 256, CODE_HELP = CODE_BASE + TW_OPTIONS_MAX };
 
 /* All tables as getopt wants them. */
 typedef struct option_set {
     size_t n;
     const tw_option *v[TW_OPTIONS_MAX];
-    struct option longs[TW_OPTIONS_MAX + 1]; /* val: CODE_BASE + index in v */
-    char letters[3 * TW_OPTIONS_MAX + 2];
+    size_t n_longs, n_letters;
+    struct option longs[TW_OPTIONS_MAX + 2]; /* val: CODE_BASE + index in v */
+    char letters[3 * TW_OPTIONS_MAX + 3];
 } option_set;
 
 static bool is_end(const tw_option *o)
@@ -30,43 +31,41 @@ static int wants_value(const tw_option *o)
 
 static int gather(const tw_option_table *tables, option_set *s, tw_err *err)
 {
-    size_t n_longs = 0, n_letters = 0;
     memset(s, 0, sizeof *s);
-    s->letters[n_letters++] = ':'; /* tells a missing value from an unknown option */
+    s->letters[s->n_letters++] = ':'; /* tells a missing value from an unknown option */
     for (const tw_option_table *t = tables; t != NULL && t->v != NULL; t++)
         for (const tw_option *o = t->v; !is_end(o); o++) {
             if (s->n == TW_OPTIONS_MAX)
                 return tw_err_set(err, -E2BIG, "more than %d options", TW_OPTIONS_MAX);
             if (o->name != NULL)
-                s->longs[n_longs++] =
+                s->longs[s->n_longs++] =
                     (struct option){o->name, wants_value(o), NULL, CODE_BASE + (int)s->n};
             if (o->letter != 0)
-                s->letters[n_letters++] = o->letter;
+                s->letters[s->n_letters++] = o->letter;
             for (int i = 0; o->letter != 0 && i < wants_value(o); i++)
-                s->letters[n_letters++] = ':';
+                s->letters[s->n_letters++] = ':';
             s->v[s->n++] = o;
         }
     return 0;
 }
 
-/* "--name", or "-n" when it has no name. */
-static void say_name(const tw_option *o, char out[48])
+/* As it was typed: "--name" or "-n". */
+static void say_name(const tw_option *o, int code, char out[48])
 {
-    if (o->name != NULL)
+    if (code >= CODE_BASE)
         snprintf(out, 48, "--%s", o->name);
     else
         snprintf(out, 48, "-%c", o->letter);
 }
 
-static int set_number(const tw_option *o, const char *value, char *field, tw_err *err)
+static int set_number(const tw_option *o, const char *name, const char *value, char *field,
+                      tw_err *err)
 {
-    char name[48];
     uint64_t u = 0;
     double f = 0;
     bool is_float = o->type == TW_OPT_F32;
     int rc = is_float ? tw_str_to_f64(value, &f) : tw_str_to_u64(value, &u);
     double v = is_float ? f : (double)u;
-    say_name(o, name);
     if (o->type == TW_OPT_U64 && rc == 0) {
         memcpy(field, &u, sizeof u);
         return 0;
@@ -88,9 +87,10 @@ static int set_number(const tw_option *o, const char *value, char *field, tw_err
     return 0;
 }
 
-static int set_choice(const tw_option *o, const char *value, char *field, tw_err *err)
+static int set_choice(const tw_option *o, const char *name, const char *value, char *field,
+                      tw_err *err)
 {
-    char name[48], wanted[160] = "";
+    char wanted[160] = "";
     size_t n = 0;
     for (unsigned i = 0; o->choices[i] != NULL; i++) {
         if (strcmp(o->choices[i], value) == 0) {
@@ -104,13 +104,13 @@ static int set_choice(const tw_option *o, const char *value, char *field, tw_err
                                                               : ", ",
                                   o->choices[i]);
     }
-    say_name(o, name);
     return tw_err_set(err, -EINVAL, "%s %s: wanted %s", name, value, wanted);
 }
 
-static int set_option(const tw_option *o, char *value, void *opts, tw_err *err)
+static int set_option(const tw_option *o, int code, char *value, void *opts, tw_err *err)
 {
     char *field = (char *)opts + o->offset, name[48];
+    say_name(o, code, name);
     if (o->has_offset != 0)
         memcpy((char *)opts + o->has_offset, &(bool){true}, sizeof(bool));
     switch (o->type) {
@@ -121,22 +121,31 @@ static int set_option(const tw_option *o, char *value, void *opts, tw_err *err)
         *(int *)(void *)field += 1;
         return 0;
     case TW_OPT_TEXT:
-        say_name(o, name);
         if (value != NULL && *value == '\0')
             return tw_err_set(err, -EINVAL, "%s is empty: wanted %s", name, o->arg);
+        memcpy(field, &value, sizeof value);
+        return 0;
+    case TW_OPT_ANY:
         memcpy(field, &value, sizeof value);
         return 0;
     case TW_OPT_U16:
     case TW_OPT_U32:
     case TW_OPT_U64:
     case TW_OPT_F32:
-        return set_number(o, value, field, err);
+        return set_number(o, name, value, field, err);
     case TW_OPT_CHOICE:
-        return set_choice(o, value, field, err);
+        return set_choice(o, name, value, field, err);
     case TW_OPT_CALL:
         break;
     }
     return o->call(opts, value, err);
+}
+
+/* --temp is no --tp. */
+static bool is_near_length(const char *a, const char *b)
+{
+    const size_t n = strlen(a), m = strlen(b);
+    return n <= m + 1 && m <= n + 1;
 }
 
 static int refuse_unknown(const option_set *s, const char *word, tw_err *err)
@@ -147,8 +156,9 @@ static int refuse_unknown(const option_set *s, const char *word, tw_err *err)
     snprintf(asked, sizeof asked, "%.*s", (int)strcspn(word, "="), word);
     for (size_t i = 0; i < s->n && strncmp(asked, "--", 2) == 0; i++) {
         const tw_option *o = s->v[i];
-        unsigned far =
-            o->name != NULL && o->help != NULL ? tw_str_distance(asked + 2, o->name) : 99;
+        unsigned far = 99;
+        if (o->name != NULL && o->help != NULL && is_near_length(asked + 2, o->name))
+            far = tw_str_distance(asked + 2, o->name);
         if (far < least) {
             least = far;
             best = o->name;
@@ -178,7 +188,7 @@ static int refuse(const option_set *s, int got, char **argv, tw_err *err)
     if (o == NULL)
         return refuse_unknown(s, optopt != 0 && optopt < CODE_BASE ? letter : argv[optind - 1],
                               err);
-    say_name(o, name);
+    say_name(o, optopt, name);
     if (got == ':')
         return tw_err_set(err, -EINVAL, "%s: its value is missing: wanted %s", name, o->arg);
     return tw_err_set(err, -EINVAL, "%s takes no value", name);
@@ -193,91 +203,25 @@ int tw_options_parse(const tw_option_table *tables, int argc, char **argv, void 
     opterr = 0;
     for (int got; rc == 0 && (got = getopt_long(argc, argv, s.letters, s.longs, NULL)) != -1;) {
         const tw_option *o = got == '?' || got == ':' ? NULL : find_option(&s, got);
-        rc = o == NULL ? refuse(&s, got, argv, err) : set_option(o, optarg, opts, err);
+        rc = o == NULL ? refuse(&s, got, argv, err) : set_option(o, got, optarg, opts, err);
     }
     if (rc == 0)
         *ret_first = optind;
     return rc;
 }
 
-static void spaces(FILE *out, unsigned n)
+bool tw_options_ask_help(const tw_option_table *tables, int argc, char **argv)
 {
-    fprintf(out, "%*s", (int)n, "");
-}
-
-void tw_option_wrap(FILE *out, const char *text, unsigned column, unsigned indent)
-{
-    bool at_start = true;
-    while (*text != '\0') {
-        size_t n = strcspn(text, " ");
-        if (!at_start && column + 1 + n > TW_OPTION_COLUMNS) {
-            fputc('\n', out);
-            spaces(out, indent);
-            column = indent;
-            at_start = true;
-        }
-        if (!at_start)
-            fputc(' ', out);
-        fwrite(text, 1, n, out);
-        column += (unsigned)n + (at_start ? 0 : 1);
-        at_start = false;
-        text += n + (text[n] == ' ');
-    }
-    fputc('\n', out);
-}
-
-static void print_option(const tw_option *o, FILE *out)
-{
-    char left[96], name[64] = "";
-    bool optional = o->arg != NULL && o->arg[0] == '[';
-    if (o->name != NULL)
-        snprintf(name, sizeof name, "--%s%s%s", o->name,
-                 o->arg == NULL ? ""
-                 : optional     ? "[=" /* "[ADDR]" */
-                                : " ",
-                 o->arg == NULL ? ""
-                 : optional     ? o->arg + 1
-                                : o->arg);
-    if (o->letter != 0)
-        snprintf(left, sizeof left, "  -%c%s%s", o->letter, o->name != NULL ? ", " : " ",
-                 o->name != NULL  ? name
-                 : o->arg != NULL ? o->arg
-                                  : "");
-    else
-        snprintf(left, sizeof left, "  %s", name);
-    unsigned n = (unsigned)strlen(left);
-    fputs(left, out);
-    if (n + 2 > HELP_COLUMN)
-        fputc('\n', out);
-    spaces(out, n + 2 > HELP_COLUMN ? HELP_COLUMN : HELP_COLUMN - n);
-    tw_option_wrap(out, o->help, HELP_COLUMN, HELP_COLUMN);
-}
-
-static void print_paragraphs(const char *about, FILE *out)
-{
-    for (const char *p = about; p != NULL && *p != '\0';) {
-        const char *end = strstr(p, "\n\n");
-        size_t n = end != NULL ? (size_t)(end - p) : strlen(p);
-        char text[2000];
-        snprintf(text, sizeof text, "%.*s", (int)TW_MIN(n, sizeof text - 1), p);
-        fputc('\n', out);
-        tw_option_wrap(out, text, 0, 0);
-        p = end != NULL ? end + 2 : NULL;
-    }
-}
-
-void tw_command_help(const tw_command *c, FILE *out)
-{
-    fprintf(out, "usage: twinax %s ", c->name);
-    tw_option_wrap(out, c->args, (unsigned)strlen(c->name) + 14, 8);
-    fputc('\n', out);
-    if (c->summary != NULL)
-        tw_option_wrap(out, c->summary, 0, 0);
-    print_paragraphs(c->about, out);
-    for (const tw_option_table *t = c->tables; t != NULL && t->v != NULL; t++) {
-        fprintf(out, "\n%s:\n", t->title != NULL ? t->title : "options");
-        for (const tw_option *o = t->v; !is_end(o); o++)
-            if (o->help != NULL)
-                print_option(o, out);
-    }
+    option_set s;
+    tw_err err;
+    bool asked = false;
+    if (gather(tables, &s, &err) != 0)
+        return false;
+    s.longs[s.n_longs] = (struct option){"help", no_argument, NULL, CODE_HELP};
+    s.letters[s.n_letters] = 'h';
+    optind = 0;
+    opterr = 0;
+    for (int got; (got = getopt_long(argc, argv, s.letters, s.longs, NULL)) != -1;)
+        asked = asked || got == CODE_HELP || got == 'h';
+    return asked;
 }

@@ -106,6 +106,8 @@ static int generate(tw_node *n, tw_request *r, struct generation *g, tw_err *err
     }
     close(fds[0]);
     close(fds[1]);
+    if (rc == 0 && cancelled && g->out_errno == 0 && g->finish == TW_FINISH_CANCELLED)
+        rc = tw_err_set(err, -EINTR, "interrupted");
     if (rc == 0 && g->finish == TW_FINISH_ERROR) {
         *err = g->err;
         rc = g->err.code;
@@ -278,24 +280,66 @@ static int chat(tw_node *n, tw_err *err)
     return rc;
 }
 
-int tw_cmd_run(int argc, char **argv)
+static int cmd_run(int argc, char **argv)
 {
     tw_args a;
     tw_node n;
     tw_err err = {0};
-    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL ||
-        tw_far_find_nodes(&a, &err) != 0) {
-        fprintf(stderr, "twinax run: %s\n",
-                a.model == NULL && err.code == 0 ? "no MODEL given; see `twinax help`" : err.msg);
-        return TW_EXIT_USAGE;
-    }
+    if (tw_args_parse(&tw_command_run, argc, argv, &a, &err) != 0 ||
+        tw_far_find_nodes(&a, &err) != 0)
+        return tw_command_misused(&tw_command_run, &err);
     int rc = tw_node_open(&a, &n, &err);
     if (rc == 0) {
         rc = a.prompt != NULL || a.prompt_ids != NULL ? run_once(&n, &err) : chat(&n, &err);
         tw_node_close(&n);
     }
     tw_far_name_ranks(&a, &err);
-    if (rc != 0)
-        fprintf(stderr, "twinax run: %s\n", err.msg);
-    return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
+    return tw_command_end(&tw_command_run, rc, &err);
 }
+
+#define AT(field) .offset = offsetof(tw_args, field)
+
+static const tw_option run_options[] = {
+    {"prompt", 'p', "TEXT", "one answer to TEXT, then the end", TW_OPT_ANY, AT(prompt)},
+    {"prompt-ids", .arg = "1,2,...", .help = "the same, from token ids", .type = TW_OPT_ANY,
+     AT(prompt_ids)},
+    {"n-tokens", 'n', "N", "at most N tokens (-p: 128; chat: what the context holds)", TW_OPT_U32,
+     AT(max_tokens), .has_offset = offsetof(tw_args, has_max_tokens), .min = 1, .max = 1u << 20},
+    {"stop", .arg = "TEXT", .help = "end where the answer has TEXT", .type = TW_OPT_TEXT, AT(stop)},
+    {"ignore-eos", .help = "go on after the model's own end", .type = TW_OPT_FLAG, AT(ignore_eos)},
+    {"ids", .help = "generated ids on one line instead of text", .type = TW_OPT_FLAG, AT(ids)},
+    {"logits", .arg = "FILE", .help = "raw f32 [V] of the last prompt position",
+     .type = TW_OPT_TEXT, AT(logits_path)},
+    {"verbose", 'v', NULL, "chat: speed and transport after each answer", TW_OPT_COUNT,
+     AT(verbose)},
+    {.name = NULL},
+};
+
+static const tw_option_table run_tables[] = {
+    {NULL, run_options},
+    {"sampling (default: what the model's folder wishes)", tw_options_sampling},
+    {"ranks", tw_options_ranks},
+    {"other machines (docs/nodes.md)", tw_options_nodes},
+    {"model", tw_options_model},
+    {NULL, NULL},
+};
+
+static const tw_note run_examples[] = {
+    {"twinax run models/demo -p \"What is twinax?\"", "one answer, all cores"},
+    {"twinax run MODEL --nodes box1=192.168.100.1,box2=192.168.100.2",
+     "chat with a model that two machines share"},
+    {NULL, NULL},
+};
+
+const tw_command tw_command_run = {
+    .name = "run",
+    .args = "MODEL [-p TEXT]",
+    .summary = "generate once, or chat when no -p",
+    .about =
+        "MODEL is a folder in Hugging Face layout. Text goes to stdout; speed, and what carried "
+        "the bytes between ranks, to stderr.",
+    .tables = run_tables,
+    .run = cmd_run,
+    .group = TW_GROUP_MODEL,
+    .examples = run_examples,
+};

@@ -53,22 +53,17 @@ static int serve(tw_node *n, tw_err *err)
     return rc;
 }
 
-int tw_cmd_serve(int argc, char **argv)
+static int cmd_serve(int argc, char **argv)
 {
     tw_args a;
     tw_node n;
     tw_err err = {0};
-    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL ||
-        tw_far_find_nodes(&a, &err) != 0) {
-        fprintf(stderr, "twinax serve: %s\n",
-                err.code != 0 ? err.msg : "no MODEL given; see `twinax help`");
-        return TW_EXIT_USAGE;
-    }
+    if (tw_args_parse(&tw_command_serve, argc, argv, &a, &err) != 0 ||
+        tw_far_find_nodes(&a, &err) != 0)
+        return tw_command_misused(&tw_command_serve, &err);
     if (a.api_key == NULL && getenv("TWINAX_API_KEY") != NULL) {
-        if (tw_args_keep_key(&a, "TWINAX_API_KEY", getenv("TWINAX_API_KEY"), &err) != 0) {
-            fprintf(stderr, "twinax serve: %s\n", err.msg);
-            return TW_EXIT_USAGE;
-        }
+        if (tw_args_keep_key(&a, "TWINAX_API_KEY", getenv("TWINAX_API_KEY"), &err) != 0)
+            return tw_command_misused(&tw_command_serve, &err);
         (void)unsetenv("TWINAX_API_KEY"); /* the other ranks have no use for it */
     }
     const tw_serve_opts o = opts_of(&a);
@@ -80,7 +75,47 @@ int tw_cmd_serve(int argc, char **argv)
         tw_node_close(&n);
     }
     tw_far_name_ranks(&a, &err);
-    if (rc != 0)
-        fprintf(stderr, "twinax serve: %s\n", err.msg);
-    return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
+    return tw_command_end(&tw_command_serve, rc, &err);
 }
+
+static const tw_option_table serve_tables[] = {
+    {"server", tw_options_serve},
+    {"ranks", tw_options_ranks},
+    {"other machines (docs/nodes.md)", tw_options_nodes},
+    {"model", tw_options_model},
+    {NULL, NULL},
+};
+
+static const tw_note serve_env[] = {
+    {"TWINAX_API_KEY", "as --api-key, but no other user sees it"},
+    {NULL, NULL},
+};
+
+static const tw_note serve_examples[] = {
+    {"twinax serve MODEL --port 8000",
+     "on this machine, for this machine: http://127.0.0.1:8000/v1"},
+    {"TWINAX_API_KEY=... twinax serve MODEL --local --tp 2 --host 10.0.0.5",
+     "for others too, two ranks here"},
+    {NULL, NULL},
+};
+
+static const tw_note serve_exits[] = {
+    {"0", "it served until ctrl-C"},
+    {"1", "it failed; the last line says why"},
+    {"2", "the command line is wrong"},
+    {"130", "interrupted before it served"},
+    {NULL, NULL},
+};
+
+const tw_command tw_command_serve = {
+    .name = "serve",
+    .args = "MODEL",
+    .summary = "OpenAI server in the foreground",
+    .about = "Until ctrl-C, or until a rank is lost. stdout has one line: where it listens.",
+    .tables = serve_tables,
+    .run = cmd_serve,
+    .group = TW_GROUP_MODEL,
+    .examples = serve_examples,
+    .env = serve_env,
+    .exits = serve_exits,
+};

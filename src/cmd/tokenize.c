@@ -70,16 +70,15 @@ static int to_text(tw_model *m, const tw_buf *in, tw_err *err)
     return rc;
 }
 
-static int convert(int argc, char **argv, int (*fn)(tw_model *, const tw_buf *, tw_err *))
+static int convert(const tw_command *c, int argc, char **argv,
+                   int (*fn)(tw_model *, const tw_buf *, tw_err *))
 {
     tw_args a;
     tw_err err = {0};
     tw_model *m = NULL;
     tw_buf in TW_CLEANUP(tw_buf_done) = TW_BUF(INPUT_MAX);
-    if (tw_args_parse(argc, argv, &a, &err) != 0 || a.model == NULL) {
-        fprintf(stderr, "twinax %s: %s\n", argv[0], err.code != 0 ? err.msg : "no MODEL given");
-        return TW_EXIT_USAGE;
-    }
+    if (tw_args_parse(c, argc, argv, &a, &err) != 0)
+        return tw_command_misused(c, &err);
     int rc = a.prompt != NULL ? tw_buf_puts(&in, a.prompt) : read_stdin(&in, &err);
     if (rc == 0)
         rc = tw_model_open(a.model, &m, &err);
@@ -88,19 +87,56 @@ static int convert(int argc, char **argv, int (*fn)(tw_model *, const tw_buf *, 
     if (rc == 0)
         rc = tw_out_flush(&err);
     tw_model_close(m);
-    if (rc != 0)
-        fprintf(stderr, "twinax %s: %s\n", argv[0], err.msg);
-    if (rc == -EINTR)
-        return TW_EXIT_INTERRUPTED;
-    return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
+    return tw_command_end(c, rc, &err);
 }
 
-int tw_cmd_tokenize(int argc, char **argv)
+static int cmd_tokenize(int argc, char **argv)
 {
-    return convert(argc, argv, to_ids);
+    return convert(&tw_command_tokenize, argc, argv, to_ids);
 }
 
-int tw_cmd_detokenize(int argc, char **argv)
+static int cmd_detokenize(int argc, char **argv)
 {
-    return convert(argc, argv, to_text);
+    return convert(&tw_command_detokenize, argc, argv, to_text);
 }
+
+static const tw_option text_options[] = {
+    {"prompt", 'p', "TEXT", "instead of stdin", TW_OPT_ANY, .offset = offsetof(tw_args, prompt)},
+    {.name = NULL},
+};
+static const tw_option id_options[] = {
+    {"prompt", 'p', "IDS", "instead of stdin", TW_OPT_ANY, .offset = offsetof(tw_args, prompt)},
+    {.name = NULL},
+};
+static const tw_option_table text_tables[] = {{NULL, text_options}, {NULL, NULL}};
+static const tw_option_table id_tables[] = {{NULL, id_options}, {NULL, NULL}};
+
+static const tw_note tokenize_examples[] = {
+    {"twinax tokenize models/demo -p \"Hello\"", "ids on one line, with commas between"},
+    {"twinax tokenize models/demo < book.txt | tr , '\\n' | wc -l", "how many tokens a file has"},
+    {NULL, NULL},
+};
+static const tw_note detokenize_examples[] = {
+    {"twinax detokenize models/demo -p 1,2,3", "their text"},
+    {"twinax run models/demo -p Hello --ids | twinax detokenize models/demo", "of a run"},
+    {NULL, NULL},
+};
+
+const tw_command tw_command_tokenize = {
+    .name = "tokenize",
+    .args = "MODEL [-p TEXT]",
+    .summary = "text (or stdin) to ids",
+    .tables = text_tables,
+    .run = cmd_tokenize,
+    .group = TW_GROUP_MODEL,
+    .examples = tokenize_examples,
+};
+const tw_command tw_command_detokenize = {
+    .name = "detokenize",
+    .args = "MODEL [-p IDS]",
+    .summary = "ids (or stdin) to text",
+    .tables = id_tables,
+    .run = cmd_detokenize,
+    .group = TW_GROUP_MODEL,
+    .examples = detokenize_examples,
+};

@@ -243,7 +243,7 @@ def test_asked_to_stop(hosts, sig):
     with decoding(hosts) as p:
         (os.killpg if sig == signal.SIGINT else os.kill)(p.pid, sig)
         _, e = p.communicate(timeout=60)
-        assert p.returncode == 0 and not re.search("lost|died|broke|gone|killed", e), e
+        assert p.returncode == 130 and not re.search("lost|died|broke|gone|killed", e), e
 
 
 # ---- what goes wrong -----------------------------------------------------------------------------

@@ -11,12 +11,37 @@ import twinax_cli as cli
 
 MODEL = cli.TINY / "llama-plain"
 IDS = ("--prompt-ids", "1,2,3", "-n", "2")
-COMMANDS = ("run", "serve", "bench", "tokenize", "detokenize", "version", "help")
+COMMANDS = (
+    "run",
+    "serve",
+    "bench",
+    "bench coll",
+    "bench kern",
+    "compare",
+    "tokenize",
+    "detokenize",
+    "version",
+    "help",
+)
+COLUMNS = 80
 
 # what was typed, and what the line must name
 WRONG = {
     "unknown command": (["frobnicate"], ["frobnicate", "twinax help"]),
-    "unknown option": (["run", MODEL, "--frob"], ["--frob", "twinax help"]),
+    "misspelt command": (["compar"], ["compar:", "did you mean compare?"]),
+    "a page that there is not": (["help", "rnu"], ["rnu", "did you mean run?"]),
+    "unknown option": (["run", MODEL, "--frob"], ["--frob", "--help lists them"]),
+    "misspelt option": (["run", MODEL, "--promt", "x"], ["--promt", "did you mean --prompt?"]),
+    "value for a flag": (["run", MODEL, "--ids=1"], ["--ids takes no value"]),
+    "serve: the client samples": (["serve", MODEL, "--temp", "1"], ["--temp: unknown option"]),
+    "serve: no prompt": (["serve", MODEL, "-p", "x"], ["-p: unknown option"]),
+    "run: no server": (["run", MODEL, "--port", "1"], ["--port: unknown option"]),
+    "run: no bench": (["run", MODEL, "--json"], ["--json: unknown option"]),
+    "tokenize: one rank": (["tokenize", MODEL, "--tp", "2"], ["--tp: unknown option"]),
+    "bench coll: no model": (["bench", "coll", "--ctx", "64"], ["--ctx: unknown option"]),
+    "bench kern: no ranks": (["bench", "kern", "--tp", "2"], ["--tp: unknown option"]),
+    "bench kern: one word": (["bench", "kern", "fast"], ["fast", "options only"]),
+    "version": (["version", "--jsn"], ["--jsn", "did you mean --json?"]),
     "unknown short option": (["run", MODEL, "-Z"], ["-Z"]),
     "value missing": (["run", MODEL, "--tp"], ["--tp"]),
     "value missing of -n": (["run", MODEL, "-n"], ["-n"]),
@@ -65,12 +90,50 @@ def test_usage_error(name):
 def test_help():
     page = cli.good("help").stdout
     for name in COMMANDS:
-        assert re.search(rf"^  {name} ", page, re.MULTILINE), f"{name} is not in the help"
-    for option in ("--tp", "--local", "--netns", "--transport", "--prompt-ids", "--logits", "--seed"):
-        assert option in page
-    assert " rank " not in page.split("options")[0]  # not for people
+        assert re.search(rf"^  {name}  ", page, re.MULTILINE), f"{name} is not in the help"
+    assert not re.search("^  (rank|agent) ", page, re.MULTILINE)  # not for people
     for argv in (["--help"], ["-h"], []):
         assert cli.good(*argv).stdout == page
+    assert max(map(len, page.splitlines())) <= COLUMNS
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "agent", "rank"])
+def test_page(name):
+    """Asked for in three ways; no line is too long; what every page has."""
+    page = cli.good("help", *name.split()).stdout
+    assert page.startswith(f"usage: twinax {name}") and page.endswith("\n")
+    assert [line for line in page.splitlines() if len(line) > COLUMNS or line != line.rstrip()] == []
+    assert re.search(r"^exit codes:\n  0 ", page, re.MULTILINE)
+    if name in COMMANDS:
+        examples = re.findall(r"^  (.*)\n      \S", page.partition("\nexamples:\n")[2], re.MULTILINE)
+        assert len(examples) >= 2 and all(f"twinax {name}" in e for e in examples), examples
+    for flag in ("--help", "-h"):
+        assert cli.good(*name.split(), flag).stdout == page
+
+
+def test_page_names_the_environment():
+    assert "TWINAX_API_KEY" in cli.good("help", "serve").stdout
+    assert "NO_COLOR" in cli.good("help", "compare").stdout
+
+
+def options_of(name):
+    return re.findall(r"^  (?:-\w, |    )--([a-z-]+)", cli.good("help", *name.split()).stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [c for c in COMMANDS if c != "help"])
+def test_every_option_of_a_page_is_known(name):
+    """An option that does not exist is called unknown; none of a page's own is."""
+    options = options_of(name)
+    assert options
+    for option in options:
+        e = cli.run(*name.split(), f"--{option}=", "--no-such-option").stderr
+        assert f"--{option}: unknown" not in e, e
+
+
+def test_help_as_a_value():
+    """-p takes it: no page is asked for."""
+    done = cli.good("tokenize", cli.DEMO, "-p", "--help")
+    assert cli.ids_of(done.stdout)
 
 
 def test_version():
@@ -165,11 +228,11 @@ def test_context_past_the_models_own():
     assert "4096" in done.stderr and "2048" in done.stderr, done
 
 
-@pytest.mark.parametrize("command", ["run", "serve", "bench", "tokenize"])
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_of_a_command(command, flag):
-    done = cli.run(command, flag)
-    assert done.returncode == 0 and "usage: twinax" in done.stdout, done
+@pytest.mark.parametrize("name", ["compare_eth_vs_rdma", "compare_eth_vs_rdma.sh"])
+def test_the_guides_program_names(folder, name):
+    (folder / name).symlink_to(cli.BINARY)
+    page = subprocess.run([folder / name, "--help"], capture_output=True, text=True, timeout=cli.LIMIT_S)
+    assert page.returncode == 0 and page.stdout == cli.good("help", "compare").stdout
 
 
 def test_closed_stdout_is_no_file_of_ours(folder):
