@@ -153,7 +153,39 @@ static int tell_several(search *s, const tw_verbs_place *p, unsigned n, tw_err *
                       s->notes);
 }
 
-static int tell_none(const search *s, int n_devices, tw_err *err)
+static void describe_port(search *s, tw_verbs_ctx *ctx, const char *device, unsigned port)
+{
+    tw_verbs_port attr;
+    char netdev[32];
+    const int rc = s->api->query_port(ctx, port, &attr);
+    if (rc != 0) {
+        note(s, "%s:%u (%s)", device, port, strerror(-rc));
+        return;
+    }
+    tw_rdma_netdev(s->o->sysfs, device, port, netdev, sizeof netdev);
+    note(s, "%s:%u (%s, %s%s%s)", device, port, attr.is_ethernet ? "Ethernet" : "InfiniBand",
+         tw_verbs_state_name(attr.state), netdev[0] != '\0' ? ", " : "", netdev);
+}
+
+/* What there is instead of the device that was asked for. */
+static void list_ports(search *s, const tw_verbs_device *all, int n)
+{
+    s->notes[0] = '\0';
+    for (int i = 0; i < n; i++) {
+        tw_verbs_ctx *ctx = NULL;
+        unsigned n_ports = 0;
+        const int rc = s->api->open(all[i].name, &ctx, &n_ports);
+        if (rc != 0) {
+            note(s, "%s (%s)", all[i].name, strerror(-rc));
+            continue;
+        }
+        for (unsigned port = 1; port <= n_ports; port++)
+            describe_port(s, ctx, all[i].name, port);
+        s->api->close(ctx);
+    }
+}
+
+static int tell_none(search *s, const tw_verbs_device *all, int n_devices, tw_err *err)
 {
     char addr[48];
     tw_rdma_gid_text(s->addr, addr, sizeof addr);
@@ -161,8 +193,11 @@ static int tell_none(const search *s, int n_devices, tw_err *err)
         return tw_err_set(err, -ENODEV,
                           "no RDMA device here: is the driver loaded (rdma link), is "
                           "/dev/infiniband passed to the container?");
-    if (!s->seen)
-        return tw_err_set(err, -ENODEV, "there is no RDMA device %s (see rdma link)", s->want);
+    if (!s->seen) {
+        list_ports(s, all, n_devices);
+        return tw_err_set(err, -ENODEV, "there is no RDMA device %s; there are %s", s->want,
+                          s->notes);
+    }
     return tw_err_set(err, -EADDRNOTAVAIL, "no RDMA port for %s: %s", addr, s->notes);
 }
 
@@ -184,7 +219,7 @@ int tw_verbs_find(const tw_verbs_api *api, const tw_link_verbs_opts *o,
         return tell_several(&s, found, k, err);
     }
     if (k == 0)
-        return tell_none(&s, n, err);
+        return tell_none(&s, all, n, err);
     *ret = found[0];
     return 0;
 }

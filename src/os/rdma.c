@@ -89,6 +89,24 @@ void tw_rdma_pci_name(const char *folder, const char *device, char *out, size_t 
     snprintf(out, out_bytes, "%s", last != NULL ? last + 1 : to);
 }
 
+void tw_rdma_netdev(const char *folder, const char *device, unsigned port, char *out,
+                    size_t out_bytes)
+{
+    out[0] = '\0';
+    for (unsigned i = 0; i < GID_TABLE_MAX && out[0] == '\0'; i++) {
+        char path[PATH_BYTES], text[64];
+        snprintf(path, sizeof path, "%s/%s/ports/%u/gids/%u", folder_or_default(folder), device,
+                 port, i);
+        if (!read_line(path, text, sizeof text))
+            return;
+        /* An empty entry's interface cannot be read. */
+        snprintf(path, sizeof path, "%s/%s/ports/%u/gid_attrs/ndevs/%u", folder_or_default(folder),
+                 device, port, i);
+        if (read_line(path, text, sizeof text))
+            snprintf(out, out_bytes, "%s", text);
+    }
+}
+
 void tw_rdma_driver(const char *folder, const char *device, char *out, size_t out_bytes)
 {
     char path[PATH_BYTES], to[PATH_BYTES];

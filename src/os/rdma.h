@@ -30,6 +30,9 @@ unsigned tw_rdma_gids(const char *folder, const char *device, unsigned port, tw_
 bool tw_rdma_is_iwarp(const char *folder, const char *device);
 /* "0000:c1:00.0", or empty for a device without one. */
 void tw_rdma_pci_name(const char *folder, const char *device, char *out, size_t out_bytes);
+/* The interface of the port ("eth0"), or empty: InfiniBand, or no GID yet. */
+void tw_rdma_netdev(const char *folder, const char *device, unsigned port, char *out,
+                    size_t out_bytes);
 /* The kernel driver: "mlx5_core", "ice" (irdma), "rdma_rxe"; empty when the kernel does not tell. */
 void tw_rdma_driver(const char *folder, const char *device, char *out, size_t out_bytes);
 

@@ -92,9 +92,23 @@ static void test_nothing_there(void **state)
     fake.n_devices = 0;
     REFUSED(NULL, "no RDMA device", "/dev/infiniband");
     fake.n_devices = 1;
-    REFUSED("mlx5_7", "no RDMA device mlx5_7", "rdma link");
+    REFUSED("mlx5_7", "no RDMA device mlx5_7", "there are fake0:1 (Ethernet, active)");
     fake.dev[0].open_rc = -EACCES;
     REFUSED(NULL, "fake0 cannot be opened", "Permission denied", "/dev/infiniband");
+}
+
+/* Every device and port, whatever its state. */
+static void test_unknown_name_gets_the_list(void **state)
+{
+    (void)state;
+    fake_device *d = add_copy("fake1");
+    d->n_ports = 2;
+    d->ports[1] = (tw_verbs_port){.state = TW_VERBS_PORT_DOWN};
+    add_copy("fake2")->open_rc = -EACCES;
+    REFUSED("fake", "no RDMA device fake; there are ",
+            "fake0:1 (Ethernet, active); fake1:1 (Ethernet, active); fake1:2 (InfiniBand, down); "
+            "fake2 (Permission denied)");
+    assert_int_equal(fake_n_handles(), 0);
 }
 
 static void test_gids(void **state)
@@ -243,7 +257,9 @@ static void test_one_sided(void **state)
     pair_meet(e);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(e[i].rc, -EOPNOTSUPP);
-        assert_string_equal(e[i].err.msg, "rank 1: there is no RDMA device none9 (see rdma link)");
+        assert_string_equal(
+            e[i].err.msg,
+            "rank 1: there is no RDMA device none9; there are fake0:1 (Ethernet, active)");
         close(e[i].fd);
     }
 }
@@ -376,6 +392,11 @@ static void test_sysfs(void **state)
     assert_int_equal(g[0].type, TW_RDMA_GID_ROCE_V1);
     assert_int_equal(g[1].type, TW_RDMA_GID_ROCE_V2);
     assert_int_equal(g[1].index, 2);
+    tw_rdma_netdev(root, "fake0", 1, pci, sizeof pci);
+    assert_string_equal(pci, "");
+    put_file(root, "fake0/ports/1/gid_attrs/ndevs/2", "eth7\n");
+    tw_rdma_netdev(root, "fake0", 1, pci, sizeof pci);
+    assert_string_equal(pci, "eth7");
     assert_true(tw_rdma_is_iwarp(root, "iw0"));
     assert_false(tw_rdma_is_iwarp(root, "fake0"));
     assert_false(tw_rdma_is_iwarp(root, "none"));
@@ -406,6 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_nothing_there, setup),
+        cmocka_unit_test_setup(test_unknown_name_gets_the_list, setup),
         cmocka_unit_test_setup(test_gids, setup),
         cmocka_unit_test_setup(test_gid_index_is_found, setup),
         cmocka_unit_test_setup(test_iwarp, setup),
