@@ -9,12 +9,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+CORES_MAX = 4096
 MPI_PROGRAM = r"""
 #include <mpi.h>
 #include <stdio.h>
@@ -83,20 +85,23 @@ def pin(rank):
 
 def cpu(rank):
     """The rank that starts this is pinned to a core of its own: its peers may use every core."""
-    with open("/sys/devices/system/cpu/online", encoding="ascii") as f:
-        online = [n for part in f.read().split(",") for n in range(*ends(part))]
-    return str(online[rank % len(online)])
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(CORES_MAX))
+    every = sorted(os.sched_getaffinity(0))  # what the kernel lets us have of them
+    os.sched_setaffinity(0, mine)
+    return str(every[rank % len(every)])
 
 
-def ends(part):
-    first, _, last = part.strip().partition("-")
-    return int(first), int(last or first) + 1
+def bound(*argv):
+    """Ends when we do, whatever ends us: an interrupted run leaves no peer behind."""
+    return ["setpriv", "--pdeathsig", "KILL", *argv]
 
 
 # ---- OpenMPI -------------------------------------------------------------------------------------
 
 
 def run_mpi(args, sizes, tmp):
+    os.environ["PATH"] += ":/usr/lib64/openmpi/bin"  # Fedora's, where no module is loaded
     if not shutil.which("mpicc") or not shutil.which("mpirun"):
         raise RuntimeError("mpicc and mpirun are not installed (openmpi-bin, libopenmpi-dev)")
     source, program = os.path.join(tmp, "mpi.c"), os.path.join(tmp, "mpi")
@@ -107,13 +112,13 @@ def run_mpi(args, sizes, tmp):
     net = f"{args.address.rsplit('.', 1)[0]}.0/24"
     tcp = ["--mca", "btl", "tcp,self", "--mca", "pml", "ob1", "--mca", "btl_tcp_if_include", net]
     shm = ["--mca", "btl", "vader,self", "--mca", "pml", "ob1"]
-    command = ["mpirun", "--allow-run-as-root", "--host", "localhost:2", "--bind-to", "none",
+    command = [*bound("mpirun"), "--allow-run-as-root", "--host", "localhost:2", "--bind-to", "none",
                "--mca", "mpi_yield_when_idle", "0",
                *(tcp if args.netns_of or args.transport == "tcp" else shm),
                "--mca", "ptl_tcp_if_include", net, "--mca", "oob_tcp_if_include", net,
-               "-np", "1", "taskset", "-c", cpu(0), program, *work,
-               ":", "-np", "1", *in_namespace(args.netns_of), "taskset", "-c", cpu(1), program, *work]
-    env = os.environ | {"PMIX_MCA_ptl_tcp_if_include": net, "OMPI_MCA_btl_base_warn_component_unused": "0"}
+               "-np", "1", *bound("taskset", "-c", cpu(0), program, *work),
+               ":", "-np", "1", *bound(*in_namespace(args.netns_of), "taskset", "-c", cpu(1), program, *work)]
+    env = os.environ | {"PMIX_MCA_ptl_tcp_if_include": net, "OMPI_MCA_btl_base_warn_component_unused": "0", "TMPDIR": tmp}
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=env)
     if done.returncode != 0:
         raise RuntimeError(" ".join((done.stderr or done.stdout).split())[:300])
@@ -162,12 +167,15 @@ def run_gloo(args, sizes, _tmp):
     port = str(20000 + os.getpid() % 20000)
     me = [sys.executable, os.path.abspath(__file__), "--address", args.address, "--sizes", args.sizes]
     theirs = interface_of(other_address(args), args.netns_of)
-    second = subprocess.Popen([*in_namespace(args.netns_of), *me, "--gloo-rank", "1", "--port", port,
-                               "--interface", theirs], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    first = subprocess.run([*me, "--gloo-rank", "0", "--port", port, "--interface",
-                            interface_of(args.address)], capture_output=True, text=True, timeout=600,
-                           check=False)
-    second.communicate(timeout=60)
+    with subprocess.Popen(bound(*in_namespace(args.netns_of), *me, "--gloo-rank", "1", "--port", port,
+                                "--interface", theirs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as second:
+        try:
+            first = subprocess.run(bound(*me, "--gloo-rank", "0", "--port", port, "--interface",
+                                         interface_of(args.address)), capture_output=True, text=True,
+                                   timeout=600, check=False)
+            second.wait(timeout=60)
+        finally:
+            second.kill()
     if first.returncode != 0:
         raise RuntimeError(" ".join(first.stderr.split())[-300:])
     return {d["bytes"]: d["us"] for d in map(json.loads, first.stdout.splitlines())}
@@ -204,6 +212,7 @@ def main():
     if args.gloo_rank is not None:
         gloo_rank(args.gloo_rank, args.address, args.port, args.interface, sizes)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of every `finally`
     with tempfile.TemporaryDirectory() as tmp:
         for name, run in (("openmpi", run_mpi), ("gloo", run_gloo)):
             try:
@@ -212,4 +221,5 @@ def main():
                 print(f"{name}: left out: {why}", file=sys.stderr, flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

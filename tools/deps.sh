@@ -10,7 +10,8 @@ usage()
 usage: tools/deps.sh [--test|--dev] [--check|--dry-run|--list] [--manager apt|dnf]
   (nothing)   what the build needs
   --test      and what the tests need
-  --dev       and what lint, sanitizers and fuzzing need, and an sshd (tests that want one skip)
+  --dev       and what lint, sanitizers and fuzzing need, an sshd (tests that want one skip), and
+              what bench compares with
   --check     install nothing; exit 1 and name what is missing
   --dry-run   print the commands that would be run
   --list      print the whole mapping: probe, apt package, dnf package
@@ -57,6 +58,9 @@ dev|cmd:shellcheck|shellcheck|ShellCheck
 dev|cmd:nm|binutils|binutils
 dev|cmd:git|git|git
 dev|cmd:sshd|openssh-server|openssh-server
+dev|cmd:iperf3|iperf3|iperf3
+dev|cmd:sockperf|sockperf|sockperf
+dev|fn:has_mpi|openmpi-bin libopenmpi-dev|openmpi openmpi-devel
 TEXT
 }
 
@@ -78,6 +82,13 @@ has_sshd()
 has_tc()
 {
     command -v tc >/dev/null || [ -x /usr/sbin/tc ] || [ -x /sbin/tc ]
+}
+
+# Fedora keeps it off PATH, in a module.
+has_mpi()
+{
+    PATH=$PATH:/usr/lib64/openmpi/bin command -v mpicc >/dev/null &&
+        PATH=$PATH:/usr/lib64/openmpi/bin command -v mpirun >/dev/null
 }
 
 # A compiler prints the full path of a file that it has, else the bare name.

@@ -2,7 +2,10 @@
 #include "cmd/bench_coll.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +26,8 @@ enum { SIZES_MAX = 32, SAMPLES_MAX = 40000, ROUNDS_MAX = 400, ROUNDS_MIN = 7 };
 static const size_t bytes_max = (size_t)256 << 20;
 static const uint64_t at_end_limit_ns = 1800 * TW_NS_PER_S;
 static const double budget_ns = 0.5e9, round_ns = 2e6;
+#define INTERRUPT_NS (600 * TW_NS_PER_MS) /* from ctrl-C to the end, at most */
+#define PEERS_END_NS (400 * TW_NS_PER_MS)
 
 static const char sizes_default[] = "8,64,512,1K,4K,8K,16K,20K,48K,64K,256K,1M,4M,16M,64M";
 
@@ -208,6 +213,8 @@ static int measure(struct bench *b, enum op op, size_t bytes, tw_err *err)
     b->cpu_ns = b->n_cpu_ops = 0;
     choose_rounds(b, op, bytes, &n_rounds, &n_ops);
     for (unsigned i = 0; rc == 0 && i < n_rounds; i++) { /* turns: A B, B A, A B, ... */
+        if (tw_signal_asked_to_stop()) /* rank 0 alone hears it; the others end with the group */
+            return tw_err_set(err, -EINTR, "interrupted");
         if (has_floor && (i & 1) != 0)
             rc = round_floor(b, floor_bytes, n_ops, err);
         if (rc == 0)
@@ -464,8 +471,47 @@ static int run_peers(void *ctx, tw_err *err)
         return rc;
     while (!tw_child_poll(&c, &status) && !tw_signal_asked_to_stop())
         usleep(20000);
-    tw_child_stop(&c, TW_NS_PER_S);
+    const bool interrupted = tw_signal_asked_to_stop();
+    tw_child_stop(&c, PEERS_END_NS);
+    if (interrupted)
+        return tw_err_set(err, -EINTR, "interrupted");
     return c.status == 0 ? 0 : tw_err_set(err, -EIO, "--peers: %.150s failed", script);
+}
+
+/* A collective that hangs, or a large one over a slow wire, is not waited for: the other ranks go
+ * with us. */
+struct watch {
+    pthread_t thread;
+    _Atomic bool done;
+};
+
+static void *watch_signal(void *arg)
+{
+    struct watch *w = arg;
+    uint64_t asked_ns = 0;
+    while (!atomic_load(&w->done)) {
+        struct pollfd p = {.fd = asked_ns == 0 ? tw_signal_fd() : -1, .events = POLLIN};
+        (void)!poll(&p, 1, 20);
+        if (asked_ns == 0 && tw_signal_asked_to_stop())
+            asked_ns = tw_clock_now_ns();
+        if (asked_ns != 0 && tw_clock_now_ns() - asked_ns > INTERRUPT_NS) {
+            fputs("twinax bench coll: interrupted\n", stderr);
+            _exit(TW_EXIT_INTERRUPTED);
+        }
+    }
+    return NULL;
+}
+
+static int measure_watched(const tw_bench_coll_part *p, tw_err *err)
+{
+    struct watch w = {.done = false};
+    int rc = -pthread_create(&w.thread, NULL, watch_signal, &w);
+    if (rc != 0)
+        return tw_err_set(err, rc, "no thread to hear ctrl-C with: %s", strerror(-rc));
+    rc = tw_bench_coll_rank(p, err);
+    atomic_store(&w.done, true);
+    pthread_join(w.thread, NULL);
+    return rc;
 }
 
 static int start_and_measure(const tw_args *a, tw_err *err)
@@ -483,13 +529,14 @@ static int start_and_measure(const tw_args *a, tw_err *err)
                                            .token = g.token,
                                            .address = g.address,
                                            .listen_fd = g.listen_fd,
+                                           .rdma_device = a->rdma_device,
                                            .verify = a->verify},
                                   .sizes = a->sizes,
                                   .wire16 = a->engine.arith == TW_ARITH_WIRE16,
                                   .json = a->json,
                                   .at_end = a->peers ? run_peers : NULL,
                                   .ctx = &peers};
-    rc = tw_bench_coll_rank(&p, err);
+    rc = measure_watched(&p, err);
     tw_group_stop(&g);
     return rc;
 }

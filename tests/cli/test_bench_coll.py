@@ -3,6 +3,11 @@
 does where shared memory cannot be. No times are judged."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import twinax_cli as cli
@@ -57,6 +62,70 @@ def test_run_prints_the_choice():
 def test_bad_sizes(sizes):
     e = cli.run("bench", "coll", "--local", "--tp", 2, "--sizes", sizes)
     assert e.returncode == 2 and "--sizes" in e.stderr
+
+
+def test_rdma_device_reaches_both_ranks():
+    """Named, it is looked for: this machine has none of that name, and no other one is taken."""
+    e = cli.run("bench", "coll", "--local", "--tp", 2, "--sizes", "8", "--transport", "rdma", "--rdma-device", "no9")
+    assert e.returncode == 1 and "rdma" in e.stderr, e
+    way, _ = lines("--tp", 2, "--sizes", "8", "--rdma-device", "no9")
+    assert way["transport"] == "shm"
+
+
+def interrupted_within(p, limit_s, until):
+    """Ctrl-C once `until` has come on stdout: exit 130, one line, nothing left behind."""
+    seen = b""
+    while until not in seen:
+        more = os.read(p.stdout.fileno(), 4096)
+        assert more, p.stderr.read()
+        seen += more
+    t0 = time.monotonic()
+    p.send_signal(signal.SIGINT)
+    p.wait(60)
+    took = time.monotonic() - t0
+    e = p.stderr.read().decode()
+    assert p.returncode == 130 and "interrupted" in e, (p.returncode, e)
+    assert took < limit_s * float(os.environ.get("TW_TIME_SCALE", "1")), took
+
+
+@pytest.mark.parametrize("tp", (2, 4))
+def test_interrupted(tp):
+    argv = ["--transport", "shm", "--sizes", "8,4M,64M"]
+    with cli.running("bench", "coll", "--local", "--tp", tp, "--json", *argv) as p:
+        interrupted_within(p, 1, b"coll_all_reduce")
+
+
+def test_interrupted_while_peers_run(folder):
+    """Peers that would take for ever, and that have children of their own."""
+    script = folder / "peers.py"
+    script.write_text("import subprocess\nprint('peers', flush=True)\nsubprocess.run(['setpriv',"
+                      " '--pdeathsig', 'KILL', 'sleep', '1000'])\n")  # fmt: skip
+    argv = ["--local", "--tp", 2, "--transport", "shm", "--sizes", "8", "--peers"]
+    with cli.running("bench", "coll", *argv, env={"TWINAX_PEERS_SCRIPT": str(script)}) as p:
+        interrupted_within(p, 1, b"peers")
+
+
+CORES = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+before = os.sched_getaffinity(0)
+os.sched_setaffinity(0, {min(before)})  # as the rank that starts it
+import coll_peers
+assert os.sched_getaffinity(0) == {min(before)}
+for rank in 0, 1:
+    core = int(coll_peers.cpu(rank))
+    assert os.sched_getaffinity(0) == {min(before)}, "asking changes nothing"
+    coll_peers.pin(rank)
+    assert os.sched_getaffinity(0) == {core}
+    os.sched_setaffinity(0, {min(before)})
+assert coll_peers.cpu(0) != coll_peers.cpu(1) or len(before) == 1
+"""
+
+
+def test_peers_take_a_core_each():
+    """Though the process that starts them is pinned to one."""
+    done = subprocess.run([sys.executable, "-c", CORES, cli.ROOT / "bench"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_usage():
