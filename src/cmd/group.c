@@ -14,36 +14,28 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/bench_coll.h"
+#include "cmd/veth.h"
 #include "os/fd.h"
 #include "os/sock.h"
 #include "os/sys.h"
 
 static const uint64_t stop_grace_ns = 1500 * TW_NS_PER_MS;
 
-/* A /30 of the link-local range, taken from our pid: no two live runs share it, and nothing else on
- * a machine routes there. */
-static void veth_names(pid_t pid, char name0[16], char name1[16], char ip0[64], char ip1[64])
-{
-    const unsigned net = (unsigned)pid % 16256u; /* 169.254.1.0 .. 169.254.254.255 in steps of 4 */
-    const unsigned third = 1 + net / 64, fourth = net % 64 * 4;
-    snprintf(name0, 16, "twx%ua", (unsigned)pid % 10000000u);
-    snprintf(name1, 16, "twx%ub", (unsigned)pid % 10000000u);
-    snprintf(ip0, 64, "169.254.%u.%u", third, fourth + 1);
-    snprintf(ip1, 64, "169.254.%u.%u", third, fourth + 2);
-}
-
 /* Joins our network namespace and the child's by a veth pair; it goes with the child. */
-static int make_veth(tw_group_local *g, char name1[16], char ip1[64], tw_err *err)
+static int make_veth(tw_group_local *g, tw_veth *v, tw_err *err)
 {
-    char name0[16], pid[16], cidr[80];
-    veth_names(getpid(), name0, name1, g->address, ip1);
+    char pid[16], cidr[80];
+    int rc = tw_veth_choose(getpid(), v, &g->veth_lock_fd, err);
+    if (rc != 0)
+        return rc;
+    snprintf(g->address, sizeof(g->address), "%s", v->ip0);
     snprintf(pid, sizeof(pid), "%d", (int)g->children[1].pid);
-    snprintf(cidr, sizeof(cidr), "%s/30", g->address);
-    const char *add[] = {"ip",   "link", "add", name0,   "type", "veth",
-                         "peer", "name", name1, "netns", pid,    NULL};
-    const char *addr[] = {"ip", "addr", "add", cidr, "dev", name0, NULL};
-    const char *up[] = {"ip", "link", "set", name0, "up", NULL};
-    int rc = tw_child_run(add, err);
+    snprintf(cidr, sizeof(cidr), "%s/30", v->ip0);
+    const char *add[] = {"ip",   "link", "add",    v->name0, "type", "veth",
+                         "peer", "name", v->name1, "netns",  pid,    NULL};
+    const char *addr[] = {"ip", "addr", "add", cidr, "dev", v->name0, NULL};
+    const char *up[] = {"ip", "link", "set", v->name0, "up", NULL};
+    rc = tw_child_run(add, err);
     if (rc == 0)
         rc = tw_child_run(addr, err);
     return rc == 0 ? tw_child_run(up, err) : rc;
@@ -83,13 +75,13 @@ static json_t *make_part(const tw_group_local *g, const tw_args *a, unsigned r, 
 }
 
 /* One line of JSON on its stdin. */
-static int tell_child(const tw_group_local *g, const tw_args *a, unsigned r, const char *veth,
-                      const char *veth_ip, tw_err *err)
+static int tell_child(const tw_group_local *g, const tw_args *a, unsigned r, const tw_veth *veth,
+                      tw_err *err)
 {
     json_t *j = make_part(g, a, r, a->model, NULL);
     if (j != NULL && veth != NULL) {
-        json_object_set_new(j, "veth", json_string(veth));
-        json_object_set_new(j, "veth_ip", json_string(veth_ip));
+        json_object_set_new(j, "veth", json_string(veth->name1));
+        json_object_set_new(j, "veth_ip", json_string(veth->ip1));
     }
     char *text = j != NULL ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
@@ -155,17 +147,17 @@ static int start_far(tw_group_local *g, const tw_args *a, tw_err *err)
 
 static int start_here(tw_group_local *g, const tw_args *a, tw_err *err)
 {
-    char veth[16] = "", veth_ip[64] = "";
+    tw_veth veth;
     snprintf(g->address, sizeof(g->address), "127.0.0.1");
     int rc = start_children(g, a, err);
     if (rc == 0 && a->netns)
-        rc = make_veth(g, veth, veth_ip, err);
+        rc = make_veth(g, &veth, err);
     if (rc != 0 && a->netns)
         rc = explain_netns(rc, err);
     if (rc == 0)
         rc = tw_sock_listen(g->address, 0, &g->listen_fd, &g->port, err);
     for (unsigned r = 1; rc == 0 && r < g->n_ranks; r++)
-        rc = tell_child(g, a, r, a->netns ? veth : NULL, a->netns ? veth_ip : NULL, err);
+        rc = tell_child(g, a, r, a->netns ? &veth : NULL, err);
     return rc;
 }
 
@@ -173,6 +165,7 @@ int tw_group_start(const tw_args *a, tw_group_local *g, tw_err *err)
 {
     memset(g, 0, sizeof(*g));
     g->listen_fd = -1;
+    g->veth_lock_fd = -1;
     g->n_ranks = a->tp;
     if (tw_sys_random(g->token, sizeof(g->token)) != 0)
         return tw_err_set(err, -EIO, "the kernel gives no random bytes for the token");
@@ -213,5 +206,8 @@ void tw_group_stop(tw_group_local *g)
     }
     for (unsigned r = 1; r < g->n_ranks; r++)
         tw_child_stop(&g->children[r], stop_grace_ns);
+    if (g->veth_lock_fd > 0)
+        close(g->veth_lock_fd);
+    g->veth_lock_fd = -1;
     g->n_ranks = 0;
 }

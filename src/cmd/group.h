@@ -16,6 +16,7 @@ typedef struct tw_group_local {
     char address[64];                /* rank 0's */
     uint16_t port;
     int listen_fd;
+    int veth_lock_fd; /* the choice of names and addresses; -1, 0: none */
     uint8_t token[TW_TOKEN_BYTES];
 } tw_group_local;
 

@@ -154,7 +154,7 @@ def interfaces():
     """Network interfaces that twinax made and whose maker (named by its pid) is no more."""
     found = set()
     for path in pathlib.Path("/sys/class/net").glob("twx*"):
-        pid = re.fullmatch(r"twx(\d+)[ab]", path.name)
+        pid = re.fullmatch(r"twx(\d+)(?:-\d+)?[ab]", path.name)
         if pid is None or not alive(int(pid.group(1))):
             found.add(path.name)
     return found
