@@ -42,7 +42,17 @@ def nothing_is_left(hosts):
 
 def compare(h, *argv, host=A, node=True, quick=True, **more):
     more_args = ["--node", "node-b" if host == A else "node-a", "--agent-path", cli.BINARY] if node else []
-    return h.run(host, "compare", *more_args, *(["--quick"] if quick else []), *argv, **more)
+    for last in (False, False, True):
+        p = h.run(host, "compare", *more_args, *(["--quick"] if quick else []), *argv, **more)
+        if last or not is_starved(p, argv):
+            return p
+
+
+def is_starved(p, argv):
+    """An end that got no processor in the few milliseconds of a quick measurement moved nothing."""
+    if p.returncode != 0 or "--json" not in argv:
+        return False
+    return any(0 in r.get("bandwidth_gbit", {}).values() for r in rows_of(p).values())
 
 
 def rows_of(p):
