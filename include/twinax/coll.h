@@ -107,6 +107,9 @@ TW_API TW_MUST_CHECK int tw_coll_plan_recv(tw_coll *c, void *p, size_t max_bytes
 
 /* From any thread: has a peer died or left while nothing is under way? 0 or the error. */
 TW_API TW_MUST_CHECK int tw_coll_health(tw_coll *c, tw_err *err);
+/* From any thread: a rank is lost, though it may still beat (nobody can reach its machine any more).
+ * Its connection is closed, and the group fails with this cause. */
+TW_API void tw_coll_lost(tw_coll *c, unsigned rank, const char *why);
 
 /* The RDMA port's own hardware counters; all traffic of the port, ours and others'. */
 typedef struct tw_coll_port_counters {

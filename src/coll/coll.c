@@ -480,6 +480,12 @@ int tw_coll_health(tw_coll *c, tw_err *err)
     return c->health != NULL ? tw_health_check(c->health, err) : 0;
 }
 
+void tw_coll_lost(tw_coll *c, unsigned rank, const char *why)
+{
+    if (c->health != NULL && rank < c->n_ranks && rank != c->rank)
+        tw_health_lost(c->health, rank, why);
+}
+
 static tw_coll_port_counters copy_counters(const tw_rdma_counters *c)
 {
     return (tw_coll_port_counters){.known_bytes = c->known_bytes,

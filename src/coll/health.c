@@ -339,6 +339,15 @@ void tw_health_give_up(tw_health *h, const char *cause)
     unlock_health(h);
 }
 
+void tw_health_lost(tw_health *h, unsigned peer, const char *why)
+{
+    char line[sizeof h->err.msg];
+    lock_health(h);
+    snprintf(line, sizeof line, "rank %u is lost: %s", peer, why);
+    note_death(h, peer, line);
+    unlock_health(h);
+}
+
 void tw_health_describe(tw_health *h, unsigned peer, char *out, size_t out_bytes)
 {
     lock_health(h);

@@ -32,6 +32,8 @@ bool tw_health_dead(const tw_health *h); /* cheap */
 TW_MUST_CHECK int tw_health_check(tw_health *h, tw_err *err);
 /* We give up because of this: tells all, who then give up too. Once; later calls do nothing. */
 void tw_health_give_up(tw_health *h, const char *cause);
+/* A peer is as good as dead, and why: as if its heartbeats had ended. */
+void tw_health_lost(tw_health *h, unsigned peer, const char *why);
 /* ", its last heartbeat came 0.3 s ago" or what else is known of a peer that does not send data. */
 void tw_health_describe(tw_health *h, unsigned peer, char *out, size_t out_bytes);
 

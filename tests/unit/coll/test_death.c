@@ -255,6 +255,51 @@ static void test_killed_while_idle(void **state)
     run_death(2, TW_TRANSPORT_SHM, 1, SIGKILL, die_idle, survive_idle);
 }
 
+/* Rank 0 learns by another way that rank 2 is lost, which itself is well. */
+static int tell_lost(tw_coll *c, void *arg, tw_err *err)
+{
+    tw_err told = {0};
+    float x[1000] = {0};
+    (void)arg;
+    sum_rounds(c, 10, x);
+    __atomic_store_n(killed_at_ns, tw_clock_now_ns(), __ATOMIC_SEQ_CST);
+    tw_coll_lost(c, 2, "its agent hangs");
+    int rc = tw_coll_all_reduce(c, x, 1000, &told);
+    return check_told(rc, &told, "rank 2 is lost: its agent hangs", err);
+}
+
+static int hear_lost(tw_coll *c, void *arg, tw_err *err)
+{
+    tw_err told = {0};
+    float x[1000] = {0};
+    sum_rounds(c, 10, x);
+    const uint64_t until = tw_clock_now_ns() + 5 * TW_NS_PER_S;
+    int rc = 0;
+    while (rc == 0 && tw_clock_now_ns() < until)
+        rc = tw_coll_all_reduce(c, x, 1000, &told);
+    return check_told(rc, &told, arg, err);
+}
+
+static void test_lost_by_another_way(void **state)
+{
+    static char words[4][40] = {"", "rank 2 is lost: its agent hangs", "rank 0 (",
+                                "rank 2 is lost"};
+    pid_t pids[4];
+    int status[4];
+    (void)state;
+    fixture_init(ranks, 4, TW_TRANSPORT_TCP, hear_lost);
+    ranks[0].fn = tell_lost;
+    for (unsigned i = 0; i < 4; i++) {
+        ranks[i].arg = words[i];
+        pids[i] = fork_rank(&ranks[i]);
+    }
+    close(ranks[0].opts.listen_fd);
+    for (unsigned i = 0; i < 4; i++)
+        waitpid(pids[i], &status[i], 0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(WIFEXITED(status[i]) && WEXITSTATUS(status[i]) == 0);
+}
+
 static double cpu_seconds(void)
 {
     struct rusage u;
@@ -313,9 +358,8 @@ int main(void)
 {
     told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_killed_in_collective),
-        cmocka_unit_test(test_stopped),
-        cmocka_unit_test(test_killed_while_idle),
+        cmocka_unit_test(test_killed_in_collective), cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_killed_while_idle),    cmocka_unit_test(test_lost_by_another_way),
         cmocka_unit_test(test_idle_costs_nothing),
     };
     return told == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
