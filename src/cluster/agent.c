@@ -18,26 +18,18 @@
 #include "os/signal.h"
 #include "twinax/version.h"
 
-enum { READ_BYTES = 16 * 1024 };
-
 /* A rank that was lost leaves the head little to say: a connection that no longer carries anything
  * (a pulled cable) must not keep us for hours. */
 #define AFTER_RANK_NS (5 * TW_NS_PER_S)
 
-static int write_all(int fd, const char *p, size_t n)
+static struct overdue {
+    void (*fn)(void *ctx);
+    void *ctx;
+} on_overdue;
+
+void tw_agent_on_overdue(void (*fn)(void *ctx), void *ctx)
 {
-    while (n > 0) {
-        ssize_t got = write(fd, p, n);
-        if (got < 0 && errno == EAGAIN) {
-            struct pollfd pfd = {.fd = fd, .events = POLLOUT};
-            (void)poll(&pfd, 1, 1000);
-        } else if (got < 0 && errno != EINTR) {
-            return -errno;
-        }
-        p += got > 0 ? got : 0;
-        n -= got > 0 ? (size_t)got : 0;
-    }
-    return 0;
+    on_overdue = (struct overdue){fn, ctx};
 }
 
 /* Takes v over. */
@@ -49,7 +41,7 @@ static int send_reply(tw_agent *a, json_t *v, uint64_t id, tw_err *err)
         return tw_err_set(err, -ENOMEM, "no memory for a reply");
     json_object_set_new(reply, "id", json_integer((json_int_t)id));
     int rc = tw_agent_frame_put(&b, reply, err);
-    if (rc == 0 && write_all(a->out_fd, b.data, b.len) != 0)
+    if (rc == 0 && tw_agent_life_send(&a->life, b.data, b.len) != 0)
         rc = tw_err_set(err, -ECONNRESET, "the head has gone");
     return rc;
 }
@@ -62,12 +54,12 @@ static json_t *refusal(const tw_err *why)
 static int say_hello(tw_agent *a, const json_t *request, json_t **ret, tw_err *err)
 {
     char host[64] = "";
-    (void)a;
-    (void)request;
     (void)err;
+    if (json_is_true(json_object_get(request, "beat")))
+        tw_agent_life_beat(&a->life);
     (void)gethostname(host, sizeof host - 1);
-    *ret = json_pack("{s:s, s:i, s:i, s:s}", "version", tw_version(), "protocol",
-                     TW_PROTOCOL_VERSION, "arithmetic", TW_ARITH_VERSION, "host", host);
+    *ret = json_pack("{s:s, s:i, s:i, s:s, s:b}", "version", tw_version(), "protocol",
+                     TW_PROTOCOL_VERSION, "arithmetic", TW_ARITH_VERSION, "host", host, "beat", 1);
     return 0;
 }
 
@@ -90,6 +82,8 @@ static int run_rank(tw_agent *a, const json_t *request, json_t **ret, tw_err *er
 {
     int rc = tw_agent_rank_start(&a->rank, request, err);
     if (rc == 0)
+        tw_agent_life_limit(&a->life, TW_SILENCE_RANK_NS);
+    if (rc == 0)
         *ret = json_pack("{s:i}", "pid", (int)a->rank.child.pid);
     return rc;
 }
@@ -98,38 +92,42 @@ static int pass_on(tw_agent *a, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf out = TW_BUF(TW_AGENT_FRAME_MAX);
     int rc = tw_agent_rank_read(&a->rank, &out, err);
-    if (rc == 0 && out.len > 0 && write_all(a->out_fd, out.data, out.len) != 0)
+    if (rc == 0 && out.len > 0 && tw_agent_life_send(&a->life, out.data, out.len) != 0)
         rc = tw_err_set(err, -ECONNRESET, "the head has gone");
     return rc;
 }
 
 /* ---- frames ---- */
 
+/* One line an operation. */
 static const struct op {
     const char *name;
     tw_agent_op run;
+    bool keeps; /* it is finished even when the head dies: half of it would do harm */
 } ops[] = {
-    {"hello", say_hello},    {"facts", tell_facts},   {"probe", tw_agent_probe},
-    {"stop", tw_agent_stop}, {"tool", tw_agent_tool}, {"run-rank", run_rank},
+    {"hello", say_hello, false},      {"facts", tell_facts, false},
+    {"probe", tw_agent_probe, false}, {"stop", tw_agent_stop, false},
+    {"tool", tw_agent_tool, false},   {"run-rank", run_rank, false},
 };
 
-static tw_agent_op find_op(const char *name)
+static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)
 {
     for (size_t i = 0; i < TW_ARRAY_LEN(ops); i++)
-        if (strcmp(ops[i].name, name) == 0)
-            return ops[i].run;
-    return NULL;
+        if (strcmp(ops[i].name, name) == 0) {
+            atomic_store(&a->life.keeps, ops[i].keeps);
+            int rc = ops[i].run(a, v, ret, err);
+            atomic_store(&a->life.keeps, false);
+            return rc;
+        }
+    return tw_err_set(err, -ENOSYS, "%s: this agent (twinax %s) does not know that", name,
+                      tw_version());
 }
 
 static int dispatch(tw_agent *a, const tw_agent_request *r, const json_t *v, tw_err *err)
 {
     json_t *out = NULL;
     tw_err why = {0};
-    const tw_agent_op run = find_op(r->op);
-    int rc = run != NULL
-                 ? run(a, v, &out, &why)
-                 : tw_err_set(&why, -ENOSYS, "%s: this agent (twinax %s) does not know that", r->op,
-                              tw_version());
+    const int rc = run_op(a, r->op, v, &out, &why);
     if (rc == 0 && out == NULL)
         out = json_object();
     if (rc == 0)
@@ -139,8 +137,7 @@ static int dispatch(tw_agent *a, const tw_agent_request *r, const json_t *v, tw_
 
 bool tw_agent_is_cut(const tw_agent *a)
 {
-    (void)a;
-    return tw_signal_asked_to_stop();
+    return tw_signal_asked_to_stop() || atomic_load(&a->life.cut);
 }
 
 void tw_agent_tell(tw_agent *a, json_t *event)
@@ -149,18 +146,16 @@ void tw_agent_tell(tw_agent *a, json_t *event)
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_AGENT_FRAME_MAX + 64);
     tw_err ignored;
     if (v != NULL && tw_agent_frame_put(&b, v, &ignored) == 0)
-        (void)!write_all(a->out_fd, b.data, b.len);
+        (void)!tw_agent_life_send(&a->life, b.data, b.len);
 }
 
 static int take_frames(tw_agent *a, tw_err *err)
 {
     for (;;) {
         TW_CLEANUP(tw_json_freep) json_t *v = NULL;
-        size_t used = 0;
-        int rc = tw_agent_frame_take(a->in.data, a->in.len, &v, &used, err);
+        int rc = tw_agent_life_take(&a->life, &v, err);
         if (rc != 0)
             return rc == -EAGAIN ? 0 : rc;
-        tw_buf_drop(&a->in, used);
         tw_agent_request r;
         rc = tw_agent_request_read(v, &r, err);
         if (rc == 0)
@@ -170,10 +165,10 @@ static int take_frames(tw_agent *a, tw_err *err)
     }
 }
 
-/* 1: there may be more; 0: the head has gone. */
-static int read_more(tw_agent *a, tw_err *err)
+/* 1: there may be more; 0: nothing more is wanted. */
+static int wait_more(tw_agent *a, tw_err *err)
 {
-    struct pollfd pfds[3] = {{.fd = a->in_fd, .events = POLLIN},
+    struct pollfd pfds[3] = {{.fd = a->life.news_fd, .events = POLLIN},
                              {.fd = tw_signal_fd(), .events = POLLIN},
                              {.fd = tw_agent_rank_fd(&a->rank), .events = POLLIN}};
     const bool last = a->rank.ended_ns != 0 && tw_agent_rank_fd(&a->rank) < 0;
@@ -182,31 +177,20 @@ static int read_more(tw_agent *a, tw_err *err)
         return errno == EINTR ? 1 : tw_err_set(err, -errno, "agent: poll: %s", strerror(errno));
     if (tw_signal_asked_to_stop() || n_ready == 0)
         return 0;
-    if (pfds[2].revents != 0) {
-        int rc = pass_on(a, err);
-        if (rc != 0)
-            return rc;
-    }
-    if (pfds[0].revents == 0)
-        return 1;
-    if (tw_buf_reserve(&a->in, READ_BYTES) != 0)
-        return tw_err_set(err, -ENOMEM, "agent: no memory for the head's words");
-    ssize_t n = read(a->in_fd, a->in.data + a->in.len, READ_BYTES);
-    if (n < 0)
-        return errno == EINTR || errno == EAGAIN ? 1 : 0;
-    a->in.len += (size_t)n;
-    return n > 0;
+    int rc = pfds[2].revents != 0 ? pass_on(a, err) : 0;
+    return rc != 0 ? rc : 1;
 }
 
 int tw_agent_run(int in_fd, int out_fd, tw_err *err)
 {
-    tw_agent a = {.in_fd = in_fd,
-                  .out_fd = out_fd,
-                  .in = TW_BUF(TW_AGENT_FRAME_MAX + 2 * READ_BYTES),
-                  .listen_fd = -1};
-    int rc = write_all(out_fd, TW_AGENT_GREETING, sizeof TW_AGENT_GREETING - 1) == 0;
+    tw_agent a = {.listen_fd = -1,
+                  .life = {.overdue = on_overdue.fn, .overdue_ctx = on_overdue.ctx}};
+    int rc = tw_agent_life_start(&a.life, in_fd, out_fd, err);
+    if (rc != 0)
+        return rc;
+    rc = tw_agent_life_send(&a.life, TW_AGENT_GREETING, sizeof TW_AGENT_GREETING - 1) == 0;
     while (rc > 0) {
-        rc = read_more(&a, err);
+        rc = wait_more(&a, err);
         if (rc > 0) {
             int rc_take = take_frames(&a, err);
             rc = rc_take != 0 ? rc_take : 1;
@@ -215,6 +199,6 @@ int tw_agent_run(int in_fd, int out_fd, tw_err *err)
     tw_agent_rank_stop(&a.rank);
     tw_agent_probe_end(&a);
     tw_cross_server_stop(&a.tool);
-    tw_buf_done(&a.in);
+    tw_agent_life_stop(&a.life);
     return rc == -ECONNRESET ? 0 : rc;
 }

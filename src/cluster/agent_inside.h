@@ -6,15 +6,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/buf.h"
+#include "cluster/agent_life.h"
 #include "cluster/agent_op.h"
 #include "cluster/agent_rank.h"
 #include "cluster/cross.h"
 #include "cluster/probe.h"
 
 struct tw_agent {
-    int in_fd, out_fd;
-    tw_buf in;
+    tw_agent_life life;
     /* The measurement under way, in its own thread. */
     bool has_thread;
     pthread_t thread;

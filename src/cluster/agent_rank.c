@@ -2,6 +2,7 @@
 #include "cluster/agent_rank.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,7 +12,7 @@
 #include "fmt/agent_frame.h"
 
 enum { PART_MAX = 12 * 1024 };
-#define END_GRACE_NS (500 * TW_NS_PER_MS)
+#define END_GRACE_NS (300 * TW_NS_PER_MS) /* less than TW_AGENT_OVERDUE_NS */
 
 static int append_text(const char *p, size_t n, void *ctx)
 {
@@ -112,6 +113,8 @@ int tw_agent_rank_read(tw_agent_rank *r, tw_buf *out, tw_err *err)
 
 void tw_agent_rank_stop(tw_agent_rank *r)
 {
+    if (r->child.pid > 0)
+        (void)kill(r->child.pid, SIGCONT); /* a stopped one could not take SIGTERM */
     tw_child_stop(&r->child, END_GRACE_NS);
     r->child.pid = 0;
 }

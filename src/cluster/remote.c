@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,7 +12,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cluster/agent_life.h"
 #include "cluster/facts.h"
+#include "cluster/remote_beat.h"
 #include "cluster/ssh.h"
 #include "fmt/agent_frame.h"
 #include "os/child.h"
@@ -22,11 +25,15 @@
 enum { READ_BYTES = 16 * 1024, SAYS_MAX = 4096, SLICE_MS = 100 };
 #define HELLO_LIMIT_NS ((TW_SSH_CONNECT_S + 20) * TW_NS_PER_S)
 #define FACTS_LIMIT_NS (10 * TW_NS_PER_S)
-#define END_LIMIT_NS   (2 * TW_NS_PER_S)
+#define END_LIMIT_NS   (2 * TW_NS_PER_S)    /* to hear why it ended */
+#define STOP_GRACE_NS  (300 * TW_NS_PER_MS) /* ssh ends at once when asked, but a stopped one */
 
 struct tw_remote {
     char name[256], host[64], agent_path[1024];
     bool is_local, has_child, greeted;
+    bool beats, has_rank; /* it beats; a shorter silence is its death */
+    uint64_t heard_ns;
+    tw_remote_beat beat;
     tw_child child;
     int in_fd, out_fd, says_fd; /* we read in and says, write out */
     tw_buf in;
@@ -57,12 +64,19 @@ void tw_remote_close(tw_remote *n)
 {
     if (n == NULL)
         return;
+    tw_remote_beat_done(&n->beat);
     if (n->has_child)
-        tw_child_stop(&n->child, END_LIMIT_NS);
+        tw_child_stop(&n->child, STOP_GRACE_NS);
     else
         tw_fd_closep(&n->in_fd);
     tw_buf_done(&n->in);
     tw_mem_free(n);
+}
+
+void tw_remote_part(tw_remote *n)
+{
+    if (n != NULL && n->has_child && n->child.pid > 0)
+        (void)kill(n->child.pid, SIGTERM);
 }
 
 void tw_remote_closep(tw_remote **n)
@@ -126,7 +140,26 @@ static int read_some(tw_remote *n, tw_err *err)
     if (got <= 0)
         return explain_end(n, true, err);
     n->in.len += (size_t)got;
+    n->heard_ns = tw_clock_now_ns();
     return 0;
+}
+
+/* When its silence is its death; never, when it does not beat. */
+static uint64_t silent_at(const tw_remote *n)
+{
+    const uint64_t limit = n->has_rank ? TW_SILENCE_RANK_NS : TW_SILENCE_NS;
+    return n->beats ? n->heard_ns + limit : TW_NEVER_NS;
+}
+
+/* ssh itself may be well and wait for TCP, for hours: it goes. */
+static int give_up(tw_remote *n, tw_err *err)
+{
+    if (n->has_child && n->child.pid > 0)
+        (void)kill(n->child.pid, SIGKILL);
+    return tw_err_set(err, -ETIMEDOUT,
+                      "%s: silent for %.1f s: the machine or its agent hangs, ssh was stopped, or "
+                      "the network between us is cut",
+                      n->name, (double)(tw_clock_now_ns() - n->heard_ns) * 1e-9);
 }
 
 static int wait_more(tw_remote *n, uint64_t deadline, tw_err *err)
@@ -141,6 +174,8 @@ static int wait_more(tw_remote *n, uint64_t deadline, tw_err *err)
         n->says_fd = -1;
     if (pfds[0].revents != 0)
         return read_some(n, err);
+    if (tw_clock_now_ns() > silent_at(n))
+        return give_up(n, err);
     if (tw_clock_now_ns() > deadline)
         return explain_end(n, false, err);
     return 0;
@@ -171,9 +206,9 @@ static int await_frame(tw_remote *n, uint64_t deadline, json_t **ret, tw_err *er
         int rc = tw_agent_frame_take(n->in.data, n->in.len, ret, &used, &why);
         if (rc == 0) {
             tw_buf_drop(&n->in, used);
-            if (json_object_get(*ret, "event") == NULL)
+            if (json_object_get(*ret, "event") == NULL && !tw_agent_is_beat(*ret))
                 return 0;
-            if (n->on_event != NULL)
+            if (n->on_event != NULL && !tw_agent_is_beat(*ret))
                 n->on_event(n->event_ctx, *ret);
             json_decref(*ret);
             *ret = NULL;
@@ -193,17 +228,16 @@ void tw_remote_on_event(tw_remote *n, tw_remote_event_fn fn, void *ctx)
     n->event_ctx = ctx;
 }
 
-static int send_frame(tw_remote *n, const json_t *v, tw_err *err)
+static int send_frame(tw_remote *n, const json_t *v, uint64_t deadline, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_AGENT_FRAME_MAX + 64);
     int rc = tw_agent_frame_put(&b, v, err);
-    for (size_t at = 0; at < b.len && rc == 0;) {
-        ssize_t got = write(n->out_fd, b.data + at, b.len - at);
-        if (got < 0 && errno != EINTR && errno != EAGAIN)
-            return explain_end(n, true, err);
-        at += got > 0 ? (size_t)got : 0;
-    }
-    return rc;
+    if (rc != 0)
+        return rc;
+    rc = tw_remote_beat_send(&n->beat, b.data, b.len, deadline);
+    if (rc == -ECANCELED)
+        return tw_err_set(err, rc, "%s: interrupted", n->name);
+    return rc == 0 ? 0 : explain_end(n, rc != -ETIMEDOUT, err);
 }
 
 int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns, json_t **ret,
@@ -216,9 +250,10 @@ int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns
         return tw_err_set(err, -ENOMEM, "%s: no memory for a request", n->name);
     json_object_set_new(v, "id", json_integer((json_int_t)id));
     json_object_set_new(v, "op", json_string(op));
+    n->heard_ns = tw_clock_now_ns(); /* nobody listened since the last call */
     int rc = await_greeting(n, deadline, err);
     if (rc == 0)
-        rc = send_frame(n, v, err);
+        rc = send_frame(n, v, deadline, err);
     if (rc == 0)
         rc = await_frame(n, deadline, &got, err);
     int code = 0;
@@ -230,6 +265,8 @@ int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns
         return tw_err_set(err, -EPROTO, "%s: %s", n->name, why.msg);
     if (code != 0)
         return tw_err_set(err, code, "%s: %s", n->name, text);
+    if (strcmp(op, "run-rank") == 0)
+        n->has_rank = true;
     if (ret != NULL) {
         *ret = got;
         got = NULL;
@@ -240,8 +277,8 @@ int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns
 static int say_hello(tw_remote *n, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
-    json_t *args =
-        json_pack("{s:s, s:i}", "version", tw_version(), "protocol", TW_PROTOCOL_VERSION);
+    json_t *args = json_pack("{s:s, s:i, s:b}", "version", tw_version(), "protocol",
+                             TW_PROTOCOL_VERSION, "beat", 1);
     int rc = tw_remote_call(n, "hello", args, HELLO_LIMIT_NS, &got, err);
     if (rc != 0)
         return rc;
@@ -255,6 +292,9 @@ static int say_hello(tw_remote *n, tw_err *err)
                           n->name, version != NULL ? version : "?", (long long)protocol,
                           tw_version(), TW_PROTOCOL_VERSION);
     n->arith = (int)json_integer_value(json_object_get(got, "arithmetic"));
+    n->beats = json_is_true(json_object_get(got, "beat"));
+    if (n->beats && (rc = tw_remote_beat_start(&n->beat, err)) != 0)
+        return rc;
     snprintf(n->host, sizeof n->host, "%.63s", host != NULL ? host : n->name);
     for (char *c = n->host; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20)
@@ -270,6 +310,7 @@ static tw_remote *new_node(const char *name)
     n->in = TW_BUF(TW_AGENT_FRAME_MAX + TW_AGENT_BANNER_MAX + 2 * READ_BYTES);
     n->in_fd = n->out_fd = n->says_fd = -1;
     n->next_id = 1;
+    tw_remote_beat_init(&n->beat, -1);
     snprintf(n->name, sizeof n->name, "%s", name);
     return n;
 }
@@ -292,6 +333,7 @@ static int start_child(tw_remote *n, const char *agent_path, bool own_group, tw_
     n->in_fd = n->child.out_fd;
     n->out_fd = n->child.in_fd;
     n->says_fd = n->child.err_fd;
+    tw_remote_beat_init(&n->beat, n->out_fd);
     return 0;
 }
 
@@ -345,6 +387,7 @@ int tw_remote_open_fd(int fd, const char *name, tw_remote **ret, tw_err *err)
     if (n == NULL)
         return tw_err_set(err, -ENOMEM, "%s: no memory", name);
     n->in_fd = n->out_fd = tw_fd_steal(&own);
+    tw_remote_beat_init(&n->beat, n->out_fd);
     int rc = say_hello(n, err);
     if (rc != 0)
         return rc;
@@ -385,6 +428,16 @@ static int read_event(const json_t *v, tw_remote_event *ret)
     return 0;
 }
 
+uint64_t tw_remote_silent_at(const tw_remote *n)
+{
+    return silent_at(n);
+}
+
+void tw_remote_forgive(tw_remote *n)
+{
+    n->heard_ns = tw_clock_now_ns();
+}
+
 int tw_remote_hear(tw_remote *n, void (*on_event)(void *ctx, const tw_remote_event *e), void *ctx,
                    tw_err *err)
 {
@@ -407,9 +460,13 @@ int tw_remote_hear(tw_remote *n, void (*on_event)(void *ctx, const tw_remote_eve
         if (rc_take != 0)
             return tw_err_set(err, rc_take, "%s: %s", n->name, why.msg);
         tw_buf_drop(&n->in, used);
+        if (tw_agent_is_beat(v))
+            continue;
         if (read_event(v, &e) != 0)
             return tw_err_set(err, -EPROTO, "%s: an event that makes no sense", n->name);
         on_event(ctx, &e);
     }
+    if (rc == 0 && tw_clock_now_ns() > silent_at(n))
+        rc = give_up(n, err);
     return rc;
 }

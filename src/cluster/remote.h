@@ -26,6 +26,8 @@ TW_MUST_CHECK int tw_remote_greet(tw_remote *n, tw_err *err);
 TW_MUST_CHECK int tw_remote_check_arith(const tw_remote *n, tw_err *err);
 /* fd: a connected socket, owned from the call on. */
 TW_MUST_CHECK int tw_remote_open_fd(int fd, const char *name, tw_remote **ret, tw_err *err);
+/* Asks it to end, does not wait: many end at a time. */
+void tw_remote_part(tw_remote *n);
 void tw_remote_close(tw_remote *n);
 void tw_remote_closep(tw_remote **n);
 
@@ -50,7 +52,12 @@ typedef struct tw_remote_event {
 } tw_remote_event;
 /* fds[2] to poll (POLLIN); what they bring is taken by tw_remote_hear. */
 void tw_remote_fds(const tw_remote *n, int fds[2]);
-/* Reads what is there, does not block. The connection's end is an error with its cause. */
+/* When hear would find that it was silent for too long; TW_NEVER_NS: it does not beat. */
+uint64_t tw_remote_silent_at(const tw_remote *n);
+/* We were late ourselves: its silence counts from now. */
+void tw_remote_forgive(tw_remote *n);
+/* Reads what is there, does not block but to hear why a connection ended (2 s at most). The
+ * connection's end is an error with its cause, silence too: ssh is killed then. */
 TW_MUST_CHECK int tw_remote_hear(tw_remote *n,
                                  void (*on_event)(void *ctx, const tw_remote_event *e), void *ctx,
                                  tw_err *err);

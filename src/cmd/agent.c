@@ -8,6 +8,13 @@
 #include "cmd/args.h"
 #include "cmd/commands.h"
 
+/* Stuck in an operation while the head is dead: what it started dies with the process. */
+static void end_process(void *ctx)
+{
+    (void)ctx;
+    _exit(TW_EXIT_FAILED);
+}
+
 int tw_cmd_agent(int argc, char **argv)
 {
     tw_err err = {0};
@@ -18,6 +25,7 @@ int tw_cmd_agent(int argc, char **argv)
               stderr);
         return TW_EXIT_USAGE;
     }
+    tw_agent_on_overdue(end_process, NULL);
     if (tw_agent_run(STDIN_FILENO, STDOUT_FILENO, &err) == 0)
         return TW_EXIT_OK;
     fprintf(stderr, "twinax agent: %s\n", err.msg);

@@ -21,6 +21,8 @@
 #define END_WAIT_NS  (300 * TW_NS_PER_MS)
 /* A rank that was refused ends before rank 0 has said why: rank 0 first. */
 #define LOST_AFTER_NS (400 * TW_NS_PER_MS)
+/* This process was stopped or starved: what is late is not the node. */
+#define LATE_NS (500 * TW_NS_PER_MS)
 
 typedef struct far_node {
     const char *name;
@@ -40,6 +42,8 @@ struct tw_far {
     unsigned n_ranks;
     far_node nodes[TW_RANKS_MAX]; /* [1 .. n_ranks) */
     pthread_mutex_t lock;
+    void (*on_lost)(void *ctx, unsigned rank, const char *why); /* under the lock */
+    void *lost_ctx;
     bool has_pump;
     pthread_t pump;
     int wake[2]; /* its write end closed: the pump ends */
@@ -70,11 +74,29 @@ static bool hear(tw_far *f, far_node *n)
         n->ended = true;
         n->ended_ns = tw_clock_now_ns();
         n->why = why;
+        if (f->on_lost != NULL)
+            f->on_lost(f->lost_ctx, n->rank, why.msg);
     }
     pthread_mutex_unlock(&f->lock);
     if (news)
         tw_log(TW_LOG_ERROR, "nodes", "%s", why.msg);
     return rc == 0;
+}
+
+static uint64_t next_silence(const tw_far *f, const bool *open)
+{
+    uint64_t at = TW_NEVER_NS;
+    for (unsigned r = 1; r < f->n_ranks; r++)
+        if (open[r])
+            at = TW_MIN(at, tw_remote_silent_at(f->nodes[r].remote));
+    return at;
+}
+
+static int wait_until(struct pollfd *p, nfds_t n, uint64_t at)
+{
+    const uint64_t now = tw_clock_now_ns(), ns = at > now ? at - now + 1 : 0;
+    const struct timespec ts = {(time_t)(ns / TW_NS_PER_S), (int)(ns % TW_NS_PER_S)};
+    return ppoll(p, n, at == TW_NEVER_NS ? NULL : &ts, NULL);
 }
 
 static void *pump(void *arg)
@@ -93,13 +115,18 @@ static void *pump(void *arg)
             p[2 * r + 1] = (struct pollfd){.fd = fds[1], .events = POLLIN};
         }
         p[1].fd = -1;
-        if (poll(p, 2 * f->n_ranks, -1) < 0 && errno != EINTR)
+        const uint64_t at = next_silence(f, open);
+        if (wait_until(p, 2 * f->n_ranks, at) < 0 && errno != EINTR)
             return NULL;
         if (p[0].revents != 0)
             return NULL;
-        for (unsigned r = 1; r < f->n_ranks; r++)
-            if (open[r] && (p[2 * r].revents | p[2 * r + 1].revents) != 0)
+        const uint64_t now = tw_clock_now_ns();
+        for (unsigned r = 1; r < f->n_ranks; r++) {
+            if (open[r] && at != TW_NEVER_NS && now > at + LATE_NS)
+                tw_remote_forgive(f->nodes[r].remote);
+            if (open[r] && ((p[2 * r].revents | p[2 * r + 1].revents) != 0 || now >= at))
                 open[r] = hear(f, &f->nodes[r]);
+        }
     }
 }
 
@@ -174,6 +201,19 @@ int tw_far_run(tw_far *f, json_t *const *parts, tw_err *err)
     return rc == 0 ? 0 : tw_err_set(err, rc, "no thread to hear the nodes: %s", strerror(-rc));
 }
 
+void tw_far_on_lost(tw_far *f, void (*fn)(void *ctx, unsigned rank, const char *why), void *ctx)
+{
+    if (f == NULL)
+        return;
+    pthread_mutex_lock(&f->lock);
+    f->on_lost = fn;
+    f->lost_ctx = ctx;
+    for (unsigned r = 1; r < f->n_ranks && fn != NULL; r++)
+        if (f->nodes[r].ended && !f->nodes[r].has_status)
+            fn(ctx, r, f->nodes[r].why.msg);
+    pthread_mutex_unlock(&f->lock);
+}
+
 /* ---- ending ---- */
 
 static void tell_end(const far_node *n, char *why, size_t why_bytes)
@@ -223,6 +263,8 @@ void tw_far_close(tw_far *f)
     if (f->has_pump)
         pthread_join(f->pump, NULL);
     tw_fd_closep(&f->wake[0]);
+    for (unsigned r = 1; r < f->n_ranks; r++)
+        tw_remote_part(f->nodes[r].remote);
     for (unsigned r = 1; r < f->n_ranks; r++)
         tw_remote_close(f->nodes[r].remote);
     pthread_mutex_destroy(&f->lock);

@@ -27,6 +27,9 @@ TW_MUST_CHECK int tw_far_own_address(const tw_args *a, char *out, size_t out_byt
 TW_MUST_CHECK int tw_far_open(const tw_args *a, tw_far **ret, tw_err *err);
 /* parts[1..]: taken over. From then on what the ranks say is printed. */
 TW_MUST_CHECK int tw_far_run(tw_far *f, json_t *const *parts, tw_err *err);
+/* fn is called from a thread when the connection to a node was lost, at once where that is so
+ * already; NULL ends it: once back, fn is not called any more. It must not call far. */
+void tw_far_on_lost(tw_far *f, void (*fn)(void *ctx, unsigned rank, const char *why), void *ctx);
 /* A rank that has gone some time ago: why, and its number; else 0. */
 unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes);
 /* Ranks that are ending get a moment for their last words. */

@@ -40,6 +40,12 @@ static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
     fflush(stderr);
 }
 
+/* Who cannot reach a rank's machine cannot end it either: the group goes. */
+static void lose_rank(void *ctx, unsigned rank, const char *why)
+{
+    tw_coll_lost(ctx, rank, why);
+}
+
 int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err)
 {
     int rc = n->model != NULL ? 0 : tw_model_open(n->args.model, &n->model, err);
@@ -65,6 +71,7 @@ int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err)
         tw_engine_facts_free(facts, n_facts);
         if (rc != 0)
             return rc;
+        tw_far_on_lost(n->group.far, lose_rank, n->coll);
     }
     atomic_store(&n->joined, true);
     return tw_engine_open(n->model, n->coll, &o, &n->engine, err);
@@ -153,6 +160,7 @@ int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
 void tw_node_close(tw_node *n)
 {
     tw_engine_close(n->engine);
+    tw_far_on_lost(n->group.far, NULL, NULL);
     tw_coll_close(n->coll);
     tw_group_stop(&n->group);
     tw_model_close(n->model);

@@ -9,6 +9,14 @@
 
 enum { LENGTH_BYTES = 4, TOKEN_BYTES = 32 };
 
+const char tw_agent_beat[] = "\x0a\0\0\0{\"beat\":1}";
+_Static_assert(sizeof tw_agent_beat - 1 == TW_AGENT_BEAT_BYTES, "the length is 10");
+
+bool tw_agent_is_beat(const json_t *v)
+{
+    return json_object_size(v) == 1 && json_object_get(v, "beat") != NULL;
+}
+
 static int append_text(const char *p, size_t n, void *ctx)
 {
     return tw_buf_append(ctx, p, n) == 0 ? 0 : -1;

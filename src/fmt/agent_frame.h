@@ -8,7 +8,8 @@
  *    +--------+----------------+
  *
  * Head: {"id":7,"op":"facts",...}. Agent: {"id":7,"ok":true,...} or
- * {"id":7,"ok":false,"code":-111,"error":"one line"}.
+ * {"id":7,"ok":false,"code":-111,"error":"one line"}, and {"event":"...",...} unasked. Both may say
+ * {"beat":1} between frames: they live.
  * Must not know: what an operation does, files, sockets. */
 #ifndef TWINAX_FMT_AGENT_FRAME_H
 #define TWINAX_FMT_AGENT_FRAME_H
@@ -22,7 +23,12 @@
 
 #define TW_AGENT_GREETING "twinax-agent/1\n"
 
-enum { TW_AGENT_FRAME_MAX = 1 << 20, TW_AGENT_BANNER_MAX = 64 * 1024, TW_AGENT_OP_MAX = 31 };
+enum {
+    TW_AGENT_FRAME_MAX = 1 << 20,
+    TW_AGENT_BANNER_MAX = 64 * 1024,
+    TW_AGENT_OP_MAX = 31,
+    TW_AGENT_BEAT_BYTES = 14
+};
 
 /* Appends length and text of v, an object. -E2BIG beyond TW_AGENT_FRAME_MAX. */
 TW_MUST_CHECK int tw_agent_frame_put(tw_buf *b, const json_t *v, tw_err *err);
@@ -30,6 +36,9 @@ TW_MUST_CHECK int tw_agent_frame_put(tw_buf *b, const json_t *v, tw_err *err);
  * is no whole frame yet, -EPROTO for a length out of bounds or a text that is no JSON object. */
 TW_MUST_CHECK int tw_agent_frame_take(const char *p, size_t n, json_t **ret, size_t *ret_used,
                                       tw_err *err);
+/* The beat's frame: TW_AGENT_BEAT_BYTES bytes. */
+extern const char tw_agent_beat[];
+bool tw_agent_is_beat(const json_t *v);
 /* Where frames begin after the greeting: 0 and *ret_used, -EAGAIN: not seen yet, -EPROTO: too much
  * other text. *ret_used counts the text before the greeting too. */
 TW_MUST_CHECK int tw_agent_greeting_find(const char *p, size_t n, size_t *ret_used);

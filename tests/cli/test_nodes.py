@@ -212,31 +212,6 @@ def test_rank_hangs(hosts):
         assert p.returncode == 1 and "rank 1 (node-b)" in e, e
 
 
-def test_cables_pulled(hosts):
-    """All of them, ssh's too: silence ends both ranks; the agent follows without a word from its
-    head."""
-    wires = ["lan0", "roce0"]
-    with decoding(hosts) as p:
-        rank = find_one(hosts, B, VICTIMS["rank"][1])
-        agent = find_one(hosts, B, VICTIMS["agent"][1])
-        session = set(hosts.processes(B))
-        try:
-            for wire in wires:
-                hosts.do(B, "ip", "link", "set", wire, "down")
-            assert cli.gone_after([rank]) < 30
-            _, e = p.communicate(timeout=60)
-            assert p.returncode == 1 and "rank 1 (node-b)" in e, e
-            assert cli.gone_after([agent], 30) < 30
-        finally:
-            for pid in session & set(hosts.processes(B)):  # sshd's own, which TCP still keeps
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            for wire in wires:
-                hosts.do(B, "ip", "link", "set", wire, "up")
-            hosts.do(B, "ip", "route", "replace", "default", "via", two_hosts.LAN[A], check=False)
-            hosts.do(B, "ip", "addr", "add", f"{two_hosts.LAN6[B]}/64", "dev", "lan0", "nodad", check=False)
-
-
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
 def test_asked_to_stop(hosts, sig):
     """Ctrl-C goes to the whole process group: ssh must not fall before the ranks have ended."""
