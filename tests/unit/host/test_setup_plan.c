@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recorded machines (tests/data/setup/NAME) and the plans for them, as text: plan.txt. TW_REGEN=1
+ * writes them anew. And: the subnet, which link is chosen, what comes from the wire. */
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "host/setup_plan.h"
+#include "os/file.h"
+
+enum { TEXT_MAX = 1 << 20 };
+
+static json_t *load(const char *folder, const char *name)
+{
+    char path[600];
+    tw_err err = {0};
+    json_t *v = NULL;
+    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(TEXT_MAX);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (tw_file_read(path, &text, &err) != 0 ||
+        tw_json_parse(path, text.data, text.len, &v, &err) != 0)
+        fail_msg("%s", err.msg);
+    return v;
+}
+
+typedef struct machine {
+    char folder[500];
+    tw_facts *facts;
+    tw_setup_seen seen;
+    tw_setup_want want;
+} machine;
+
+static void open_machine(const char *name, machine *ret)
+{
+    tw_err err = {0};
+    snprintf(ret->folder, sizeof ret->folder, "%s/setup/%s", getenv("TW_TEST_DATA"), name);
+    TW_CLEANUP(tw_json_freep) json_t *facts = load(ret->folder, "facts.json");
+    TW_CLEANUP(tw_json_freep) json_t *want = load(ret->folder, "want.json");
+    ret->facts = tw_mem_calloc(1, sizeof *ret->facts);
+    if (tw_facts_parse(facts, ret->facts, &err) != 0 ||
+        tw_setup_want_parse(want, &ret->want, &err) != 0 ||
+        tw_setup_see(ret->folder, NULL, ret->facts, &ret->seen, &err) != 0)
+        fail_msg("%s: %s", name, err.msg);
+    assert_true(strncmp(ret->facts->source, "synthetic: ", 11) == 0 || ret->facts->source[0] != 0);
+}
+
+static void close_machine(machine *m)
+{
+    tw_setup_seen_done(&m->seen);
+    tw_mem_free(m->facts);
+}
+
+static json_t *plan_of(machine *m)
+{
+    tw_err err = {0};
+    json_t *plan = NULL;
+    if (tw_setup_plan(m->facts, &m->seen, &m->want, &plan, &err) != 0)
+        fail_msg("%s", err.msg);
+    return plan;
+}
+
+static void check_plan(const char *name)
+{
+    machine m;
+    char path[600];
+    tw_err err = {0};
+    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(TEXT_MAX), want = TW_BUF(TEXT_MAX);
+    open_machine(name, &m);
+    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+    assert_int_equal(tw_setup_plan_text(plan, &text, &err), 0);
+    snprintf(path, sizeof path, "%s/plan.txt", m.folder);
+    if (getenv("TW_REGEN") != NULL)
+        assert_int_equal(tw_file_write(path, text.data, text.len, &err), 0);
+    if (tw_file_read(path, &want, &err) != 0)
+        fail_msg("%s", err.msg);
+    if (strcmp(text.data, want.data) != 0)
+        fail_msg("%s: another plan than plan.txt:\n%s", name, text.data);
+    close_machine(&m);
+}
+
+static void test_golden(void **state)
+{
+    static const char *const names[] = {"fedora43",     "fedora43-profile",
+                                        "ubuntu2404",   "debian12-ifupdown",
+                                        "debian12-nm",  "silverblue",
+                                        "systemd-boot", "lan-firewalld",
+                                        "protected",    "done"};
+    (void)state;
+    for (size_t i = 0; i < TW_ARRAY_LEN(names); i++)
+        check_plan(names[i]);
+}
+
+/* ---- idempotence: the files of a plan done, nothing is left to do to files ---- */
+
+static void apply_files(machine *m, const json_t *plan)
+{
+    const json_t *step, *action;
+    size_t i, k;
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        json_array_foreach(json_object_get(step, "do"), k, action)
+    {
+        const char *path = json_string_value(json_object_get(action, "file"));
+        if (path != NULL)
+            json_object_set(m->seen.files, path, json_object_get(action, "after"));
+    }
+}
+
+static void test_files_once(void **state)
+{
+    static const char *const names[] = {"ubuntu2404", "debian12-ifupdown", "systemd-boot",
+                                        "fedora43-profile", "debian12-nm"};
+    (void)state;
+    for (size_t n = 0; n < TW_ARRAY_LEN(names); n++) {
+        machine m;
+        const json_t *step, *action;
+        size_t i, k;
+        open_machine(names[n], &m);
+        TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+        apply_files(&m, plan);
+        TW_CLEANUP(tw_json_freep) json_t *again = plan_of(&m);
+        json_array_foreach(json_object_get(again, "steps"), i, step)
+            json_array_foreach(json_object_get(step, "do"), k,
+                               action) if (json_object_get(action, "file") != NULL &&
+                                           !json_equal(json_object_get(action, "before"),
+                                                       json_object_get(action, "after")))
+                fail_msg("%s: %s is edited a second time", names[n],
+                         json_string_value(json_object_get(action, "file")));
+        close_machine(&m);
+    }
+}
+
+/* ---- the subnet and the link ---- */
+
+static uint8_t prefix(enum tw_setup_link link, size_t n, const char *const *ips)
+{
+    tw_setup_want w = {.n = n, .link = link};
+    for (size_t i = 0; i < n; i++)
+        snprintf(w.nodes[i].ip, sizeof w.nodes[i].ip, "%s", ips[i]);
+    return tw_setup_prefix(&w);
+}
+
+static void test_prefix(void **state)
+{
+    (void)state;
+    static const char *const eight[] = {"192.168.100.1", "192.168.100.2", "192.168.100.3",
+                                        "192.168.100.4", "192.168.100.5", "192.168.100.6",
+                                        "192.168.100.7", "192.168.100.8"};
+    static const int want[] = {0, 0, 30, 29, 29, 29, 29, 28, 28};
+    for (size_t n = 2; n <= 8; n++)
+        assert_int_equal(prefix(TW_SETUP_LINK_RDMA, n, eight), want[n]);
+    assert_int_equal(prefix(TW_SETUP_LINK_THUNDERBOLT, 2, eight), 24);
+    assert_int_equal(prefix(TW_SETUP_LINK_RDMA, 2, (const char *const[]){"10.0.0.2", "10.0.0.3"}),
+                     29);
+    assert_int_equal(prefix(TW_SETUP_LINK_RDMA, 2, (const char *const[]){"10.0.3.255", "10.0.4.0"}),
+                     21);
+    assert_int_equal(prefix(TW_SETUP_LINK_RDMA, 2, (const char *const[]){"10.0.0.1", "11.0.0.2"}),
+                     0);
+    assert_int_equal(prefix(TW_SETUP_LINK_RDMA, 2, (const char *const[]){"fd00::1", "fd00::2"}),
+                     64);
+}
+
+static tw_net *net_with(const char *host, enum tw_net_kind kind, const char *cable, bool rdma)
+{
+    tw_net *n = tw_mem_calloc(1, sizeof *n);
+    snprintf(n->host, sizeof n->host, "%s", host);
+    n->n_ifs = 2;
+    snprintf(n->ifs[0].name, 16, "eno1");
+    n->ifs[0].kind = TW_NET_ETHERNET;
+    n->ifs[0].default_route = n->ifs[0].carrier = true;
+    assert_true(tw_net_addr_parse(strcmp(host, "a") == 0 ? "10.0.0.1/24" : "10.0.0.2/24",
+                                  &n->ifs[0].addrs[0]));
+    n->ifs[0].n_addrs = 1;
+    snprintf(n->ifs[1].name, 16, "%s", cable);
+    n->ifs[1].kind = kind;
+    n->ifs[1].carrier = true;
+    if (rdma)
+        snprintf(n->ifs[1].rdma, 64, "irdma0");
+    return n;
+}
+
+static void check_link(const char *transport, tw_net *a, tw_net *b, enum tw_setup_link link,
+                       const char *interface, const char *ip)
+{
+    tw_setup_want w = {.n = 2};
+    const tw_net *nets[] = {a, b};
+    tw_err err = {0};
+    snprintf(w.nodes[0].name, 64, "a");
+    snprintf(w.nodes[1].name, 64, "b");
+    int rc = tw_setup_want_complete(&w, transport, nets, &err);
+    if (link == TW_SETUP_LINK_NONE)
+        assert_int_not_equal(rc, 0);
+    else {
+        assert_int_equal(rc, 0);
+        assert_int_equal(w.link, link);
+        assert_string_equal(w.nodes[1].interface, interface);
+        assert_string_equal(w.nodes[1].ip, ip);
+    }
+    tw_mem_free(a);
+    tw_mem_free(b);
+}
+
+static void test_link(void **state)
+{
+    (void)state;
+    check_link("auto", net_with("a", TW_NET_ETHERNET, "enp1", true),
+               net_with("b", TW_NET_ETHERNET, "enp2", true), TW_SETUP_LINK_RDMA, "enp2",
+               "192.168.100.2");
+    check_link("auto", net_with("a", TW_NET_THUNDERBOLT, "thunderbolt0", false),
+               net_with("b", TW_NET_THUNDERBOLT, "thunderbolt0", false), TW_SETUP_LINK_THUNDERBOLT,
+               "thunderbolt0", "192.168.2.2");
+    check_link("auto", net_with("a", TW_NET_ETHERNET, "enp1", true),
+               net_with("b", TW_NET_ETHERNET, "enp2", false), TW_SETUP_LINK_LAN, "eno1",
+               "10.0.0.2");
+    check_link("rdma", net_with("a", TW_NET_ETHERNET, "enp1", true),
+               net_with("b", TW_NET_ETHERNET, "enp2", false), TW_SETUP_LINK_NONE, "", "");
+}
+
+static void refuse(const char *text)
+{
+    tw_setup_want w;
+    tw_err err = {0};
+    TW_CLEANUP(tw_json_freep) json_t *v = json_loads(text, 0, NULL);
+    assert_non_null(v);
+    assert_int_not_equal(tw_setup_want_parse(v, &w, &err), 0);
+    assert_int_not_equal(err.msg[0], 0);
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    refuse("[]");
+    refuse("{\"nodes\":[],\"self\":0}");
+    refuse("{\"nodes\":[{\"name\":\"a\"}],\"self\":1}");
+    refuse("{\"nodes\":[{\"name\":\"-a\"}],\"self\":0}");
+    refuse("{\"nodes\":[{\"name\":\"a b\"}],\"self\":0}");
+    refuse("{\"nodes\":[{\"name\":\"a\",\"interface\":\"../x\"}],\"self\":0}");
+    refuse("{\"nodes\":[{\"name\":\"a\",\"interface\":\"e\\n[x]\"}],\"self\":0}");
+    refuse("{\"nodes\":[{\"name\":\"a\",\"ip\":\"1.2.3\"}],\"self\":0}");
+    refuse("{\"nodes\":[{\"name\":\"a\",\"key\":\"ssh-rsa A\\nssh-rsa B\"}],\"self\":0}");
+    refuse("{\"nodes\":[{\"name\":\"a\",\"key\":\"command=x ssh-rsa B\"}],\"self\":0}");
+    refuse("{\"nodes\":[{\"name\":\"a\"}],\"self\":0,\"link\":\"x\"}");
+}
+
+static void test_quote(void **state)
+{
+    (void)state;
+    TW_CLEANUP(tw_buf_done) tw_buf out = TW_BUF(1000);
+    TW_CLEANUP(tw_json_freep) json_t *argv = json_pack("[s, s, s, s]", "a", "", "it's", "x=$y");
+    assert_int_equal(tw_setup_quote(argv, &out), 0);
+    assert_string_equal(out.data, "a '' 'it'\\''s' 'x=$y'");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),
+                                       cmocka_unit_test(test_files_once),
+                                       cmocka_unit_test(test_prefix),
+                                       cmocka_unit_test(test_link),
+                                       cmocka_unit_test(test_hostile),
+                                       cmocka_unit_test(test_quote)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
