@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two machines from the guide's disk, as they stand on a table: eth0 is the house's LAN (with a router
-that leads nowhere), eth1 the cable between them. What they write goes into overlays that are thrown
-away. The only port is the router's way in, on loopback, chosen by the kernel; LAN and cable are pairs
-of open sockets. The machines die with this process, and by their pids.
+"""Two machines from the guide's disk, as they stand on a table: eth0 is the house's LAN (whose router
+is off), eth1 the cable between them, eth2 the chair before them. LAN and cable are pairs of open
+sockets; eth2 is a loopback port for each machine's sshd, chosen by the kernel. What the machines write
+goes into overlays that are thrown away. They die with this process, and by their pids.
 """
 
 import collections
@@ -68,7 +68,7 @@ class Box:
         self.console = self.job / f"{self.name}.console"
         self.monitor = self.job / f"{self.name}.qmp"
 
-    def power_on(self, lab, accel, wires, lan, keep_fds):
+    def power_on(self, lab, accel, wires):
         tools, overlay = self.folder / "tools", self.job / f"{self.name}.qcow2"
         env = disk.qemu_env(lab, tools)
         image.call([str(tools / "usr/bin/qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw",
@@ -77,15 +77,16 @@ class Box:
         argv += disk.qemu_argv(lab, accel, self.console)
         argv += ["-drive", f"file={overlay},format=qcow2,if=virtio,cache=unsafe"]
         argv += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]
+        way_in = "net=10.0.3.0/24,hostfwd=tcp:127.0.0.1:0-10.0.3.15:22"
+        argv += ["-netdev", f"socket,id=lan,fd={wires['lan'].fileno()}"]
         argv += ["-netdev", f"socket,id=cable,fd={wires['cable'].fileno()}"]
-        argv += ["-netdev", f"socket,id=wall,fd={wires['lan'].fileno()}"] + lan
-        mac = "52:54:00:00:0{}:0" + str(self.n)
-        argv += ["-device", f"virtio-net-pci,netdev=lan,mac={mac.format(1)},romfile=,id=eth0"]
-        argv += ["-device", f"virtio-net-pci,netdev=cable,mac={mac.format(2)},romfile=,id=eth1,"
-                 "host_mtu=9000"]
+        argv += ["-netdev", f"user,id=chair,restrict=on,{way_in}"]
+        for i, name in enumerate(("lan", "cable", "chair"), 1):
+            mac = f"52:54:00:00:0{i}:0{self.n}"
+            argv += ["-device", f"virtio-net-pci,netdev={name},mac={mac},romfile=,id=eth{i - 1}"]
         log = (self.job / f"{self.name}.qemu").open("w")
         self.process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                        pass_fds=keep_fds)
+                                        pass_fds=[w.fileno() for w in wires.values()])
         log.close()
 
     def power_off(self):
@@ -98,6 +99,17 @@ class Box:
 
     def qmp(self):
         return Qmp(self.monitor)
+
+    def find_port(self):
+        deadline = time.monotonic() + 60
+        while not self.monitor.exists():
+            if not self.is_on() or time.monotonic() > deadline:
+                raise LabError(f"QEMU did not start\n{self.words()}")
+            time.sleep(0.05)
+        qmp = self.qmp()
+        table = qmp.ask("human-monitor-command", **{"command-line": "info usernet"})
+        qmp.close()
+        self.port = int(re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", table).group(1))
 
     # ---- ssh -----------------------------------------------------------------------------------
 
@@ -198,18 +210,11 @@ class Pair:
         accel, t0 = machines.accelerator(self.lab), time.monotonic()
         say(f"two machines, {accel} ...")
         pairs = {w: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for w in ("lan", "cable")}
-        ways_in = ",".join(f"hostfwd=tcp:127.0.0.1:0-10.0.2.1{b.n}:22" for b in self.boxes)
-        router = ["-netdev", f"user,id=router,restrict=on,{ways_in}"]
-        for i, port in enumerate(("router", "wall", None)):
-            router += ["-netdev", f"hubport,id={'lan' if port is None else f'hub{i}'},hubid=0"
-                       + (f",netdev={port}" if port else "")]
         try:
             for i, box in enumerate(self.boxes):
-                wires = {w: pair[i] for w, pair in pairs.items()}
-                lan = router if i == 0 else ["-netdev", "hubport,id=hub0,hubid=0,netdev=wall",
-                                             "-netdev", "hubport,id=lan,hubid=0"]
-                box.power_on(self.lab, accel, wires, lan, [w.fileno() for w in wires.values()])
-            self.find_ports()
+                box.power_on(self.lab, accel, {w: pair[i] for w, pair in pairs.items()})
+            for box in self.boxes:
+                box.find_port()
             for box in self.boxes:
                 box.wait_up()
         except BaseException:
@@ -221,20 +226,6 @@ class Pair:
                     end.close()
         self.boot_s = time.monotonic() - t0
         return self
-
-    def find_ports(self):
-        box, deadline = self.boxes[0], time.monotonic() + 60
-        while not box.monitor.exists():
-            if not box.is_on() or time.monotonic() > deadline:
-                raise LabError(f"QEMU did not start\n{box.words()}")
-            time.sleep(0.05)
-        qmp = box.qmp()
-        table = qmp.ask("human-monitor-command", **{"command-line": "info usernet"})
-        qmp.close()
-        ports = {line[3]: line[2] for line in re.findall(
-            r"(TCP\[HOST_FORWARD\])\s+(\d+)\s+127\.0\.0\.1\s+(\d+)\s+(10\.0\.2\.\d+)\s+22", table)}
-        for box in self.boxes:
-            box.port = int(ports[f"10.0.2.1{box.n}"])
 
     def hold(self):
         """Writes down how to reach the machines, for attach()."""
