@@ -39,7 +39,13 @@ void tw_field_text(const char *from, char *out, size_t out_bytes)
     out[n] = '\0';
 }
 
-/* ---- print ---- */
+static void clean_text(char *p, size_t bytes)
+{
+    char clean[4096];
+    tw_field_text(p, clean, TW_MIN(sizeof clean, bytes));
+    memset(p, 0, bytes); /* no rests behind the end: facts can be compared as bytes */
+    memcpy(p, clean, strlen(clean));
+}
 
 static uint64_t load_uint(const char *p, size_t bytes)
 {
@@ -47,6 +53,23 @@ static uint64_t load_uint(const char *p, size_t bytes)
     memcpy(&v, p, bytes); /* little-endian hosts only, as everywhere here */
     return v;
 }
+
+void tw_table_clean(const tw_table *t, void *v)
+{
+    for (size_t i = 0; i < t->n_fields; i++) {
+        const tw_field *f = &t->fields[i];
+        char *p = (char *)v + f->at;
+        size_t n = f->max > 0 ? load_uint((char *)v + f->n_at, sizeof(size_t)) : 1;
+        for (size_t k = 0; k < n; k++, p += f->size_bytes) {
+            if (f->type == TW_FIELD_TEXT || f->type == TW_FIELD_TEXT_LIST)
+                clean_text(p, f->size_bytes);
+            else if (f->table != NULL)
+                tw_table_clean(f->table, p);
+        }
+    }
+}
+
+/* ---- print ---- */
 
 static json_t *print_uint(uint64_t v)
 {

@@ -18,7 +18,7 @@ typedef struct rdma_port {
 static bool read_port(const rdma_port *p, const char *what, char *out, size_t n)
 {
     char path[256];
-    snprintf(path, sizeof path, "sys/class/infiniband/%s/ports/%u/%s", p->device, p->port, what);
+    snprintf(path, sizeof path, "sys/class/infiniband/%.63s/ports/%u/%s", p->device, p->port, what);
     return tw_facts_text(p->root, path, out, n);
 }
 
@@ -98,4 +98,34 @@ void tw_net_read_rdma(const char *root, tw_net *n)
     if (d != NULL)
         closedir(d);
     give_reason(n, d != NULL, n_devices);
+}
+
+static bool is_port_of(const rdma_port *p, const char *interface)
+{
+    char dev[32];
+    for (unsigned i = 0; i < RDMA_GIDS_MAX; i++)
+        if (read_gid(p, "ndevs", i, dev, sizeof dev) && strcmp(dev, interface) == 0)
+            return true;
+    return false;
+}
+
+bool tw_net_rdma_of(const char *root, const char *interface, char *ret_device, size_t device_bytes,
+                    unsigned *ret_port)
+{
+    char path[1024];
+    bool found = false;
+    DIR *d = tw_facts_path(root, "sys/class/infiniband", path, sizeof path) ? opendir(path) : NULL;
+    for (struct dirent *e; d != NULL && !found && (e = readdir(d)) != NULL;) {
+        for (unsigned port = 1; e->d_name[0] != '.' && port <= RDMA_PORTS_MAX && !found; port++) {
+            found = is_port_of(&(rdma_port){.root = root, .device = e->d_name, .port = port},
+                               interface);
+            if (found) {
+                tw_text_set(ret_device, device_bytes, "%s", e->d_name);
+                *ret_port = port;
+            }
+        }
+    }
+    if (d != NULL)
+        closedir(d);
+    return found;
 }

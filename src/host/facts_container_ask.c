@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* podman and docker asked for their boxes, docker for its images, as JSON. */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "host/facts_container.h"
+#include "host/facts_field.h"
+#include "os/child.h"
+
+bool tw_container_ask(const char *const *argv, uint64_t deadline_ns, char *out, size_t out_bytes)
+{
+    tw_child c = {0};
+    tw_err ignored;
+    size_t len = 0;
+    bool ended = false;
+    out[0] = '\0';
+    if (tw_clock_now_ns() >= deadline_ns ||
+        tw_child_spawn(argv, TW_CHILD_PIPE_OUT | TW_CHILD_PIPE_ERR | TW_CHILD_NULL_IN, -1, &c,
+                       &ignored) != 0)
+        return false;
+    close(c.err_fd); /* what it complains of is nobody's */
+    c.err_fd = -1;
+    while (!ended && len < out_bytes - 1) {
+        uint64_t now = tw_clock_now_ns();
+        struct pollfd p = {.fd = c.out_fd, .events = POLLIN};
+        if (now >= deadline_ns || poll(&p, 1, (int)((deadline_ns - now) / TW_NS_PER_MS) + 1) <= 0)
+            break;
+        ssize_t n = read(c.out_fd, out + len, out_bytes - 1 - len);
+        ended = n <= 0;
+        len += n > 0 ? (size_t)n : 0;
+    }
+    out[len] = '\0';
+    tw_child_stop(&c, ended ? TW_NS_PER_S : 0);
+    return ended && c.status == 0;
+}
+
+static void take_text(const json_t *o, const char *key, char *out, size_t out_bytes)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    tw_field_text(text != NULL ? text : "", out, out_bytes);
+}
+
+/* A list's first text, or the text itself. */
+static void take_first(const json_t *o, const char *key, char *out, size_t out_bytes)
+{
+    const json_t *v = json_object_get(o, key);
+    const char *text = json_string_value(json_is_array(v) ? json_array_get(v, 0) : v);
+    tw_field_text(text != NULL ? text : "", out, out_bytes);
+}
+
+/* Both tools leave a label on what they make. */
+static const char *find_maker(const json_t *labels)
+{
+    const char *manager = json_string_value(json_object_get(labels, "manager"));
+    if (json_object_get(labels, "com.github.containers.toolbox") != NULL)
+        return "toolbox";
+    return manager != NULL && strcmp(manager, "distrobox") == 0 ? "distrobox" : "";
+}
+
+static void give_versions(const tw_facts_container *c, tw_facts_box *b)
+{
+    for (size_t i = 0; i < c->n_images; i++) {
+        const tw_facts_image *m = &c->images[i];
+        if (strcmp(m->name, b->image) != 0)
+            continue;
+        memcpy(b->image_digest, m->digest, sizeof b->image_digest);
+        memcpy(b->ray, m->ray, sizeof b->ray);
+        memcpy(b->vllm, m->vllm, sizeof b->vllm);
+        memcpy(b->rocm, m->rocm, sizeof b->rocm);
+    }
+}
+
+void tw_container_ask_podman(tw_facts_reader *r, uint64_t deadline_ns)
+{
+    static const char *const argv[] = {"podman", "ps", "-a", "--format", "json", NULL};
+    tw_facts_container *c = &r->f->container;
+    tw_err ignored;
+    TW_CLEANUP(tw_json_freep) json_t *list = NULL;
+    if (!tw_container_ask(argv, deadline_ns, r->work, sizeof r->work) ||
+        tw_json_parse("podman", r->work, strlen(r->work), &list, &ignored) != 0)
+        return;
+    size_t i;
+    json_t *v;
+    json_array_foreach(list, i, v)
+    {
+        if (c->n_boxes == TW_FACTS_IMAGES_MAX)
+            break;
+        tw_facts_box *b = &c->boxes[c->n_boxes++];
+        take_first(v, "Names", b->name, sizeof b->name);
+        take_text(v, "Image", b->image, sizeof b->image);
+        take_text(v, "State", b->state, sizeof b->state);
+        tw_text_set(b->made_by, sizeof b->made_by, "%s", find_maker(json_object_get(v, "Labels")));
+        give_versions(c, b);
+    }
+}
+
+/* One object a line. */
+static void each_line(tw_facts_reader *r, void (*fn)(tw_facts_container *c, const json_t *v))
+{
+    char *rest = r->work, *line;
+    while ((line = tw_text_line(&rest)) != NULL) {
+        tw_err ignored;
+        TW_CLEANUP(tw_json_freep) json_t *v = NULL;
+        if (*line != '\0' && tw_json_parse("docker", line, strlen(line), &v, &ignored) == 0)
+            fn(&r->f->container, v);
+    }
+}
+
+static void take_docker_image(tw_facts_container *c, const json_t *v)
+{
+    char name[120], tag[40];
+    if (c->n_images == TW_FACTS_IMAGES_MAX)
+        return;
+    tw_facts_image *m = &c->images[c->n_images++];
+    take_text(v, "Repository", name, sizeof name);
+    take_text(v, "Tag", tag, sizeof tag);
+    tw_text_set(m->name, sizeof m->name, "%s:%s", name, tag);
+    take_text(v, "Digest", m->digest, sizeof m->digest);
+    take_text(v, "CreatedAt", m->created, sizeof m->created);
+}
+
+static void take_docker_box(tw_facts_container *c, const json_t *v)
+{
+    if (c->n_boxes == TW_FACTS_IMAGES_MAX)
+        return;
+    tw_facts_box *b = &c->boxes[c->n_boxes++];
+    char labels[256];
+    take_text(v, "Names", b->name, sizeof b->name);
+    take_text(v, "Image", b->image, sizeof b->image);
+    take_text(v, "State", b->state, sizeof b->state);
+    take_text(v, "Labels", labels, sizeof labels);
+    bool distrobox = strstr(labels, "manager=distrobox") != NULL;
+    tw_text_set(b->made_by, sizeof b->made_by, "%s", distrobox ? "distrobox" : "");
+    give_versions(c, b);
+}
+
+void tw_container_ask_docker(tw_facts_reader *r, uint64_t deadline_ns)
+{
+    static const char *const images[] = {"docker",   "images",     "--digests",
+                                         "--format", "{{json .}}", NULL};
+    static const char *const boxes[] = {"docker", "ps", "-a", "--format", "{{json .}}", NULL};
+    if (tw_container_ask(images, deadline_ns, r->work, sizeof r->work))
+        each_line(r, take_docker_image);
+    if (tw_container_ask(boxes, deadline_ns, r->work, sizeof r->work))
+        each_line(r, take_docker_box);
+}
