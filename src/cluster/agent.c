@@ -105,9 +105,15 @@ static const struct op {
     tw_agent_op run;
     bool keeps; /* it is finished even when the head dies: half of it would do harm */
 } ops[] = {
-    {"hello", say_hello, false},      {"facts", tell_facts, false},
-    {"probe", tw_agent_probe, false}, {"stop", tw_agent_stop, false},
-    {"tool", tw_agent_tool, false},   {"run-rank", run_rank, false},
+    {"hello", say_hello, false},
+    {"facts", tell_facts, false},
+    {"probe", tw_agent_probe, false},
+    {"stop", tw_agent_stop, false},
+    {"tool", tw_agent_tool, false},
+    {"run-rank", run_rank, false},
+    {"host-facts", tw_agent_host_facts, false},
+    {"counters", tw_agent_counters, false},
+    {"heat", tw_agent_heat, false},
 };
 
 static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)

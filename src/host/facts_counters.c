@@ -121,8 +121,10 @@ void tw_facts_counters_read(const char *root, const char *name, tw_facts_counter
     if (strchr(name, '/') != NULL || name[0] == '.')
         return; /* no interface: a path */
     read_interface(root, ret);
-    if (root == NULL)
+    if (root == NULL) {
         tw_ethtool_counters(name, ret);
+        tw_ethtool_fec_counters(name, ret);
+    }
     ret->aer_correctable = read_aer(root, name, "aer_dev_correctable", "TOTAL_ERR_COR");
     ret->aer_nonfatal = read_aer(root, name, "aer_dev_nonfatal", "TOTAL_ERR_NONFATAL");
     ret->aer_fatal = read_aer(root, name, "aer_dev_fatal", "TOTAL_ERR_FATAL");

@@ -9,6 +9,7 @@
 void tw_ethtool_read(tw_facts_nic *n);
 /* Its own statistics, by the names that the drivers give them. */
 void tw_ethtool_counters(const char *name, tw_facts_counters *c);
+void tw_ethtool_fec_counters(const char *name, tw_facts_counters *c);
 /* Which of the counters a driver's statistic adds to; NULL: none. pure */
 tw_count *tw_ethtool_counter_of(tw_facts_counters *c, const char *statistic);
 /* enable_roce and its kin of all cards, by devlink. */

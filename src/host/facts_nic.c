@@ -12,6 +12,7 @@
 #include "host/facts_ethtool.h"
 #include "host/facts_netlink.h"
 #include "host/facts_reader.h"
+#include "os/rdma.h"
 
 static bool nic_text(tw_facts_reader *r, const tw_facts_nic *n, const char *what, char *out,
                      size_t bytes)
@@ -132,12 +133,32 @@ static const char *guess_provider(const tw_net_if *f)
     return "";
 }
 
+/* "3 RoCE v2 192.168.100.1" */
+static void read_gids(tw_facts_reader *r, const tw_net_if *f, tw_facts_nic *n)
+{
+    static const char *const types[] = {[TW_RDMA_GID_IB] = "IB",
+                                        [TW_RDMA_GID_ROCE_V1] = "RoCE v1",
+                                        [TW_RDMA_GID_ROCE_V2] = "RoCE v2"};
+    char folder[512];
+    tw_rdma_gid gids[TW_FACTS_GIDS_MAX];
+    if (!tw_facts_path(r->root, "sys/class/infiniband", folder, sizeof folder))
+        return;
+    unsigned n_gids = tw_rdma_gids(folder, f->rdma, f->rdma_port, gids, TW_FACTS_GIDS_MAX);
+    for (unsigned i = 0; i < n_gids; i++) {
+        char ip[TW_NET_IP_BYTES];
+        tw_rdma_gid_text(gids[i].raw, ip, sizeof ip);
+        tw_text_set(n->gids[n->n_gids++], sizeof n->gids[0], "%u %s %s", gids[i].index,
+                    types[gids[i].type], ip);
+    }
+}
+
 static void read_rdma(tw_facts_reader *r, const tw_net_if *f, tw_facts_nic *n)
 {
     if (f->rdma[0] == '\0')
         return;
     read_rdma_mode(r, f, n);
     read_uverbs(r, f, n);
+    read_gids(r, f, n);
     tw_text_set(n->rdma_provider, sizeof n->rdma_provider, "%s", guess_provider(f));
     n->rdma_mtu = strcmp(n->rdma_mode, "ib") == 0 ? 0 : active_mtu(f->mtu);
 }
