@@ -46,6 +46,11 @@ void tw_mend_address(tw_check_ctx *c);
 void tw_mend_firewall(tw_check_ctx *c);
 void tw_mend_group(tw_check_ctx *c, const char *group);
 
+/* The same as seen from another node: its mends are its own. */
+tw_check_ctx tw_check_at(const tw_check_ctx *c, size_t node);
+/* "on NAME: " before the mend. */
+void tw_check_mend_is_at(tw_check_ctx *c, size_t node);
+
 /* 6.16.9 of "6.16.9-200.fc43.x86_64"; missing parts are 0. */
 typedef struct tw_check_version {
     unsigned v[3];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mends: the exact command, by distribution and by who owns the thing. What facts name may be another
  * machine's word: it is quoted for the shell. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,15 +89,65 @@ void tw_mend_packages(tw_check_ctx *c, const char *fedora, const char *debian)
 
 /* ---- kernel parameters ---- */
 
-static void list_words(const tw_kernel_param *v, size_t n, const char *before, char *out,
+static void add_text(char *out, size_t out_bytes, const char *fmt, ...) TW_PRINTF(3, 4);
+
+static void add_text(char *out, size_t out_bytes, const char *fmt, ...)
+{
+    size_t len = strlen(out);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(out + len, out_bytes - len, fmt, ap);
+    va_end(ap);
+}
+
+/* What should be on the line and is not, or is otherwise. */
+static void list_words(const tw_kernel_param *v, size_t n, bool only_missing, char *out,
                        size_t out_bytes)
 {
     out[0] = '\0';
+    for (size_t i = 0; i < n; i++)
+        if (v[i].state == TW_KERNEL_MISSING || (!only_missing && v[i].state == TW_KERNEL_WRONG))
+            add_text(out, out_bytes, "%s%s", out[0] != '\0' ? " " : "", v[i].set);
+}
+
+static void list_ostree(const tw_kernel_param *v, size_t n, char *out, size_t out_bytes)
+{
+    char old[200], new[400];
+    out[0] = '\0';
     for (size_t i = 0; i < n; i++) {
-        size_t len = strlen(out);
+        if (v[i].state == TW_KERNEL_WRONG)
+            add_text(out, out_bytes, " --delete-if-present=%s",
+                     tw_check_quote(v[i].found, old, sizeof old));
         if (tw_kernel_param_needed(&v[i]))
-            snprintf(out + len, out_bytes - len, "%s%s%s", len > 0 ? " " : "", before, v[i].set);
+            add_text(out, out_bytes, " --append-if-missing=%s",
+                     tw_check_quote(v[i].set, new, sizeof new));
     }
+}
+
+static bool is_plain_for_sed(const char *word)
+{
+    return strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,=:") ==
+           strlen(word);
+}
+
+/* One sed over a file with such a line; false: a word on it is none that sed could be given. */
+static bool list_sed(const tw_kernel_param *v, size_t n, const char *at, char *out,
+                     size_t out_bytes)
+{
+    char missing[320];
+    list_words(v, n, true, missing, sizeof missing);
+    snprintf(out, out_bytes, "sudo sed -i");
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].state != TW_KERNEL_WRONG)
+            continue;
+        if (!is_plain_for_sed(v[i].found) || !is_plain_for_sed(v[i].set))
+            return false;
+        add_text(out, out_bytes, " -e 's|%s|%s|'", v[i].found, v[i].set);
+    }
+    if (missing[0] != '\0')
+        add_text(out, out_bytes, " -e 's|%s|&%s%s%s|'", at, at[0] == '$' ? " " : "", missing,
+                 at[0] == '$' ? "" : " ");
+    return is_plain_for_sed(missing) || strchr(missing, '|') == NULL;
 }
 
 static const char *mkconfig(const tw_facts *f)
@@ -110,35 +161,25 @@ static const char *mkconfig(const tw_facts *f)
 
 void tw_mend_kernel(tw_check_ctx *c, const tw_kernel_param *v, size_t n)
 {
-    char words[512];
+    char words[640], sed[768];
+    const enum tw_boot_kind kind = c->f->boot.kind;
     c->r->step = TW_STEP_KERNEL;
-    list_words(v, n, "", words, sizeof words);
-    switch (c->f->boot.kind) {
-    case TW_BOOT_RPM_OSTREE:
-        list_words(v, n, "--append-if-missing=", words, sizeof words);
-        tw_check_mend(c, "sudo rpm-ostree kargs %s && systemctl reboot", words);
-        break;
-    case TW_BOOT_GRUBBY:
+    list_words(v, n, false, words, sizeof words);
+    if (kind == TW_BOOT_RPM_OSTREE) {
+        list_ostree(v, n, words, sizeof words);
+        tw_check_mend(c, "sudo rpm-ostree kargs%s && systemctl reboot", words);
+    } else if (kind == TW_BOOT_GRUBBY) {
         tw_check_mend(c, "sudo grubby --update-kernel=ALL --args=\"%s\" && sudo reboot", words);
-        break;
-    case TW_BOOT_SYSTEMD:
-        tw_check_mend(c, "add \"%s\" to %s, then sudo kernel-install add-all && sudo reboot", words,
-                      c->f->boot.config[0] != '\0' ? c->f->boot.config : "/etc/kernel/cmdline");
-        break;
-    case TW_BOOT_GRUB:
+    } else if (kind == TW_BOOT_SYSTEMD && list_sed(v, n, "$", sed, sizeof sed)) {
+        tw_check_mend(c, "%s /etc/kernel/cmdline && sudo kernel-install add-all && sudo reboot",
+                      sed);
+    } else if (kind == TW_BOOT_GRUB && list_sed(v, n, "^GRUB_CMDLINE_LINUX=\"", sed, sizeof sed)) {
+        tw_check_mend(c, "%s /etc/default/grub && %s && sudo reboot", sed, mkconfig(c->f));
+    } else {
+        c->r->step = kind == TW_BOOT_GRUB || kind == TW_BOOT_SYSTEMD ? TW_STEP_KERNEL : NULL;
         tw_check_mend(c,
-                      "add \"%s\" to GRUB_CMDLINE_LINUX in /etc/default/grub, then %s && sudo "
-                      "reboot",
-                      words, mkconfig(c->f));
-        break;
-    case TW_BOOT_NONE:
-    case TW_BOOT_UNKNOWN:
-    case TW_BOOTS:
-        c->r->step = NULL;
-        tw_check_mend(c,
-                      "add \"%s\" to the kernel's command line where this machine is started from",
+                      "put \"%s\" on the kernel's command line where this machine is started from",
                       words);
-        break;
     }
 }
 
@@ -410,4 +451,20 @@ const char *tw_check_ip(const tw_check_world *w, const tw_check_use *u, size_t i
     if (w->nodes[i].ip[0] != '\0')
         return w->nodes[i].ip;
     return u->addr != NULL ? u->addr->ip : "";
+}
+
+tw_check_ctx tw_check_at(const tw_check_ctx *c, size_t node)
+{
+    tw_check_ctx there = *c;
+    there.i = node;
+    there.use = &c->uses[node];
+    there.f = c->w->nodes[node].facts;
+    return there;
+}
+
+void tw_check_mend_is_at(tw_check_ctx *c, size_t node)
+{
+    char text[sizeof c->r->mend];
+    snprintf(text, sizeof text, "%s", c->r->mend);
+    tw_check_mend(c, "on %s: %s", c->w->nodes[node].name, text);
 }

@@ -236,22 +236,19 @@ CHECK(net_ports)
     const tw_proof_way *bad = bad_to ? to : from;
     const size_t end = bad_to ? c->j : c->i;
     tw_check_wanted(c, "a connection to a listener on the cluster's address");
-    /* The mend is that end's. */
-    tw_check_ctx there = *c;
-    there.i = end;
-    there.use = &c->uses[end];
-    there.f = c->w->nodes[end].facts;
+    tw_check_ctx there = tw_check_at(c, end);
     if (bad->port == TW_PORT_UNREACHABLE) {
         tw_mend_address(&there);
     } else if (there.f->firewall.active == TW_YES) {
         tw_mend_firewall(&there);
     } else {
         tw_check_mend(c,
-                      "on %s: look for a firewall's rules (sudo nft list ruleset), and whether the "
-                      "cable joins these two ports%s%s",
-                      c->w->nodes[end].name, bad->why[0] != '\0' ? "; " : "", bad->why);
+                      "look for a firewall's rules (sudo nft list ruleset), and whether the cable "
+                      "joins these two ports%s%s",
+                      bad->why[0] != '\0' ? "; " : "", bad->why);
         c->r->step = NULL;
     }
+    tw_check_mend_is_at(c, end);
     return TW_CHECK_FAIL;
 }
 
@@ -266,14 +263,21 @@ CHECK(net_path_mtu)
     tw_check_found(c, "packets of %u bytes arrive whole, both ways", worse->mtu);
     if (worse->mtu >= worse->mtu_tried)
         return TW_CHECK_OK;
+    const size_t from_end = worse == to ? c->i : c->j, to_end = worse == to ? c->j : c->i;
     tw_check_found(c, "from %s: packets of %u bytes arrive whole, larger ones do not",
-                   c->w->nodes[worse == to ? c->i : c->j].name, worse->mtu);
+                   c->w->nodes[from_end].name, worse->mtu);
     tw_check_wanted(c, "%u, as the interface says", worse->mtu_tried);
-    if (worse->mtu >= 1280)
-        tw_mend_mtu(c, worse->mtu);
-    else
+    const tw_net_if *there = c->uses[to_end].net, *here = c->uses[from_end].net;
+    if (worse->mtu < 1280) {
         tw_check_mend(c, "nothing that is not cut arrives: look at the cable and net.ports%s%s",
                       worse->why[0] != '\0' ? "; " : "", worse->why);
+        return TW_CHECK_FAIL;
+    }
+    /* The other end takes no more, or something between them. */
+    const bool other_end = there != NULL && here != NULL && there->mtu < here->mtu;
+    tw_check_ctx at = tw_check_at(c, other_end ? to_end : from_end);
+    tw_mend_mtu(&at, other_end ? here->mtu : worse->mtu);
+    tw_check_mend_is_at(c, at.i);
     return TW_CHECK_FAIL;
 }
 

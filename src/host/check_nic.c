@@ -239,6 +239,9 @@ CHECK(pair_mtu)
     if (a == b)
         return TW_CHECK_OK;
     tw_check_wanted(c, "the same on both ends: large packets vanish one way");
-    tw_mend_mtu(c, TW_MAX(a, b));
+    const size_t end = a < b ? c->i : c->j;
+    tw_check_ctx there = tw_check_at(c, end);
+    tw_mend_mtu(&there, TW_MAX(a, b));
+    tw_check_mend_is_at(c, end);
     return TW_CHECK_FAIL;
 }

@@ -142,18 +142,13 @@ CHECK(rdma_gid)
     } else {
         tw_check_found(c, "%s", types);
     }
-    char device[160];
-    tw_check_quote(device_of(c), device, sizeof device);
     tw_check_wanted(c, "a RoCE v2 GID of %s", ip[0] != '\0' ? ip : "the cluster's address");
     if (c->use->addr == NULL)
         tw_mend_address(c); /* the kernel makes the GID of the address */
     else if (!v2)
         tw_check_mend(c,
-                      "sudo modprobe -r rdma_cm; sudo mkdir -p "
-                      "/sys/kernel/config/rdma_cm/%s && echo \"RoCE v2\" | sudo tee "
-                      "/sys/kernel/config/rdma_cm/%s/ports/%u/default_roce_mode; a ConnectX-3 "
-                      "also wants mlx4_core's roce_mode=2",
-                      device, device, c->use->net->rdma_port);
+                      "update the card's firmware; a ConnectX-3 without \"Pro\" cannot: use it as "
+                      "InfiniBand, or take --transport tcp");
     else
         tw_check_mend(c,
                       "sudo ip link set %s down && sudo ip link set %s up: the kernel makes the "

@@ -164,7 +164,10 @@ static void judge_together(tw_kernel_param *gtt, tw_kernel_param *pages)
     if (tw_str_to_u64(strchr(gtt->found, '=') + 1, &mib) == 0 &&
         tw_str_to_u64(strchr(pages->found, '=') + 1, &n) == 0 && mib * (MIB / PAGE) == n)
         return;
-    gtt->state = pages->state = TW_KERNEL_WRONG;
+    if (strcmp(gtt->found, gtt->set) != 0)
+        gtt->state = TW_KERNEL_WRONG;
+    if (strcmp(pages->found, pages->set) != 0)
+        pages->state = TW_KERNEL_WRONG;
 }
 
 size_t tw_kernel_params_judge(const tw_kernel_ask *ask, const char *line,
