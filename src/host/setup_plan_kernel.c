@@ -18,12 +18,15 @@ typedef struct kernel_job {
 
 /* ---- what is wanted ---- */
 
+/* A virtual machine has its slots from its host; RDMA in software needs none. */
 static bool has_rdma_card(const tw_setup_maker *m)
 {
-    for (size_t i = 0; i < m->f->net.n_ifs; i++)
-        if (m->f->net.ifs[i].rdma[0] != '\0' && m->f->net.ifs[i].pci[0] != '\0')
-            return true;
-    return false;
+    tw_setup_cable c;
+    if (!tw_setup_find_cable(m, &c) || c.net == NULL || m->f->os.virtual_machine[0] != '\0')
+        return false;
+    return c.net->rdma[0] != '\0' && c.net->pci[0] != '\0' &&
+           (c.nic == NULL || (strcmp(c.nic->rdma_provider, "rdma_rxe") != 0 &&
+                              strcmp(c.nic->rdma_provider, "siw") != 0));
 }
 
 static tw_kernel_ask ask_of(const tw_setup_maker *m)
@@ -42,7 +45,7 @@ static tw_kernel_ask ask_of(const tw_setup_maker *m)
                            .unified_gpu = unified && m->w->vllm,
                            .rdma_card = m->w->link == TW_SETUP_LINK_RDMA && has_rdma_card(m),
                            .no_gttsize = g->amdgpu == TW_YES && !g->amdgpu_gttsize_mb.known &&
-                                         g->amdgpu_gttsize_auto != TW_YES};
+                                         g->amdgpu_gttsize_auto == TW_UNKNOWN};
 }
 
 /* Judges line; keeps what is needed. Notes what its owner chose otherwise. */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Does the steps of a plan on this host, and undoes them.
+ *
+ * Write-ahead: what a step may change is saved and the journal says `begun`, on disk, before the
+ * first change; `done` after the last. What was cut off between (kill -9, power) is rolled back by
+ * tw_setup_mend. A step that may cut the network is `unconfirmed` then: a process of its own, which
+ * outlives ssh, undoes it after 60 s unless tw_setup_confirm came. */
+#ifndef TWINAX_HOST_SETUP_DO_H
+#define TWINAX_HOST_SETUP_DO_H
+
+#include "host/setup_site.h"
+
+/* A step that fails is rolled back at once; the error says so. *ret_n: the entry's number. */
+TW_MUST_CHECK int tw_setup_apply(tw_setup_site *s, const json_t *step, json_int_t *ret_n,
+                                 tw_err *err);
+TW_MUST_CHECK int tw_setup_confirm(tw_setup_site *s, json_int_t n, tw_err *err);
+/* Rolls back what was cut off or never confirmed. *ret_n: how many steps. */
+TW_MUST_CHECK int tw_setup_mend(tw_setup_site *s, unsigned *ret_n, tw_err *err);
+/* Undoes the last step. ret: {"id":"network","left":3,"kept":["/etc/x"],"said":["..."]}; id absent
+ * when there was none. A file that was changed by others since is kept, and named. */
+TW_MUST_CHECK int tw_setup_undo_last(tw_setup_site *s, json_t **ret, tw_err *err);
+/* {"steps":[{"id","title","state","unconfirmed"}]} */
+TW_MUST_CHECK int tw_setup_status(tw_setup_site *s, json_t **ret, tw_err *err);
+/* The timer's own process: undoes entry n when it is not confirmed in time. */
+TW_MUST_CHECK int tw_setup_timer(tw_setup_site *s, json_int_t n, tw_err *err);
+
+/* setup_undo.c; with the lock held. kept, said: arrays, may be NULL. */
+TW_MUST_CHECK int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *said,
+                                      tw_err *err);
+/* DIR/saved/NNNN-K.before or .after */
+void tw_setup_saved_path(const tw_setup_site *s, const json_t *entry, size_t k, const char *what,
+                         char out[TW_SETUP_PATH_BYTES]);
+/* Runs a list of words with a limit; lines go to the site. */
+TW_MUST_CHECK int tw_setup_words(tw_setup_site *s, const json_t *words, tw_err *err);
+/* Names of all installed packages, sorted, one a line. */
+TW_MUST_CHECK int tw_setup_list_packages(const char *with, tw_buf *out, tw_err *err);
+TW_MUST_CHECK int tw_setup_remove_packages(tw_setup_site *s, const char *with, const json_t *names,
+                                           tw_err *err);
+
+#endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Steps done and undone in a folder that stands for a host: the files are as before, byte by byte,
+ * whatever cut in between (kill -9 at any moment), and what others changed since is kept. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "host/setup_do.h"
+#include "os/file.h"
+
+enum { TREE_MAX = 1 << 20, N_KILLS = 40, REVERT_S = 1, WAIT_S = 60 };
+#define SH_LIMIT_NS (30 * TW_NS_PER_S)
+
+static char root[256];
+
+static void sh(const char *script, tw_buf *out)
+{
+    tw_err err = {0};
+    char all[4000];
+    snprintf(all, sizeof all, "cd '%s' && %s", root, script);
+    const char *const argv[] = {"sh", "-ec", all, NULL};
+    if (tw_setup_exec(argv, SH_LIMIT_NS, false, out, NULL, NULL, &err) != 0)
+        fail_msg("%s: %s", script, err.msg);
+}
+
+/* Names, kinds, modes and bytes of all that is there. */
+static char *tree(void)
+{
+    tw_buf out = TW_BUF(TREE_MAX);
+    sh("find . -printf '%p %y %m\\n' | LC_ALL=C sort; "
+       "find . -type f | LC_ALL=C sort | xargs -r cat",
+       &out);
+    return out.data;
+}
+
+static int setup(void **state)
+{
+    char text[] = "/tmp/twinax-setup-do-XXXXXX";
+    (void)state;
+    assert_non_null(mkdtemp(text));
+    snprintf(root, sizeof root, "%s", text);
+    sh("mkdir -p etc/default etc/ufw boot var/lib; umask 027; printf 'A=1\\nB=\"x\"\\n' > "
+       "etc/default/grub; "
+       "printf 'no line end' > etc/ufw/user.rules; chmod 600 etc/ufw/user.rules; "
+       "printf 'generated from A=1' > boot/grub.cfg; ln -s ../boot/grub.cfg etc/grub.cfg; "
+       "printf 'gone later\\n' > etc/old",
+       NULL);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    const char *const argv[] = {"rm", "-rf", root, NULL};
+    tw_err err;
+    assert_int_equal(tw_setup_exec(argv, SH_LIMIT_NS, false, NULL, NULL, NULL, &err), 0);
+    return 0;
+}
+
+static tw_setup_site site_of(void)
+{
+    tw_setup_site s;
+    tw_err err = {0};
+    if (tw_setup_site_init(root, &s, &err) != 0)
+        fail_msg("%s", err.msg);
+    return s;
+}
+
+/* Edits, makes (in a folder that is not there), removes, and a command that changes a third file
+ * through a link. middle: one more command, in the midst. */
+static json_t *step_with(const char *middle, bool cuts)
+{
+    char make[400], undo[400];
+    snprintf(make, sizeof make, "printf 'generated from A=2' > '%s/etc/grub.cfg'", root);
+    snprintf(undo, sizeof undo, "printf 'about to be' > '%s/etc/grub.cfg'", root);
+    return json_pack("{s:s, s:s, s:b, s:[{s:s, s:i, s:s, s:s}, {s:[s,s,s]}, {s:s, s:i, s:n, s:s}, "
+                     "{s:[s,s,s]}, {s:s, s:i, s:s, s:n}], s:[s], s:[[s,s,s]], s:[[s,s]]}",
+                     "id", "test", "title", "a test", "cuts", cuts, "do", "file",
+                     "/etc/default/grub", "mode", 0644, "before", "A=1\nB=\"x\"\n", "after",
+                     "A=2\nB=\"x\"\n", "run", "sh", "-c", make, "file",
+                     "/etc/new.d/deep/90-twinax.conf", "mode", 0640, "before", "after", "new\n",
+                     "run", "sh", "-c", middle, "file", "/etc/old", "mode", 0644, "before",
+                     "gone later\n", "after", "touch", "/etc/grub.cfg", "undo", "sh", "-c", undo,
+                     "settle", "sh", "-ctrue");
+}
+
+static int apply(json_t *step, json_int_t *ret_n, tw_err *err)
+{
+    tw_setup_site s = site_of();
+    int rc = tw_setup_apply(&s, step, ret_n, err);
+    tw_setup_site_done(&s);
+    json_decref(step);
+    return rc;
+}
+
+static unsigned mend(void)
+{
+    tw_setup_site s = site_of();
+    tw_err err = {0};
+    unsigned n = 0;
+    if (tw_setup_mend(&s, &n, &err) != 0)
+        fail_msg("%s", err.msg);
+    tw_setup_site_done(&s);
+    return n;
+}
+
+static json_t *undo(void)
+{
+    tw_setup_site s = site_of();
+    tw_err err = {0};
+    json_t *got = NULL;
+    if (tw_setup_undo_last(&s, &got, &err) != 0)
+        fail_msg("%s", err.msg);
+    tw_setup_site_done(&s);
+    return got;
+}
+
+static void good(json_t *step)
+{
+    tw_err err = {0};
+    json_int_t n = 0;
+    if (apply(step, &n, &err) != 0)
+        fail_msg("%s", err.msg);
+}
+
+static void same(char *before)
+{
+    char *after = tree();
+    if (strcmp(before, after) != 0)
+        fail_msg("not as before:\n%s\n--- but\n%s", before, after);
+    tw_mem_free(after);
+}
+
+static bool holds(const char *path, const char *text)
+{
+    char full[600];
+    tw_err err;
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TREE_MAX);
+    snprintf(full, sizeof full, "%s%s", root, path);
+    return tw_file_read(full, &b, &err) == 0 && strcmp(b.data != NULL ? b.data : "", text) == 0;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    char *before = tree();
+    good(step_with("true", false));
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\n"));
+    assert_true(holds("/boot/grub.cfg", "generated from A=2"));
+    assert_true(holds("/etc/new.d/deep/90-twinax.conf", "new\n"));
+    assert_false(holds("/etc/old", "gone later\n"));
+    TW_CLEANUP(tw_json_freep) json_t *got = undo();
+    assert_int_equal(json_integer_value(json_object_get(got, "left")), 0);
+    assert_int_equal(json_array_size(json_object_get(got, "kept")), 0);
+    same(before);
+    TW_CLEANUP(tw_json_freep) json_t *none = undo();
+    assert_null(json_string_value(json_object_get(none, "id")));
+    same(before);
+    tw_mem_free(before);
+}
+
+/* Two steps that change the same file come off in reverse. */
+static void test_two_steps(void **state)
+{
+    (void)state;
+    char *before = tree();
+    good(step_with("true", false));
+    good(json_pack("{s:s, s:s, s:[{s:s, s:i, s:s, s:s}]}", "id", "two", "title", "", "do", "file",
+                   "/etc/default/grub", "mode", 0644, "before", "A=2\nB=\"x\"\n", "after",
+                   "A=3\n"));
+    json_decref(undo());
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\n"));
+    json_decref(undo());
+    same(before);
+    tw_mem_free(before);
+}
+
+static void test_failure(void **state)
+{
+    (void)state;
+    char *before = tree();
+    tw_err err = {0};
+    json_int_t n = 0;
+    assert_int_equal(apply(step_with("echo no such card >&2; exit 3", false), &n, &err), -EIO);
+    assert_non_null(strstr(err.msg, "no such card"));
+    assert_non_null(strstr(err.msg, "undone"));
+    same(before);
+    sh("echo C=3 >> etc/default/grub", NULL);
+    assert_int_equal(apply(step_with("true", false), &n, &err), -ESTALE);
+    tw_mem_free(before);
+}
+
+static void test_foreign(void **state)
+{
+    (void)state;
+    good(step_with("true", false));
+    sh("echo C=3 >> etc/default/grub; echo other >> etc/new.d/deep/90-twinax.conf", NULL);
+    TW_CLEANUP(tw_json_freep) json_t *got = undo();
+    /* An edit within: kept and named. Lines of ours in a file that has others' now: taken out. */
+    assert_int_equal(json_array_size(json_object_get(got, "kept")), 1);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(got, "kept"), 0)),
+                        "/etc/default/grub");
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\nC=3\n"));
+    assert_true(holds("/etc/new.d/deep/90-twinax.conf", "other\n"));
+    assert_true(holds("/boot/grub.cfg", "generated from A=1"));
+    assert_true(holds("/etc/old", "gone later\n"));
+}
+
+/* ---- kill -9 ---- */
+
+static int in_child(const char *middle, unsigned kill_after_us)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        tw_err err;
+        json_int_t n;
+        _exit(apply(step_with(middle, false), &n, &err) == 0 ? 0 : 1);
+    }
+    if (kill_after_us > 0) {
+        usleep(kill_after_us);
+        kill(pid, SIGKILL);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void test_kill_in_step(void **state)
+{
+    (void)state;
+    char *before = tree();
+    int status = in_child("kill -9 $PPID; sleep 5", 0);
+    assert_true(WIFSIGNALED(status));
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\n"));
+    assert_int_equal(mend(), 1);
+    same(before);
+    good(step_with("true", false)); /* and may be done again */
+    json_decref(undo());
+    same(before);
+    tw_mem_free(before);
+}
+
+static void test_kill_anywhere(void **state)
+{
+    const char *text = getenv("TW_SEED");
+    unsigned seed = text != NULL ? (unsigned)strtoul(text, NULL, 10) : (unsigned)time(NULL);
+    (void)state;
+    print_message("# TW_SEED=%u\n", seed);
+    char *before = tree();
+    unsigned n_cut = 0;
+    for (int i = 0; i < N_KILLS; i++) {
+        seed = seed * 1103515245u + 12345u;
+        int status = in_child("true", 200 + (seed >> 8) % 40000);
+        n_cut += WIFSIGNALED(status);
+        /* A command that outlived us for a moment. */
+        usleep(20000);
+        (void)mend();
+        json_decref(undo()); /* when it was done in time */
+        same(before);
+    }
+    print_message("# %u of %d cut off\n", n_cut, N_KILLS);
+    tw_mem_free(before);
+}
+
+/* ---- confirm or revert ---- */
+
+static bool wait_for(const char *path, const char *text)
+{
+    uint64_t until = tw_clock_now_ns() + WAIT_S * TW_NS_PER_S;
+    while (!holds(path, text) && tw_clock_now_ns() < until)
+        usleep(20000);
+    return holds(path, text);
+}
+
+static void test_revert(void **state)
+{
+    (void)state;
+    char *before = tree();
+    good(step_with("true", true));
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\n"));
+    assert_true(wait_for("/etc/default/grub", "A=1\nB=\"x\"\n"));
+    tw_setup_site s = site_of();
+    tw_err err = {0};
+    assert_int_equal(tw_setup_confirm(&s, 1, &err), -ETIMEDOUT); /* waits for who undoes */
+    tw_setup_site_done(&s);
+    same(before);
+    tw_mem_free(before);
+}
+
+static void test_confirm(void **state)
+{
+    (void)state;
+    tw_setup_site s = site_of();
+    tw_err err = {0};
+    char *before = tree();
+    good(step_with("true", true));
+    assert_int_equal(tw_setup_confirm(&s, 1, &err), 0);
+    tw_setup_site_done(&s);
+    usleep((REVERT_S + 1) * 1000000);
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\n"));
+    assert_int_equal(mend(), 0);
+    json_decref(undo());
+    same(before);
+    tw_mem_free(before);
+}
+
+/* The timer's process: what `twinax setup-hand --timer N --after S --root R` does. */
+static int be_timer(char **argv)
+{
+    tw_setup_site s;
+    tw_err err;
+    if (tw_setup_site_init(argv[7], &s, &err) != 0)
+        return 1;
+    s.revert_s = (unsigned)strtoul(argv[5], NULL, 10);
+    return tw_setup_timer(&s, strtol(argv[3], NULL, 10), &err) == 0 ? 0 : 1;
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    if (argc > 7 && strcmp(argv[1], "setup-hand") == 0)
+        return be_timer(argv);
+    setenv("TW_SETUP_REVERT_S", "1", 1);
+    const struct CMUnitTest tests[] = {TEST(test_round_trip),   TEST(test_two_steps),
+                                       TEST(test_failure),      TEST(test_foreign),
+                                       TEST(test_kill_in_step), TEST(test_kill_anywhere),
+                                       TEST(test_revert),       TEST(test_confirm)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
