@@ -114,6 +114,7 @@ static const struct op {
     {"host-facts", tw_agent_host_facts, false},
     {"counters", tw_agent_counters, false},
     {"heat", tw_agent_heat, false},
+    {"life-end", tw_agent_life_end, false},
 };
 
 static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)
