@@ -37,6 +37,7 @@ typedef struct tw_args {
     const char *job;   /* of the other ranks; NULL: the engine's; else see bench_coll.h */
     const char *fault; /* tests: what to break, see group.c */
     bool has_tp;
+    unsigned report_ms; /* ranks elsewhere report that often (rank_report.h); 0: they do not */
     const char *nodes_list, *agent_path;   /* --nodes, --agent-path */
     const char *model_paths[TW_NODES_MAX]; /* --model-path NODE=PATH */
     unsigned n_model_paths;

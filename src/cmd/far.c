@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cluster/remote.h"
+#include "cmd/rank_report.h"
 #include "os/fd.h"
 
 #define RUN_LIMIT_NS (10 * TW_NS_PER_S)
@@ -35,6 +36,8 @@ typedef struct far_node {
     int status; /* as by waitpid */
     uint64_t ended_ns;
     tw_err why; /* the connection's end */
+    char report[1024];
+    uint64_t report_ns; /* 0: none yet */
 } far_node;
 
 struct tw_far {
@@ -54,6 +57,12 @@ struct tw_far {
 static void take_event(void *ctx, const tw_remote_event *e)
 {
     far_node *n = ctx;
+    if (!e->has_exit &&
+        strncmp(e->line, TW_RANK_REPORT_MARK, sizeof TW_RANK_REPORT_MARK - 1) == 0) {
+        snprintf(n->report, sizeof n->report, "%s", e->line + sizeof TW_RANK_REPORT_MARK - 1);
+        n->report_ns = tw_clock_now_ns();
+        return;
+    }
     if (!e->has_exit) {
         fprintf(stderr, "%s: %s\n", n->name, e->line);
         return;
@@ -240,6 +249,19 @@ unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes)
         }
     pthread_mutex_unlock(&f->lock);
     return lost;
+}
+
+bool tw_far_report(tw_far *f, unsigned r, char *out, size_t out_bytes, uint64_t *ret_age_ns)
+{
+    pthread_mutex_lock(&f->lock);
+    const far_node *n = &f->nodes[r];
+    const bool has = n->report_ns != 0;
+    if (has) {
+        snprintf(out, out_bytes, "%s", n->report);
+        *ret_age_ns = tw_clock_now_ns() - n->report_ns;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return has;
 }
 
 static bool all_ended(tw_far *f)

@@ -32,6 +32,8 @@ TW_MUST_CHECK int tw_far_run(tw_far *f, json_t *const *parts, tw_err *err);
 void tw_far_on_lost(tw_far *f, void (*fn)(void *ctx, unsigned rank, const char *why), void *ctx);
 /* A rank that has gone some time ago: why, and its number; else 0. */
 unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes);
+/* What rank r said last of itself (rank_report.h), JSON; false: nothing yet. */
+bool tw_far_report(tw_far *f, unsigned r, char *out, size_t out_bytes, uint64_t *ret_age_ns);
 /* Ranks that are ending get a moment for their last words. */
 void tw_far_close(tw_far *f);
 

@@ -66,12 +66,13 @@ static json_t *make_part(const tw_group_local *g, const tw_args *a, unsigned r, 
 {
     char token[2 * TW_TOKEN_BYTES + 1];
     hex_of(g->token, sizeof(g->token), token);
-    return json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*}", "rank",
-                     (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port",
+    return json_pack("{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:o,s:s*,s:s*,s:s*,s:s*,s:s*,s:s*,s:i}",
+                     "rank", (int)r, "n_ranks", (int)g->n_ranks, "address", g->address, "port",
                      (int)g->port, "token", token, "transport", (int)a->transport, "model", model,
                      "verify", (int)a->verify, "engine", engine_json(a, r), "cpu", a->engine.cpu,
                      "fault", a->fault, "job", a->job, "sizes", a->sizes, "rdma_device",
-                     a->rdma_device, "bind", bind);
+                     a->rdma_device, "bind", bind, "report",
+                     a->nodes.n > 0 ? (int)a->report_ms : 0);
 }
 
 /* One line of JSON on its stdin. */

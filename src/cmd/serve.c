@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
+#include "cmd/serve_config.h"
+#include "cmd/serve_status.h"
 #include "os/signal.h"
 #include "serve/serve.h"
 
@@ -27,8 +29,9 @@ static tw_serve_opts opts_of(const tw_args *a)
                            .no_auth = a->no_auth};
 }
 
-static int serve(tw_node *n, tw_err *err)
+static int serve(tw_node *n, tw_serve_status *status, tw_err *err)
 {
+    char url[160];
     const tw_args *a = &n->args;
     tw_serve_opts o = opts_of(a);
     o.engine = n->engine;
@@ -36,17 +39,22 @@ static int serve(tw_node *n, tw_err *err)
     tw_serve *s;
     tw_engine_info info;
     int rc = tw_serve_open(&o, &s, err);
-    if (rc != 0)
+    if (rc != 0) {
+        tw_serve_status_stop(status);
         return rc;
+    }
     tw_engine_get_info(n->engine, &info);
     tw_log(TW_LOG_INFO, "serve",
            "%s: %u ranks x %u threads, context %u, %u sequences at once, "
            "kernels %s, ready after %.2f s",
            tw_model_name(n->model), info.n_ranks, info.n_threads, info.ctx, info.max_seqs, info.cpu,
            (double)n->open_ns / 1e9);
-    printf("listening on http://%s:%u\n", tw_serve_host(s), (unsigned)tw_serve_port(s));
+    snprintf(url, sizeof url, "http://%s:%u", tw_serve_host(s), (unsigned)tw_serve_port(s));
+    tw_serve_status_ready(status, n, url);
+    printf("listening on %s\n", url);
     fflush(stdout);
     rc = tw_serve_run(s, tw_signal_fd(), true, err);
+    tw_serve_status_stop(status);
     tw_serve_close(s);
     if (rc == 0)
         print_end(n);
@@ -58,27 +66,34 @@ static int cmd_serve(int argc, char **argv)
     tw_args a;
     tw_node n;
     tw_err err = {0};
-    if (tw_args_parse(&tw_command_serve, argc, argv, &a, &err) != 0 ||
+    tw_args_init(&a);
+    if (tw_serve_args_parse(&tw_command_serve, argc, argv, &a, &err) != 0 ||
         tw_far_find_nodes(&a, &err) != 0)
         return tw_command_misused(&tw_command_serve, &err);
-    if (a.api_key == NULL && getenv("TWINAX_API_KEY") != NULL) {
-        if (tw_args_keep_key(&a, "TWINAX_API_KEY", getenv("TWINAX_API_KEY"), &err) != 0)
+    if (getenv("TWINAX_API_KEY") != NULL) {
+        if (a.api_key == NULL &&
+            tw_args_keep_key(&a, "TWINAX_API_KEY", getenv("TWINAX_API_KEY"), &err) != 0)
             return tw_command_misused(&tw_command_serve, &err);
         (void)unsetenv("TWINAX_API_KEY"); /* the other ranks have no use for it */
     }
     const tw_serve_opts o = opts_of(&a);
     int rc = tw_serve_check(&o, &err); /* before a large model is loaded */
+    tw_serve_status *status = NULL;
+    if (rc == 0)
+        rc = tw_serve_status_start(&a, &status, &err);
     if (rc == 0)
         rc = tw_node_open(&a, &n, &err);
     if (rc == 0) {
-        rc = serve(&n, &err);
+        rc = serve(&n, status, &err);
         tw_node_close(&n);
+    } else {
+        tw_serve_status_stop(status);
     }
     tw_far_name_ranks(&a, &err);
     return tw_command_end(&tw_command_serve, rc, &err);
 }
 
-static const tw_option_table serve_tables[] = {
+const tw_option_table tw_serve_tables[] = {
     {"server", tw_options_serve},
     {"ranks", tw_options_ranks},
     {"other machines (docs/nodes.md)", tw_options_nodes},
@@ -112,7 +127,7 @@ const tw_command tw_command_serve = {
     .args = "MODEL",
     .summary = "OpenAI server in the foreground",
     .about = "Until ctrl-C, or until a rank is lost. stdout has one line: where it listens.",
-    .tables = serve_tables,
+    .tables = tw_serve_tables,
     .run = cmd_serve,
     .group = TW_GROUP_MODEL,
     .examples = serve_examples,

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `twinax status`: what the service in the background is doing. Asks serve alone, on this machine:
+ * what it knows of other machines is what they told it, with its age. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "cmd/commands.h"
+#include "cmd/keep.h"
+#include "cmd/option.h"
+#include "cmd/out.h"
+
+#define ASK_LIMIT_NS (2 * TW_NS_PER_S)
+enum { OLD_S = 10 }; /* a rank's word that is older is shown with its age */
+
+typedef struct status_opts {
+    bool json;
+} status_opts;
+
+static const tw_option options[] = {
+    {.name = "json",
+     .help = "one JSON object",
+     .type = TW_OPT_FLAG,
+     .offset = offsetof(status_opts, json)},
+    {.name = NULL},
+};
+static const tw_option_table tables[] = {{NULL, options}, {NULL, NULL}};
+
+static const char *const state_names[] = {[TW_LIFE_NONE] = "none",
+                                          [TW_LIFE_RUNS] = "running",
+                                          [TW_LIFE_OVER] = "ended",
+                                          [TW_LIFE_CRASHED] = "crashed",
+                                          [TW_LIFE_ELSEWHERE] = "elsewhere"};
+
+/* ---- numbers of an object ---- */
+
+static double number(const json_t *v, const char *key)
+{
+    return json_number_value(json_object_get(v, key));
+}
+
+static const char *text_of(const json_t *v, const char *key)
+{
+    const char *text = json_string_value(json_object_get(v, key));
+    return text != NULL ? text : "";
+}
+
+static void put_bytes(double bytes, char out[24])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    unsigned i = 0;
+    while (bytes >= 1024 && i + 1 < TW_ARRAY_LEN(units)) {
+        bytes /= 1024;
+        i++;
+    }
+    snprintf(out, 24, i == 0 ? "%.0f %s" : "%.1f %s", bytes, units[i]);
+}
+
+/* ---- the table ---- */
+
+static void put_link(const json_t *link, char *out, size_t out_bytes)
+{
+    char sent[24], got[24];
+    if (!json_is_object(link)) {
+        snprintf(out, out_bytes, "-");
+        return;
+    }
+    put_bytes(number(link, "tx_bytes"), sent);
+    put_bytes(number(link, "rx_bytes"), got);
+    snprintf(out, out_bytes, "%s %s, %s -> %s, mtu %.0f, %s out, %s in", text_of(link, "transport"),
+             text_of(link, "device"), text_of(link, "local"), text_of(link, "peer"),
+             number(link, "mtu"), sent, got);
+}
+
+static void put_sensor(const json_t *v, const char *key, const char *unit, char out[24])
+{
+    if (json_is_number(json_object_get(v, key)))
+        snprintf(out, 24, "%.0f %s", number(v, key), unit);
+    else
+        snprintf(out, 24, "-");
+}
+
+static void print_rank(const json_t *v)
+{
+    char memory[24] = "-", heat[24], power[24], link[320];
+    if (number(v, "rss_bytes") > 0)
+        put_bytes(number(v, "rss_bytes"), memory);
+    put_sensor(v, "celsius", "°C", heat);
+    put_sensor(v, "watts", "W", power);
+    put_link(json_object_get(v, "link"), link, sizeof link);
+    /* a degree sign is two bytes of one column */
+    printf("%-12s %4.0f %8.0f %10s %*s %6s  %s", text_of(v, "node"), number(v, "rank"),
+           number(v, "pid"), memory, heat[0] == '-' ? 6 : 7, heat, power, link);
+    if (number(v, "age_s") > OLD_S)
+        printf("  (last word %.0f s ago)", number(v, "age_s"));
+    putchar('\n');
+}
+
+static void print_ready(const json_t *s)
+{
+    const json_t *q = json_object_get(s, "requests"), *v = json_object_get(s, "speed");
+    const json_t *ranks = json_object_get(s, "ranks");
+    printf("requests   %.0f running, %.0f waiting, %.0f at once; context %.0f\n",
+           number(q, "running"), number(q, "waiting"), number(q, "at_once"), number(s, "ctx"));
+    printf("speed      %.1f tok/s and %.1f prompt tok/s in the last 10 s; %.1f tok/s while working "
+           "since the start (%.0f tokens, %.0f of prompts)\n",
+           number(v, "generated_tok_s"), number(v, "prompt_tok_s"),
+           number(v, "generated_tok_s_since_start"), number(v, "generated_tokens"),
+           number(v, "prompt_tokens"));
+    if (strcmp(text_of(s, "health"), "ok") != 0)
+        printf("health     %s\n", text_of(s, "health"));
+    printf("%-12s %4s %8s %10s %6s %6s  %s\n", "NODE", "RANK", "PID", "MEMORY", "TEMP", "POWER",
+           "LINK OF RANK 0 TO IT");
+    for (size_t i = 0; i < json_array_size(ranks); i++)
+        print_rank(json_array_get(ranks, i));
+}
+
+static void print_running(const tw_life_record *r, const json_t *s, const tw_err *why)
+{
+    char span[48], moment[32];
+    const uint64_t now = tw_clock_unix_s(), from = r->ready_s != 0 ? r->ready_s : r->since_s;
+    tw_keep_span(now > from ? now - from : 0, span, sizeof span);
+    tw_keep_moment(r->since_s, moment);
+    if (r->phase == TW_LIFE_STARTING) {
+        const json_t *l = json_object_get(s, "loading");
+        const double total = number(l, "total_bytes");
+        printf("%s is starting, %s so far (pid %d)", tw_keep_name(r), span, (int)r->serve.pid);
+        if (total > 0)
+            printf(", %.0f %% loaded", 100 * number(l, "done_bytes") / total);
+        putchar('\n');
+        return;
+    }
+    printf("%s is served at %s, up %s since %s, pid %d (%s)\n", tw_keep_name(r), r->url, span,
+           moment, (int)r->serve.pid, r->how);
+    if (s != NULL)
+        print_ready(s);
+    else
+        printf("its process is there, but says nothing: %s\n", why->msg);
+}
+
+static void print_over(const tw_life_record *r, enum tw_life_state state)
+{
+    char moment[32];
+    tw_keep_moment(state == TW_LIFE_OVER ? r->ended_s : r->since_s, moment);
+    if (state == TW_LIFE_OVER)
+        printf("nothing runs: %s ended at %s: %s\n", tw_keep_name(r), moment, r->end);
+    else if (state == TW_LIFE_CRASHED)
+        printf("nothing runs: %s, started at %s, went without a word (killed, or the machine was "
+               "restarted); `twinax up` cleans up, `twinax logs` tells more\n",
+               tw_keep_name(r), moment);
+    else
+        printf("nothing runs here: %s serves on %s, which has the same home folder\n",
+               tw_keep_name(r), r->host);
+}
+
+/* ---- JSON ---- */
+
+static int print_json(const tw_life_record *r, enum tw_life_state state, json_t *s, tw_err *err)
+{
+    const char *phases[] = {"starting", "ready", "ended"};
+    const char *name = state == TW_LIFE_RUNS ? phases[r->phase] : state_names[state];
+    TW_CLEANUP(tw_json_freep) json_t *v = json_pack("{s:i, s:s}", "schema", 1, "state", name);
+    if (v == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory to print");
+    if (state != TW_LIFE_NONE)
+        (void)json_object_update_new(
+            v, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:s}", "model",
+                         r->model, "host", r->host, "url", r->url, "how", r->how, "run", r->run,
+                         "pid", (int)r->serve.pid, "keeper", (int)r->keeper.pid, "since",
+                         (json_int_t)r->since_s, "ready", (json_int_t)r->ready_s, "ended",
+                         (json_int_t)r->ended_s, "end", r->end));
+    if (s != NULL)
+        (void)json_object_set(v, "serve", s);
+    if (json_dumpf(v, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)) != 0)
+        return tw_err_set(err, -EIO, "cannot print");
+    putchar('\n');
+    return 0;
+}
+
+static int status(const status_opts *o, tw_err *err)
+{
+    tw_life_paths p;
+    tw_life_record r = {.run = ""};
+    enum tw_life_state state = TW_LIFE_NONE;
+    TW_CLEANUP(tw_json_freep) json_t *s = NULL;
+    tw_err why = {0};
+    int rc = tw_life_paths_make(&p, err);
+    if (rc == 0)
+        rc = tw_life_look(&p, &state, &r, err);
+    if (rc != 0)
+        return rc;
+    if (state == TW_LIFE_RUNS && tw_keep_ask(r.socket, ASK_LIMIT_NS, &s, &why) != 0)
+        s = NULL;
+    if (o->json)
+        rc = print_json(&r, state, s, err);
+    else if (state == TW_LIFE_NONE)
+        printf("nothing runs; `twinax up MODEL` starts it\n");
+    else if (state == TW_LIFE_RUNS)
+        print_running(&r, s, &why);
+    else
+        print_over(&r, state);
+    if (rc == 0)
+        rc = tw_out_flush(err);
+    return rc != 0 ? rc : state == TW_LIFE_RUNS ? 0 : -ESRCH; /* said already */
+}
+
+static int cmd_status(int argc, char **argv)
+{
+    status_opts o = {.json = false};
+    tw_err err = {0};
+    int first = 0;
+    if (tw_options_parse(tables, argc, argv, &o, &first, &err) == 0 && first < argc)
+        (void)tw_err_set(&err, -EINVAL, "%s: status takes no such word", argv[first]);
+    if (err.code != 0)
+        return tw_command_misused(&tw_command_status, &err);
+    int rc = status(&o, &err);
+    if (err.code != 0)
+        fprintf(stderr, "twinax status: %s\n", err.msg);
+    return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
+}
+
+const tw_command tw_command_status = {
+    .name = "status",
+    .args = "[--json]",
+    .summary = "what the service in the background is doing",
+    .about =
+        "Nodes, ranks, what carries their bytes, requests, speed, memory and heat. Exit status "
+        "1 when nothing runs.",
+    .tables = tables,
+    .group = TW_GROUP_CLUSTER,
+    .run = cmd_status,
+};
