@@ -127,6 +127,7 @@ typedef struct tw_engine_info {
     unsigned n_ranks, n_threads;
     uint32_t ctx, max_seqs, vocab;
     uint64_t weight_bytes, kv_bytes; /* of this rank */
+    uint64_t work_bytes;             /* of this rank: activations and what requests need */
     uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
     unsigned n_running, n_waiting;
     const char *cpu; /* kernel table in use */

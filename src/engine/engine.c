@@ -332,18 +332,27 @@ static int run(struct tw_engine *e, tw_err *err)
 
 /* ---- the thread ---- */
 
+static void fill_info(struct tw_engine *e, int rc)
+{
+    const size_t partial = e->coll != NULL ? (size_t)e->rank.fwd.max_rows * 4 : 0;
+    e->info.n_threads = e->rank.n_threads;
+    e->info.ctx = e->rank.ctx;
+    e->info.max_seqs = e->rank.max_seqs;
+    e->info.weight_bytes = e->rank.weights.bytes;
+    e->info.kv_bytes = e->rank.kv.pool_bytes;
+    e->info.work_bytes = e->rank.fwd.work_bytes + e->rank.array_bytes;
+    if (rc == 0)
+        e->info.work_bytes += partial * e->rank.cfg->d_model;
+    e->info.cpu = rc == 0 ? e->rank.kern->name : "";
+}
+
 static void publish_open(struct tw_engine *e, int rc, const tw_err *err)
 {
     pthread_mutex_lock(&e->lock);
     e->broken = *err;
     e->broken.code = rc;
     e->opened = true;
-    e->info.n_threads = e->rank.n_threads;
-    e->info.ctx = e->rank.ctx;
-    e->info.max_seqs = e->rank.max_seqs;
-    e->info.weight_bytes = e->rank.weights.bytes;
-    e->info.kv_bytes = e->rank.kv.pool_bytes;
-    e->info.cpu = rc == 0 ? e->rank.kern->name : "";
+    fill_info(e, rc);
     pthread_cond_broadcast(&e->cond);
     pthread_mutex_unlock(&e->lock);
 }
@@ -447,6 +456,7 @@ int tw_engine_open(tw_model *m, tw_coll *group, const tw_engine_opts *o, tw_engi
     int rc;
     if (group != NULL && tw_coll_rank(group) != 0) {
         rc = tw_rank_init(&e->rank, m, group, o, err);
+        fill_info(e, rc);
     } else {
         rc = tw_model_tokenizer(m, &e->tok, err);
         rc = rc == 0 || rc == -ENOENT ? start_thread(e, err) : rc;

@@ -44,11 +44,11 @@ static void carve_all(tw_forward *f)
     f->logits = carve(f, (size_t)f->max_logits * s->n_vocab, 4);
     f->freqs = carve(f, c->head_dim / 2, 4);
     f->groups = carve(f, s->n_kv, sizeof(*f->groups));
-    if (f->coll == NULL)
+    if (!f->has_group)
         f->partial = carve(f, m * c->d_model, 4);
-    if (f->coll == NULL && f->wire16)
+    if (!f->has_group && f->wire16)
         f->high = carve(f, m * c->d_model, 4);
-    f->scratch = carve(f, tw_team_size(f->team), f->scratch_bytes);
+    f->scratch = carve(f, f->n_threads, f->scratch_bytes);
 }
 
 /* Per thread: the larger of matmul's and attention's scratch, then a page table for one KV head. */
@@ -76,11 +76,19 @@ static void find_groups(tw_forward *f)
     }
 }
 
-int tw_forward_init(tw_forward *f, tw_err *err)
+size_t tw_forward_count_bytes(tw_forward *f)
 {
     f->scratch_bytes = scratch_size(f);
     f->work = NULL;
     carve_all(f);
+    return f->work_bytes + (f->has_group ? (size_t)f->max_rows * f->cfg->d_model * 4 : 0);
+}
+
+int tw_forward_init(tw_forward *f, tw_err *err)
+{
+    f->n_threads = tw_team_size(f->team);
+    f->has_group = f->coll != NULL;
+    (void)tw_forward_count_bytes(f);
     const size_t partial_bytes = (size_t)f->max_rows * f->cfg->d_model * 4;
     f->work = tw_pages_new(f->work_bytes);
     f->partial = f->coll != NULL ? tw_coll_alloc(f->coll, partial_bytes) : NULL;

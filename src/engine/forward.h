@@ -40,6 +40,8 @@ typedef struct tw_forward {
     tw_coll *coll; /* NULL: one rank */
     tw_kv *kv;
     uint32_t max_rows, max_logits, max_pages; /* max_pages: of one sequence */
+    unsigned n_threads;                       /* of team */
+    bool has_group;                           /* coll is one */
     float *freqs;                             /* [Q/2] */
     float rope_scale;
     tw_group *groups; /* [n_groups] */
@@ -65,6 +67,8 @@ typedef struct tw_forward {
 /* The caller fills model ... kv and max_* first. */
 TW_MUST_CHECK int tw_forward_init(tw_forward *f, tw_err *err);
 void tw_forward_done(tw_forward *f);
+/* What init takes, from cfg, shard, max_*, n_threads, has_group and wire16 alone. */
+size_t tw_forward_count_bytes(tw_forward *f);
 /* Logits land in f->logits [n_logits][V]. */
 TW_MUST_CHECK int tw_forward_run(tw_forward *f, const tw_batch *b, tw_err *err);
 

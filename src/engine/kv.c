@@ -7,11 +7,12 @@
 #include "base/scope.h"
 #include "os/file.h"
 
-static bool pool_size(const tw_kv *kv, size_t *ret)
+bool tw_kv_count_bytes(uint32_t n_layers, uint32_t n_kv, uint32_t q_dim, enum tw_dtype type,
+                       uint32_t n_pages, size_t *ret)
 {
-    size_t n = kv->head_bytes;
-    return tw_size_mul(n, kv->n_kv, &n) && tw_size_mul(n, 2, &n) &&
-           tw_size_mul(n, kv->n_pages, &n) && tw_size_mul(n, kv->n_layers, ret);
+    size_t n = (size_t)TW_KV_BLOCK * q_dim * tw_dtype_bytes(type);
+    return tw_size_mul(n, n_kv, &n) && tw_size_mul(n, 2, &n) && tw_size_mul(n, n_pages, &n) &&
+           tw_size_mul(n, n_layers, ret);
 }
 
 int tw_kv_init(tw_kv *kv, uint32_t n_layers, uint32_t n_kv, uint32_t q_dim, enum tw_dtype type,
@@ -21,7 +22,7 @@ int tw_kv_init(tw_kv *kv, uint32_t n_layers, uint32_t n_kv, uint32_t q_dim, enum
     kv->n_pages = kv->n_free = n_pages;
     kv->head_bytes = (size_t)TW_KV_BLOCK * q_dim * tw_dtype_bytes(type);
     size_t bytes = 0;
-    if (!pool_size(kv, &bytes))
+    if (!tw_kv_count_bytes(n_layers, n_kv, q_dim, type, n_pages, &bytes))
         return tw_err_set(err, -EOVERFLOW, "KV cache of %u pages overflows; lower --ctx", n_pages);
     kv->pool_bytes = bytes;
     kv->free = tw_mem_alloc(sizeof(*kv->free) * n_pages);

@@ -9,6 +9,7 @@
 #ifndef TWINAX_ENGINE_KV_H
 #define TWINAX_ENGINE_KV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,9 @@ typedef struct tw_kv {
 
 TW_MUST_CHECK int tw_kv_init(tw_kv *kv, uint32_t n_layers, uint32_t n_kv, uint32_t q_dim,
                              enum tw_dtype type, uint32_t n_pages, tw_err *err);
+/* Of the pool that init takes; false: it overflows. */
+bool tw_kv_count_bytes(uint32_t n_layers, uint32_t n_kv, uint32_t q_dim, enum tw_dtype type,
+                       uint32_t n_pages, size_t *ret);
 void tw_kv_done(tw_kv *kv);
 
 /* Extends table [n_have] to n_want pages; -ENOMEM leaves it unchanged. */

@@ -54,6 +54,8 @@ typedef struct tw_rank {
     tw_choice *choices;       /* [max_seqs] of the last step */
     uint32_t n_choices;
     uint64_t step;
+    bool only_count;                                 /* take nothing, count array_bytes */
+    uint64_t array_bytes;                            /* taken beside weights, KV and fwd's */
     bool plan_follows;                               /* the next step needs a plan */
     float *(*logits_sink)(void *ctx, uint32_t slot); /* rank 0: where wanted logits go */
     void *sink_ctx;
@@ -61,6 +63,14 @@ typedef struct tw_rank {
 
 /* Resolves the options' zeros against the model. */
 void tw_engine_resolve(const tw_model_config *c, tw_engine_opts *o);
+
+/* What a rank would take beside its weights, counted by the code that takes it; o is resolved. */
+typedef struct tw_rank_bytes {
+    uint64_t kv, work, arrays;
+} tw_rank_bytes;
+TW_MUST_CHECK int tw_rank_count_bytes(const tw_model_config *c, const tw_engine_opts *o,
+                                      unsigned n_ranks, unsigned rank, tw_rank_bytes *ret,
+                                      tw_err *err);
 
 /* Loads the shard, takes the memory, waits until every rank has loaded. In the thread that will run
  * the steps. */

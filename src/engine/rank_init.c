@@ -43,25 +43,49 @@ static int make_team(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     return tw_team_new(n, pin ? cpus + (size_t)o->i_local * n : NULL, &r->team, err);
 }
 
+/* Zeroed; NULL when it fails, or is only counted. */
+static void *take(tw_rank *r, size_t n, size_t size_bytes)
+{
+    r->array_bytes += (uint64_t)n * size_bytes;
+    return r->only_count ? NULL : tw_mem_calloc(n, size_bytes);
+}
+
+static void *take_pages(tw_rank *r, size_t bytes)
+{
+    r->array_bytes += bytes;
+    return r->only_count ? NULL : tw_pages_new(bytes);
+}
+
+/* In registered memory where there is a group. */
+static void *take_shared(tw_rank *r, size_t bytes)
+{
+    if (r->coll == NULL)
+        return take(r, 1, bytes);
+    r->array_bytes += bytes;
+    return tw_coll_alloc(r->coll, bytes);
+}
+
 static int take_arrays(tw_rank *r, tw_err *err)
 {
     const uint32_t n = r->max_seqs, rows = r->chunk + n, pages = TW_DIV_UP(r->ctx, (uint32_t)64);
     const size_t v = r->cfg->vocab;
-    r->seqs = tw_mem_calloc(n, sizeof(*r->seqs));
-    r->page_tables = tw_mem_calloc((size_t)n * pages, sizeof(*r->page_tables));
-    r->counts = tw_pages_new(n * v * sizeof(*r->counts));
-    r->batch.tokens = tw_mem_calloc(rows, sizeof(uint32_t));
-    r->batch.positions = tw_mem_calloc(rows, sizeof(uint32_t));
-    r->batch.spans = tw_mem_calloc((size_t)n * 2, sizeof(tw_span));
-    r->batch.logit_rows = tw_mem_calloc(n, sizeof(uint32_t));
-    r->logit_slots = tw_mem_calloc(n, sizeof(uint32_t));
-    r->choices = tw_mem_calloc(n, sizeof(*r->choices));
-    r->part0 = tw_mem_calloc(r->n_ranks, sizeof(uint32_t));
-    r->part_n = tw_mem_calloc(r->n_ranks, sizeof(uint32_t));
-    r->full = tw_pages_new(v * sizeof(float));
-    r->order = tw_pages_new(v * sizeof(*r->order));
+    r->seqs = take(r, n, sizeof(*r->seqs));
+    r->page_tables = take(r, (size_t)n * pages, sizeof(*r->page_tables));
+    r->counts = take_pages(r, n * v * sizeof(*r->counts));
+    r->batch.tokens = take(r, rows, sizeof(uint32_t));
+    r->batch.positions = take(r, rows, sizeof(uint32_t));
+    r->batch.spans = take(r, (size_t)n * 2, sizeof(tw_span));
+    r->batch.logit_rows = take(r, n, sizeof(uint32_t));
+    r->logit_slots = take(r, n, sizeof(uint32_t));
+    r->choices = take(r, n, sizeof(*r->choices));
+    r->part0 = take(r, r->n_ranks, sizeof(uint32_t));
+    r->part_n = take(r, r->n_ranks, sizeof(uint32_t));
+    r->full = take_pages(r, v * sizeof(float));
+    r->order = take_pages(r, v * sizeof(*r->order));
     r->plan_max_bytes = tw_plan_max_bytes(n, r->chunk);
-    r->plan_bytes = tw_mem_calloc(1, r->plan_max_bytes);
+    r->plan_bytes = take(r, 1, r->plan_max_bytes);
+    if (r->only_count)
+        return 0;
     if (!r->seqs || !r->page_tables || !r->counts || !r->batch.tokens || !r->batch.positions ||
         !r->batch.spans || !r->batch.logit_rows || !r->logit_slots || !r->choices || !r->part0 ||
         !r->part_n || !r->full || !r->order || !r->plan_bytes)
@@ -81,21 +105,53 @@ static int take_exchange(tw_rank *r, tw_err *err)
         int rc = tw_shard_init(r->cfg, r->n_ranks, i, &s, err);
         if (rc != 0)
             return rc;
-        r->part0[i] = s.vocab0;
-        r->part_n[i] = s.n_vocab;
+        if (!r->only_count) {
+            r->part0[i] = s.vocab0;
+            r->part_n[i] = s.n_vocab;
+        }
         r->part_max = TW_MAX(r->part_max, s.n_vocab);
     }
     r->vote_max_bytes = sizeof(tw_vote_head) + r->max_seqs * sizeof(tw_row_best);
     size_t votes = r->vote_max_bytes * r->n_ranks;
-    size_t parts = (size_t)r->part_max * r->n_ranks * sizeof(float);
-    if (r->coll == NULL) {
-        r->votes = tw_mem_calloc(1, votes);
-        return r->votes != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory for candidates");
-    }
-    r->votes = tw_coll_alloc(r->coll, votes);
-    r->parts = tw_coll_alloc(r->coll, parts);
-    if (r->votes == NULL || r->parts == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for exchanged logits (%zu KiB)", parts >> 10);
+    size_t parts = r->n_ranks > 1 ? (size_t)r->part_max * r->n_ranks * sizeof(float) : 0;
+    r->votes = take_shared(r, votes);
+    r->parts = parts > 0 ? take_shared(r, parts) : NULL;
+    if (r->only_count || (r->votes != NULL && (r->parts != NULL || parts == 0)))
+        return 0;
+    return tw_err_set(err, -ENOMEM, "no memory for exchanged candidates and logits (%zu KiB)",
+                      (votes + parts) >> 10);
+}
+
+int tw_rank_count_bytes(const tw_model_config *c, const tw_engine_opts *o, unsigned n_ranks,
+                        unsigned rank, tw_rank_bytes *ret, tw_err *err)
+{
+    tw_rank r = {.cfg = c,
+                 .n_ranks = n_ranks,
+                 .rank = rank,
+                 .ctx = o->ctx,
+                 .max_seqs = o->max_seqs,
+                 .chunk = o->chunk,
+                 .only_count = true};
+    tw_forward f = {.cfg = c,
+                    .max_rows = o->chunk + o->max_seqs,
+                    .max_logits = o->max_seqs,
+                    .max_pages = TW_DIV_UP(o->ctx, (uint32_t)TW_KV_BLOCK),
+                    .n_threads = o->n_threads,
+                    .has_group = n_ranks > 1,
+                    .wire16 = o->arith == TW_ARITH_WIRE16};
+    size_t kv = 0;
+    int rc = tw_shard_init(c, n_ranks, rank, &f.shard, err);
+    if (rc == 0)
+        rc = take_arrays(&r, err);
+    if (rc == 0)
+        rc = take_exchange(&r, err);
+    if (rc != 0)
+        return rc;
+    if (!tw_kv_count_bytes(c->n_layers, f.shard.n_kv, c->head_dim,
+                           o->kv == TW_KV_F32 ? TW_F32 : TW_BF16, o->max_seqs * f.max_pages, &kv))
+        return tw_err_set(err, -EOVERFLOW, "KV cache of %u x %u positions overflows; lower --ctx",
+                          o->max_seqs, o->ctx);
+    *ret = (tw_rank_bytes){.kv = kv, .work = tw_forward_count_bytes(&f), .arrays = r.array_bytes};
     return 0;
 }
 

@@ -84,5 +84,8 @@ TW_MUST_CHECK int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team,
                                   tw_progress_fn *progress, void *ctx, tw_weights *ret,
                                   tw_err *err);
 void tw_weights_done(tw_weights *w);
+/* What tw_weights_load takes for this shard; reads no weight. */
+TW_MUST_CHECK int tw_weights_count_bytes(const tw_model *m, const tw_shard *s, uint64_t *ret,
+                                         tw_err *err);
 
 #endif

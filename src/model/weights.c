@@ -336,6 +336,16 @@ int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team, tw_progress_f
     return 0;
 }
 
+int tw_weights_count_bytes(const tw_model *m, const tw_shard *s, uint64_t *ret, tw_err *err)
+{
+    struct loader l = {.m = m};
+    int rc = plan_all(&l, s, err);
+    tw_mem_free(l.pieces);
+    if (rc == 0)
+        *ret = l.n_bytes;
+    return rc;
+}
+
 void tw_weights_done(tw_weights *w)
 {
     if (w == NULL)

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a model will need and give, before anything of it is loaded: bytes of each rank, which splits
+ * are allowed, speed by this machine's measured limits. Pure arithmetic over an opened model; the
+ * bytes come from the code that takes them. (Step plans are step.h.)
+ * Must not know machines, addresses, how the limits were measured. */
+#ifndef TWINAX_ENGINE_PLAN_H
+#define TWINAX_ENGINE_PLAN_H
+
+#include "engine/rank.h"
+
+enum { TW_BUDGET_SPLITS = 4 }; /* TP 1, 2, 4, 8 */
+
+typedef struct tw_budget_rank {
+    uint64_t weights, kv, work, arrays, total; /* bytes; work: activations of a step */
+    uint64_t kv_token_bytes;                   /* of one position of one sequence */
+    double flops_token;                        /* of a prompt's token, attention apart */
+    tw_shard shard;
+} tw_budget_rank;
+
+typedef struct tw_budget {
+    unsigned n_ranks;
+    bool allowed;
+    char why[240];    /* when not */
+    double imbalance; /* the largest rank's weights over the mean, minus 1 */
+    double kv_copies; /* KV heads of all ranks over the model's: > 1, some are kept twice */
+    uint32_t n_layers, d_model, n_heads, head_dim;
+    uint32_t ctx, max_seqs, chunk; /* resolved */
+    tw_budget_rank ranks[TW_RANKS_MAX];
+} tw_budget;
+
+/* -EINVAL when the options make no sense for the model; a split that is not allowed is no error. */
+TW_MUST_CHECK int tw_budget_make(const tw_model *m, const tw_engine_opts *o, unsigned n_ranks,
+                                 tw_budget *ret, tw_err *err);
+
+/* What a machine and the way between two give. */
+typedef struct tw_budget_limits {
+    double read_gb_s, fma_gflops; /* of one rank's machine */
+    unsigned n_sharing;           /* ranks on one machine, which share both */
+    double latency_us;            /* of one small all-reduce; 0 for one rank */
+    double gbit_s;                /* of the way, one direction */
+} tw_budget_limits;
+
+typedef struct tw_budget_speed {
+    double decode_tok_s, prefill_tok_s;
+    /* Where a token's time goes, ms: reading weights and KV, exchanging. */
+    double decode_read_ms, decode_exchange_ms;
+    double prefill_compute_ms, prefill_exchange_ms; /* of a chunk */
+} tw_budget_speed;
+
+/* One sequence at depth positions. Decode is bound by reading, prefill by arithmetic at the share of
+ * the peak that the canonical kernels reach (DESIGN 10). */
+void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, uint32_t depth,
+                       tw_budget_speed *ret);
+
+/* The largest context (a multiple of 64, at most the model's) with which rank fits into bytes; 0:
+ * not even 64 positions. */
+TW_MUST_CHECK int tw_budget_max_ctx(const tw_model *m, const tw_engine_opts *o, unsigned n_ranks,
+                                    unsigned rank, uint64_t bytes, uint32_t *ret, tw_err *err);
+
+#endif
