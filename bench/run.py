@@ -87,12 +87,18 @@ def machine():
             "flags": "release -O3"}
 
 
+def median_share(rs):
+    """None: the weights fit the cache, and memory is no limit."""
+    known = [r["share"] for r in rs if r["share"] is not None]
+    return statistics.median(known) if known else None
+
+
 def summary(model, rows, starts):
     records = []
     for (name, test), rs in rows.items():
         records.append({"model": model, "way": name, "test": test,
                         "tok_s": statistics.median(r["tok_s"] for r in rs),
-                        "share": statistics.median(r["share"] for r in rs),
+                        "share": median_share(rs),
                         "of": rs[0]["of"], "rounds": len(rs)})
     for test in sorted({t for _, t in rows}):
         ratios = [b["tok_s"] / a["tok_s"]
@@ -113,8 +119,8 @@ def main():
         for name, way in ways(os.cpu_count()).items():
             for r in bench(args, model, way):
                 rows.setdefault((name, r["test"]), []).append(r)
-                print(f"round {i + 1} {name} {r['test']:8} {r['tok_s']:9.2f} tok/s  "
-                      f"{100 * r['share']:5.1f} % of {r['of']}", flush=True)
+                share = "" if r["share"] is None else f"{100 * r['share']:5.1f} % of "
+                print(f"round {i + 1} {name} {r['test']:8} {r['tok_s']:9.2f} tok/s  {share}{r['of']}", flush=True)
     starts = [first_token_s(args) for _ in range(9)]
     os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, "model.jsonl"), "a", encoding="utf-8") as f:

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -80,6 +81,18 @@ unsigned tw_sys_cpus(int *cpus, unsigned max)
 uint64_t tw_sys_mem_available_bytes(void)
 {
     return read_kib("/proc/meminfo", "MemAvailable");
+}
+
+uint64_t tw_sys_cache_bytes(void)
+{
+    static const int levels[] = {_SC_LEVEL4_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE,
+                                 _SC_LEVEL2_CACHE_SIZE};
+    for (size_t i = 0; i < TW_ARRAY_LEN(levels); i++) {
+        const int64_t n = sysconf(levels[i]);
+        if (n > 0)
+            return (uint64_t)n;
+    }
+    return 0;
 }
 
 uint64_t tw_sys_rss_bytes(void)

@@ -12,6 +12,7 @@ enum { TW_CPU_MAX = 1024 };
  * be more than max). Asks for the calling thread: a thread that a team has pinned sees one. */
 unsigned tw_sys_cpus(int *cpus, unsigned max);
 uint64_t tw_sys_mem_available_bytes(void);
+uint64_t tw_sys_cache_bytes(void);    /* the largest cache, all of it; 0: unknown */
 uint64_t tw_sys_rss_bytes(void);      /* this process, now */
 uint64_t tw_sys_rss_peak_bytes(void); /* this process, highest (VmHWM) */
 void tw_sys_rss_peak_reset(void); /* the highest begins anew at now, where the kernel allows it */

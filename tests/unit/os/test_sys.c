@@ -53,6 +53,17 @@ static void test_cpus_of_the_mask(void **state)
     assert_int_equal(one, cpus[n - 1]);
 }
 
+static void test_cache(void **state)
+{
+    (void)state;
+    uint64_t n = tw_sys_cache_bytes();
+    if (n == 0) {
+        print_message("# skipped: this machine does not tell its caches\n");
+        return;
+    }
+    assert_in_range(n, 32 << 10, UINT64_C(64) << 30);
+}
+
 static void test_memory(void **state)
 {
     (void)state;
@@ -130,9 +141,10 @@ static void test_fp_strict(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cpus),   cmocka_unit_test(test_cpus_of_the_mask),
-        cmocka_unit_test(test_memory), cmocka_unit_test(test_cpu_name),
-        cmocka_unit_test(test_random), cmocka_unit_test(test_fp_strict),
+        cmocka_unit_test(test_cpus),      cmocka_unit_test(test_cpus_of_the_mask),
+        cmocka_unit_test(test_cache),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_cpu_name),  cmocka_unit_test(test_random),
+        cmocka_unit_test(test_fp_strict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
