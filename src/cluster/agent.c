@@ -115,6 +115,8 @@ static const struct op {
     {"counters", tw_agent_counters, false},
     {"heat", tw_agent_heat, false},
     {"life-end", tw_agent_life_end, false},
+    {"measure", tw_agent_measure, false},
+    {"tool-client", tw_agent_tool_client, false},
 };
 
 static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)

@@ -26,6 +26,9 @@ void tw_agent_tell(tw_agent *a, json_t *event);
 int tw_agent_probe(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 int tw_agent_tool(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 int tw_agent_stop(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+/* agent_measure.c */
+int tw_agent_measure(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+int tw_agent_tool_client(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 
 /* agent_life_end.c */
 int tw_agent_life_end(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);

@@ -262,10 +262,29 @@ int tw_path_find(const tw_path_ask *ask, tw_path *ret, tw_err *err)
     return rc;
 }
 
+/* The configured pair, when it is of the kind that is asked for. */
+static bool find_cluster(const tw_path_ask *ask, tw_path *ret)
+{
+    const char *ours = ask->here_cluster_ip, *theirs = ask->there_cluster_ip;
+    const tw_net_addr *a;
+    tw_err ignored;
+    if (ask->same_machine || ours == NULL || theirs == NULL || ours[0] == '\0' || theirs[0] == '\0')
+        return false;
+    const tw_net_if *f = tw_net_find_ip(ask->here, ours, &a);
+    if (f == NULL)
+        return false;
+    const bool by_kind = is_of_kind(TW_PATH_THUNDERBOLT, ask->here, f)
+                             ? ask->kind == TW_PATH_THUNDERBOLT
+                         : f->rdma[0] == '\0' && is_of_kind(TW_PATH_LAN, ask->here, f)
+                             ? ask->kind == TW_PATH_LAN
+                             : ask->kind == TW_PATH_ROCE || ask->kind == TW_PATH_RDMA;
+    return by_kind && find_pair(ask, ours, theirs, ret, &ignored) == 0;
+}
+
 static int find_any(const tw_path_ask *ask, tw_path *ret, tw_err *err)
 {
     if (ask->given == NULL)
-        return find_by_kind(ask, ret, err);
+        return find_cluster(ask, ret) ? 0 : find_by_kind(ask, ret, err);
     char a[128];
     snprintf(a, sizeof a, "%.127s", ask->given);
     char *comma = strchr(a, ',');

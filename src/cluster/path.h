@@ -20,6 +20,9 @@ typedef struct tw_path_ask {
     enum tw_path_kind kind;
     const char *given; /* "IP[,PEERIP]", either may be ours; NULL: found by interface */
     const tw_net *here, *there;
+    /* The cluster's addresses, by the configuration; NULL or "": not said. They are the path of the
+     * kind that their interface is: Thunderbolt, the LAN of the default route, else the RoCE NIC. */
+    const char *here_cluster_ip, *there_cluster_ip;
     bool same_machine; /* both ends are one machine: the same address on both */
 } tw_path_ask;
 

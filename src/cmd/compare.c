@@ -5,79 +5,85 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "base/mem.h"
 #include "base/scope.h"
-#include "cmd/args.h"
 #include "cmd/commands.h"
+#include "cmd/out.h"
 
 enum { EXAMPLE_LAYERS = 48, EXAMPLE_WIDTH = 4096 };
 
-static int open_node(const compare_opts *o, compare_report *r, tw_remote **ret, tw_err *err)
-{
-    int rc = o->connect != NULL ? tw_compare_connect(o, ret, err)
-                                : tw_remote_open(o->node, o->agent_path, ret, err);
-    if (rc != 0)
-        return rc;
-    r->via = o->connect != NULL ? "by hand" : tw_remote_is_local(*ret) ? "local" : "ssh";
-    snprintf(r->peer, sizeof r->peer, "%s", tw_remote_host(*ret));
-    return 0;
-}
-
-static int gather(const compare_opts *o, compare_report *r, tw_err *err)
-{
-    TW_CLEANUP(tw_remote_closep) tw_remote *n = NULL;
-    r->opts = o;
-    r->n_layers = EXAMPLE_LAYERS;
-    r->d_model = EXAMPLE_WIDTH;
-    int rc = o->model != NULL ? tw_compare_model(o->model, r, err) : 0;
-    if (rc == 0)
-        rc = open_node(o, r, &n, err);
-    if (rc == 0)
-        rc = tw_net_read(NULL, &r->here, err);
-    if (rc == 0)
-        rc = tw_remote_facts(n, &r->there, err);
-    if (rc == 0)
-        rc = tw_compare_measure(r, n, err);
-    return rc;
-}
-
-static int show(const compare_report *r, tw_err *err)
+/* One pair at a time: two would share wires and cores. A node that goes takes its pairs with it, not
+ * the others'. */
+static int measure(compare_all *c, tw_err *err)
 {
     int rc = 0;
-    if (r->opts->json)
-        rc = tw_compare_print_json(r, err);
-    else
-        tw_compare_print(r);
-    if (rc == 0 && r->opts->svg != NULL)
-        rc = tw_compare_write_svg(r, r->opts->svg, err);
+    for (size_t i = 0; i < c->n_pairs && rc == 0; i++) {
+        tw_err why = {0};
+        rc = tw_compare_measure(c->pairs[i], &why);
+        if (rc == 0)
+            continue;
+        if (rc == -ECANCELED || c->n_pairs == 1) {
+            *err = why;
+            return rc;
+        }
+        for (size_t k = 0; k < c->n_nodes; k++)
+            if (&c->nodes[k] == c->pairs[i]->there)
+                c->nodes[k].why = why;
+        rc = 0;
+    }
     return rc;
 }
 
-/* A path that was asked for is there, and at least one is. */
-static bool is_success(const compare_report *r)
+static int show(const compare_all *c, tw_err *err)
 {
-    unsigned n_ok = 0;
-    for (unsigned i = 0; i < r->n_rows; i++) {
-        n_ok += r->rows[i].status == ROW_OK;
-        if (r->rows[i].asked && r->rows[i].status != ROW_OK)
-            return false;
-    }
-    return n_ok > 0;
+    const compare_opts *o = c->opts;
+    const bool matrix = c->n_pairs > 1;
+    int rc = 0;
+    if (o->json)
+        rc = matrix ? tw_compare_matrix_json(c, err) : tw_compare_print_json(c->pairs[0], err);
+    else if (matrix)
+        tw_compare_matrix_print(c);
+    else
+        tw_compare_print(c->pairs[0]);
+    if (rc == 0)
+        rc = tw_out_flush(err);
+    if (rc == 0 && o->svg != NULL)
+        rc = matrix ? tw_compare_matrix_svg(c, o->svg, err)
+                    : tw_compare_write_svg(c->pairs[0], o->svg, err);
+    return rc;
+}
+
+static int compare(const compare_opts *o, bool *ret_good, tw_err *err)
+{
+    TW_CLEANUP(tw_compare_close)
+    compare_all c = {.n_layers = EXAMPLE_LAYERS, .d_model = EXAMPLE_WIDTH};
+    int rc = o->model != NULL ? tw_compare_model(o->model, &c, err) : 0;
+    if (rc == 0)
+        rc = tw_compare_open(&c, o, err);
+    if (rc == 0)
+        rc = measure(&c, err);
+    if (rc == 0)
+        rc = show(&c, err);
+    *ret_good = rc == 0;
+    for (size_t i = 0; i < c.n_pairs && *ret_good; i++)
+        *ret_good = tw_compare_is_good(c.pairs[i]);
+    return rc;
 }
 
 int tw_compare_run(int argc, char **argv)
 {
-    compare_opts o;
+    static compare_opts o;
+    const tw_command *c = &tw_command_compare;
     tw_err err = {0};
-    if (tw_compare_parse(argc, argv, &o, &err) != 0)
-        return tw_command_misused(&tw_command_compare, &err);
-    if (o.listen)
-        return tw_command_end(&tw_command_compare, tw_compare_listen(&o, &err), &err);
-    TW_CLEANUP(tw_mem_freep) compare_report *r = tw_mem_calloc(1, sizeof *r);
-    int rc = r != NULL ? gather(&o, r, &err) : tw_err_set(&err, -ENOMEM, "no memory");
+    bool good = false;
+    int rc = tw_compare_parse(argc, argv, &o, &err);
+    if (rc == 0 && o.listen)
+        return tw_command_end(c, tw_compare_listen(&o, &err), &err);
     if (rc == 0)
-        rc = show(r, &err);
+        rc = tw_compare_find_nodes(&o, &err);
     if (rc != 0)
-        return tw_command_end(&tw_command_compare, rc, &err);
-    return is_success(r) ? TW_EXIT_OK : TW_EXIT_FAILED;
+        return tw_command_misused(c, &err);
+    rc = compare(&o, &good, &err);
+    if (rc != 0)
+        return tw_command_end(c, rc, &err);
+    return good ? TW_EXIT_OK : TW_EXIT_FAILED;
 }

@@ -13,16 +13,10 @@
 #include "os/signal.h"
 #include "os/sys.h"
 
-const uint32_t tw_compare_sizes[COMPARE_SIZES] = {2,        8 << 10,  16 << 10,
-                                                  20 << 10, 48 << 10, 1 << 20};
-
-enum { STREAMS = 4, CROSS_SECONDS = 2 };
-#define PING_NS        (250 * TW_NS_PER_MS)
-#define PING_QUICK_NS  (30 * TW_NS_PER_MS)
-#define FLOOD_NS       (2 * TW_NS_PER_S)
-#define FLOOD_QUICK_NS (200 * TW_NS_PER_MS)
-#define CONNECT_NS     (5 * TW_NS_PER_S)
-#define CALL_NS        (10 * TW_NS_PER_S)
+enum { CROSS_SECONDS = 2, CROSS_STREAMS = 4 };
+#define CALL_NS    (10 * TW_NS_PER_S)
+#define MEASURE_NS (60 * TW_NS_PER_S) /* by another machine; it takes ten seconds */
+#define CROSS_NS   (30 * TW_NS_PER_S)
 
 static bool stop_asked(void *ctx)
 {
@@ -46,50 +40,26 @@ void tw_compare_progress(const char *path, const char *doing)
     fflush(stderr);
 }
 
-static void size_text(uint32_t bytes, char *out, size_t n)
+/* Short steps are shown where they replace one another. */
+static void show_step(void *ctx, const char *doing, bool is_detail)
 {
-    if (bytes < 1024)
-        snprintf(out, n, "%u B", bytes);
-    else if (bytes < 1 << 20)
-        snprintf(out, n, "%u KiB", bytes >> 10);
-    else
-        snprintf(out, n, "%u MiB", bytes >> 20);
+    const compare_row *row = ctx;
+    if (!is_detail || isatty(STDERR_FILENO))
+        tw_compare_progress(row->label, doing);
 }
 
-static int measure_latency(const compare_report *r, compare_row *row, tw_probe *p, tw_err *err)
+static void show_event(void *ctx, const json_t *event)
 {
-    uint64_t ns = r->opts->quick ? PING_QUICK_NS : PING_NS;
-    bool tty = isatty(STDERR_FILENO);
-    int rc = 0;
-    for (int wait = 0; wait < TW_PROBE_WAITS && rc == 0; wait++)
-        for (int i = 0; i < COMPARE_SIZES && rc == 0; i++) {
-            char size[16], doing[64];
-            size_text(tw_compare_sizes[i], size, sizeof size);
-            snprintf(doing, sizeof doing, "round trips of %s, %s", size,
-                     wait == TW_PROBE_SPIN ? "spinning" : "sleeping");
-            if (tty || (wait == 0 && i == 0))
-                tw_compare_progress(row->name, tty ? doing : "latency");
-            rc = tw_probe_ping(p, (enum tw_probe_wait)wait, tw_compare_sizes[i], ns,
-                               &row->lat[wait][i], err);
-        }
-    return rc;
-}
-
-static int measure_bandwidth(const compare_report *r, compare_row *row, tw_probe *p, tw_err *err)
-{
-    uint64_t ns = r->opts->quick ? FLOOD_QUICK_NS : FLOOD_NS;
-    double none;
-    tw_compare_progress(row->name, "bandwidth to the peer");
-    int rc = tw_probe_flood(p, true, false, ns, &row->to_gbit, &none, err);
-    if (rc == 0) {
-        tw_compare_progress(row->name, "bandwidth from the peer");
-        rc = tw_probe_flood(p, false, true, ns, &none, &row->from_gbit, err);
-    }
-    if (rc == 0) {
-        tw_compare_progress(row->name, "bandwidth both ways at once");
-        rc = tw_probe_flood(p, true, true, ns, &row->both_to_gbit, &row->both_from_gbit, err);
-    }
-    return rc;
+    const char *kind = json_string_value(json_object_get(event, "event"));
+    const char *doing = json_string_value(json_object_get(event, "doing"));
+    char text[64];
+    if (kind == NULL || strcmp(kind, "progress") != 0 || doing == NULL)
+        return;
+    snprintf(text, sizeof text, "%.63s", doing);
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    show_step(ctx, text, json_is_true(json_object_get(event, "detail")));
 }
 
 /* The far side's listener: address, one-time token, port. */
@@ -114,72 +84,92 @@ static int ask_listener(tw_remote *n, const compare_row *row, uint8_t token[TW_P
     return 0;
 }
 
-static int connect_path(const compare_row *row, const uint8_t *token, uint16_t port, tw_probe **ret,
-                        tw_err *err)
+/* This process asks. */
+static int measure_here(const compare_report *r, compare_row *row, const uint8_t *token,
+                        uint16_t port, tw_err *err)
 {
-    unsigned n_cpus = tw_sys_cpus(NULL, 0);
-    tw_probe_to to = {.ip = row->path.to_ip,
-                      .bind_ip = row->path.here_ip,
-                      .port = port,
-                      .token = token,
-                      .n_streams = TW_MIN(n_cpus, (unsigned)STREAMS),
-                      .limit_ns = CONNECT_NS,
-                      .stop = by_signal};
-    return tw_probe_connect(&to, ret, err);
+    const tw_probe_job j = {.ip = row->path.to_ip,
+                            .bind_ip = row->path.here_ip,
+                            .port = port,
+                            .token = token,
+                            .by_rdma = row->kind == TW_PATH_RDMA,
+                            .quick = r->opts->quick,
+                            .interface = row->path.here->name,
+                            .rdma = row->path.here->rdma,
+                            .rdma_port = row->path.here->rdma_port,
+                            .stop = by_signal,
+                            .progress = show_step,
+                            .ctx = row};
+    return tw_probe_measure(&j, &row->got, err);
 }
 
-/* Sums of what the port or the interface itself counted; 0: unknown. */
-static uint64_t counted(const compare_row *row)
+/* The agent of `here` asks. */
+static int measure_there(const compare_report *r, compare_row *row, const uint8_t *token,
+                         uint16_t port, tw_err *err)
 {
-    tw_rdma_counters c = {0};
-    if (row->kind != TW_PATH_RDMA)
-        return tw_net_counted_bytes(row->path.here->name);
-    tw_rdma_counters_read(NULL, row->path.here->rdma, row->path.here->rdma_port, &c);
-    return c.known_bytes ? c.tx_bytes + c.rx_bytes : 0;
+    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    char text[2 * TW_PROBE_TOKEN_BYTES + 1];
+    tw_agent_token_print(token, text);
+    json_t *args = json_pack("{s:s, s:s, s:i, s:s, s:b, s:b, s:s, s:s, s:i}", "to", row->path.to_ip,
+                             "from", row->path.here_ip, "port", (int)port, "token", text, "by_rdma",
+                             row->kind == TW_PATH_RDMA, "quick", r->opts->quick, "interface",
+                             row->path.here->name, "rdma", row->path.here->rdma, "rdma_port",
+                             (int)row->path.here->rdma_port);
+    tw_remote_on_event(r->here->remote, show_event, row);
+    int rc = tw_remote_call(r->here->remote, "measure", args, MEASURE_NS, &got, err);
+    tw_remote_on_event(r->here->remote, NULL, NULL);
+    return rc == 0 ? tw_probe_result_parse(got, &row->got, err) : rc;
 }
 
-static int measure_path(compare_report *r, compare_row *row, tw_remote *n, tw_err *err)
+static int measure_path(const compare_report *r, compare_row *row, tw_err *err)
 {
-    TW_CLEANUP(tw_probe_closep) tw_probe *p = NULL;
     uint8_t token[TW_PROBE_TOKEN_BYTES];
     uint16_t port = 0;
-    tw_compare_progress(row->name, "connecting");
-    int rc = ask_listener(n, row, token, &port, err);
-    if (rc == 0)
-        rc = connect_path(row, token, port, &p, err);
-    uint64_t before = counted(row);
-    if (rc == 0 && row->kind == TW_PATH_RDMA)
-        rc = tw_probe_link_open(p, TW_PROBE_LINK_VERBS, row->device, sizeof row->device, err);
-    if (rc == 0)
-        rc = measure_latency(r, row, p, err);
-    if (rc == 0)
-        rc = measure_bandwidth(r, row, p, err);
+    tw_compare_progress(row->label, "connecting");
+    int rc = ask_listener(r->there->remote, row, token, &port, err);
     if (rc != 0)
         return rc;
-    uint64_t after = counted(row);
-    row->moved_bytes = tw_probe_bytes(p);
-    row->counted_bytes = before > 0 && after > before ? after - before : 0;
-    return 0;
+    return r->here->remote == NULL ? measure_here(r, row, token, port, err)
+                                   : measure_there(r, row, token, port, err);
 }
 
 /* ---- iperf3 and perftest beside ours ---- */
 
-static int cross_one(compare_row *row, tw_remote *n, tw_cross_job *j, tw_err *err)
+static int cross_there(tw_remote *asks, const tw_cross_job *j, tw_cross_result *ret, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    json_t *args =
+        json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:b}", "name", j->name, "to", j->ip, "from",
+                  j->bind_ip, "device", j->device, "port", (int)j->port, "seconds", (int)j->seconds,
+                  "streams", (int)j->n_streams, "reverse", j->reverse);
+    int rc = tw_remote_call(asks, "tool-client", args, CROSS_NS, &got, err);
+    if (rc != 0)
+        return rc;
+    tw_json_obj o = {.file = "tool-client", .prefix = "", .v = got, .err = err};
+    ret->to_gbit += tw_json_f64(&o, "to_gbit", 0, 0, 1e6);
+    ret->from_gbit += tw_json_f64(&o, "from_gbit", 0, 0, 1e6);
+    ret->lat_us += tw_json_f64(&o, "lat_us", 0, 0, 1e9);
+    return o.rc;
+}
+
+static int cross_one(const compare_report *r, compare_row *row, tw_cross_job *j, tw_err *err)
+{
+    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    tw_remote *answers = r->there->remote;
     json_t *args = json_pack("{s:s, s:s, s:s}", "name", j->name, "address", row->path.there_ip,
                              "device", row->path.there->rdma);
-    int rc = tw_remote_call(n, "tool", args, CALL_NS, &got, err);
+    int rc = tw_remote_call(answers, "tool", args, CALL_NS, &got, err);
     if (rc == 0) {
         j->port = (uint16_t)json_integer_value(json_object_get(got, "port"));
-        rc = tw_cross_client_run(j, &row->cross, err);
+        rc = r->here->remote == NULL ? tw_cross_client_run(j, &row->cross, err)
+                                     : cross_there(r->here->remote, j, &row->cross, err);
     }
     tw_err ignored;
-    (void)!tw_remote_call(n, "stop", NULL, CALL_NS, NULL, &ignored);
+    (void)!tw_remote_call(answers, "stop", NULL, CALL_NS, NULL, &ignored);
     return rc;
 }
 
-static void cross_check(compare_row *row, tw_remote *n)
+static void cross_check(const compare_report *r, compare_row *row)
 {
     static const char *const tcp[] = {"iperf3", "iperf3"}, *const rdma[] = {"ib_write_lat",
                                                                             "ib_write_bw"};
@@ -187,13 +177,13 @@ static void cross_check(compare_row *row, tw_remote *n)
                       .bind_ip = row->path.here_ip,
                       .device = row->path.here->rdma,
                       .seconds = CROSS_SECONDS,
-                      .n_streams = STREAMS};
+                      .n_streams = CROSS_STREAMS};
     for (int i = 0; i < 2; i++) {
         tw_err err = {0};
         j.name = row->kind == TW_PATH_RDMA ? rdma[i] : tcp[i];
         j.reverse = row->kind != TW_PATH_RDMA && i == 1;
-        tw_compare_progress(row->name, j.name);
-        if (cross_one(row, n, &j, &err) == 0)
+        tw_compare_progress(row->label, j.name);
+        if (cross_one(r, row, &j, &err) == 0)
             row->has_cross = true;
         else
             snprintf(row->cross_note, sizeof row->cross_note, "%s", err.msg);
@@ -206,50 +196,77 @@ static void judge(compare_row *row)
 {
     tw_measured m = {.path = &row->path,
                      .lat_us = tw_compare_best_us(row, 0),
-                     .min_gbit = TW_MIN(row->to_gbit, row->from_gbit)};
+                     .min_gbit = tw_compare_gbit(row)};
     tw_verdict_judge(&m, &row->verdict);
 }
 
-static int measure_row(compare_report *r, compare_row *row, tw_remote *n, tw_err *err)
+static bool is_this_machine(const compare_node *n)
+{
+    return n->remote == NULL || tw_remote_is_local(n->remote);
+}
+
+/* Where there are several pairs, progress says which. */
+static void name_row(const compare_report *r, compare_row *row, const tw_net_if *here)
+{
+    tw_path_name(row->kind, here, row->name, sizeof row->name);
+    if (r->opts->nodes.n > 2)
+        snprintf(row->label, sizeof row->label, "%.48s - %.48s: %s", r->here->name, r->there->name,
+                 row->name);
+    else
+        snprintf(row->label, sizeof row->label, "%s", row->name);
+}
+
+static int measure_row(const compare_report *r, compare_row *row, tw_err *err)
 {
     tw_path_ask ask = {.kind = row->kind,
                        .given = r->opts->given[row->kind],
-                       .here = &r->here,
-                       .there = &r->there,
-                       .same_machine = tw_remote_is_local(n)};
+                       .here = &r->here->net,
+                       .there = &r->there->net,
+                       .here_cluster_ip = r->here->spec->ip,
+                       .there_cluster_ip = r->there->spec->ip,
+                       .same_machine = is_this_machine(r->here) && is_this_machine(r->there)};
     row->status = ROW_MISSING;
     int rc = tw_path_find(&ask, &row->path, err);
     if (rc != 0)
         return rc;
     row->has_path = true;
     row->status = ROW_FAILED;
-    tw_path_name(row->kind, row->path.here, row->name, sizeof row->name);
-    rc = measure_path(r, row, n, err);
+    name_row(r, row, row->path.here);
+    rc = measure_path(r, row, err);
     if (rc != 0)
         return rc;
     row->status = ROW_OK;
     judge(row);
     if (r->opts->cross_check)
-        cross_check(row, n);
+        cross_check(r, row);
     return 0;
 }
 
 /* Ends the far side's part and adds what it says to our reason. */
-static int end_row(compare_row *row, tw_remote *n, tw_err *err)
+static int end_row(const compare_report *r, compare_row *row, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
-    int rc = tw_remote_call(n, "stop", NULL, CALL_NS, &got, err);
+    int rc = tw_remote_call(r->there->remote, "stop", NULL, CALL_NS, &got, err);
     const char *theirs = json_string_value(json_object_get(got, "probe"));
     size_t len = strlen(row->reason);
     if (rc == 0 && row->status == ROW_FAILED && theirs != NULL && theirs[0] != '\0')
         snprintf(row->reason + len, sizeof row->reason - len, "; %s says: %.150s",
-                 tw_remote_name(n), theirs);
+                 tw_remote_name(r->there->remote), theirs);
     return rc;
 }
 
-int tw_compare_measure(compare_report *r, tw_remote *n, tw_err *err)
+/* Nobody to ask: every path that is wanted has that reason. */
+static const tw_err *why_not(const compare_report *r)
+{
+    if (r->here->why.code != 0)
+        return &r->here->why;
+    return r->there->why.code != 0 ? &r->there->why : NULL;
+}
+
+int tw_compare_measure(compare_report *r, tw_err *err)
 {
     int rc = 0;
+    const tw_err *never = why_not(r);
     for (int k = 0; k < TW_PATHS && rc == 0; k++) {
         if (r->opts->any_asked && !r->opts->asked[k])
             continue;
@@ -257,14 +274,30 @@ int tw_compare_measure(compare_report *r, tw_remote *n, tw_err *err)
         tw_err why = {0};
         row->kind = (enum tw_path_kind)k;
         row->asked = r->opts->asked[k];
-        tw_path_name(row->kind, NULL, row->name, sizeof row->name);
-        if (measure_row(r, row, n, &why) != 0)
+        name_row(r, row, NULL);
+        if (never != NULL) {
+            row->status = ROW_FAILED;
+            snprintf(row->reason, sizeof row->reason, "%s", never->msg);
+            continue;
+        }
+        if (measure_row(r, row, &why) != 0)
             snprintf(row->reason, sizeof row->reason, "%s", why.msg);
         if (tw_signal_asked_to_stop())
             rc = tw_err_set(err, -ECANCELED, "interrupted");
         else
-            rc = end_row(row, n, err);
+            rc = end_row(r, row, err);
     }
     tw_compare_progress("", "");
     return rc;
+}
+
+bool tw_compare_is_good(const compare_report *r)
+{
+    unsigned n_ok = 0;
+    for (unsigned i = 0; i < r->n_rows; i++) {
+        n_ok += r->rows[i].status == ROW_OK;
+        if (r->rows[i].asked && r->rows[i].status != ROW_OK)
+            return false;
+    }
+    return n_ok > 0;
 }

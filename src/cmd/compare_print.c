@@ -34,7 +34,7 @@ static const char *paint(const printer *p, enum tw_verdict_level l)
     return p->colour ? codes[l] : "";
 }
 
-static void latency_text(double us, char *out, size_t n)
+void tw_compare_latency_text(double us, char *out, size_t n)
 {
     if (us >= 1000)
         snprintf(out, n, "%.2f ms", us / 1000);
@@ -47,7 +47,7 @@ static void device_text(const compare_row *row, char *out, size_t n)
     if (!row->has_path)
         snprintf(out, n, "-");
     else if (row->kind == TW_PATH_RDMA)
-        snprintf(out, n, "%s", row->device[0] != '\0' ? row->device : row->path.here->rdma);
+        snprintf(out, n, "%s", row->got.device[0] != '\0' ? row->got.device : row->path.here->rdma);
     else
         snprintf(out, n, "%s%s%.12s%s", row->path.here->name,
                  row->path.here->driver[0] != '\0' ? " (" : "", row->path.here->driver,
@@ -63,23 +63,22 @@ static void print_row(const compare_row *row)
         return;
     }
     device_text(row, device, sizeof device);
-    latency_text(tw_compare_best_us(row, 0), lat, sizeof lat);
-    printf("%-21s %-26s %12s %9.2f Gbit/s\n", row->name, device, lat,
-           TW_MIN(row->to_gbit, row->from_gbit));
+    tw_compare_latency_text(tw_compare_best_us(row, 0), lat, sizeof lat);
+    printf("%-21s %-26s %12s %9.2f Gbit/s\n", row->name, device, lat, tw_compare_gbit(row));
 }
 
 static void print_sizes(const compare_row *row)
 {
-    static const char *const names[COMPARE_SIZES] = {"2 B",    "8 KiB",  "16 KiB",
-                                                     "20 KiB", "48 KiB", "1 MiB"};
+    static const char *const names[TW_PROBE_SIZES] = {"2 B",    "8 KiB",  "16 KiB",
+                                                      "20 KiB", "48 KiB", "1 MiB"};
     static const char *const waits[TW_PROBE_WAITS] = {"spinning", "sleeping"};
     printf("  %-22s", "half round trip, us");
-    for (int i = 0; i < COMPARE_SIZES; i++)
+    for (int i = 0; i < TW_PROBE_SIZES; i++)
         printf(" %13s", names[i]);
     for (int w = 0; w < TW_PROBE_WAITS; w++) {
         printf("\n    %-20s", waits[w]);
-        for (int i = 0; i < COMPARE_SIZES; i++) {
-            const tw_probe_lat *l = &row->lat[w][i];
+        for (int i = 0; i < TW_PROBE_SIZES; i++) {
+            const tw_probe_lat *l = &row->got.lat[w][i];
             char cell[32];
             snprintf(cell, sizeof cell, l->p50_us < 1000 ? "%.1f/%.1f" : "%.0f/%.0f", l->p50_us,
                      l->p99_us);
@@ -91,11 +90,11 @@ static void print_sizes(const compare_row *row)
 
 static void print_proof(const compare_row *row)
 {
-    if (row->counted_bytes == 0 || row->moved_bytes == 0)
+    if (row->got.counted_bytes == 0 || row->got.moved_bytes == 0)
         return;
-    double share = (double)row->counted_bytes / (double)row->moved_bytes;
+    double share = (double)row->got.counted_bytes / (double)row->got.moved_bytes;
     printf("  proof: %s counted %.1f MB for our %.1f MB%s\n", row->path.here->name,
-           (double)row->counted_bytes / 1e6, (double)row->moved_bytes / 1e6,
+           (double)row->got.counted_bytes / 1e6, (double)row->got.moved_bytes / 1e6,
            share < 0.9 ? ": THE BYTES WENT ANOTHER WAY (both addresses on one machine, or routes)"
                        : "");
 }
@@ -107,7 +106,7 @@ static void print_cross(const compare_row *row)
                row->cross.to_gbit);
     else if (row->has_cross)
         printf("  iperf3: %.2f Gbit/s to the peer, %.2f from it (ours: %.2f, %.2f)\n",
-               row->cross.to_gbit, row->cross.from_gbit, row->to_gbit, row->from_gbit);
+               row->cross.to_gbit, row->cross.from_gbit, row->got.to_gbit, row->got.from_gbit);
     if (row->cross_note[0] != '\0')
         printf("  cross-check: %s\n", row->cross_note);
 }
@@ -115,14 +114,14 @@ static void print_cross(const compare_row *row)
 static void print_details(const compare_report *r, const compare_row *row, const printer *p)
 {
     const tw_path *q = &row->path;
-    compare_decode d = tw_compare_decode(r, row);
+    compare_decode d = tw_compare_decode(r->n_layers, r->d_model, row);
     printf("\n%s: %s %s (MTU %u) -> %s %s (MTU %u)%s\n", row->name, q->here->name, q->here_ip,
            q->here->mtu, q->there->name, q->there_ip, q->there->mtu,
            q->here->mtu != q->there->mtu ? "  MTUs differ!" : "");
     print_sizes(row);
     printf("  %-22s to the peer %.2f, from it %.2f, both at once %.2f + %.2f\n",
-           "bandwidth, Gbit/s", row->to_gbit, row->from_gbit, row->both_to_gbit,
-           row->both_from_gbit);
+           "bandwidth, Gbit/s", row->got.to_gbit, row->got.from_gbit, row->got.both_to_gbit,
+           row->got.both_from_gbit);
     print_proof(row);
     print_cross(row);
     printf("  decode: %u exchanges a token x %.1f us (%.1f KiB) = %.2f ms: %.0f tok/s at most by "
@@ -149,7 +148,7 @@ static void print_bars(const compare_report *r, const printer *p)
         const compare_row *row = &r->rows[i];
         if (row->status != ROW_OK)
             continue;
-        most_gbit = TW_MAX(most_gbit, TW_MIN(row->to_gbit, row->from_gbit));
+        most_gbit = TW_MAX(most_gbit, tw_compare_gbit(row));
         most_us = TW_MAX(most_us, tw_compare_best_us(row, 0));
     }
     if (most_gbit <= 0 || most_us <= 0)
@@ -157,13 +156,13 @@ static void print_bars(const compare_report *r, const printer *p)
     printf("\nlatency (shorter is better)\n");
     for (unsigned i = 0; i < r->n_rows; i++) {
         double us = tw_compare_best_us(&r->rows[i], 0);
-        latency_text(us, text, sizeof text);
+        tw_compare_latency_text(us, text, sizeof text);
         if (r->rows[i].status == ROW_OK)
             print_bar(p, r->rows[i].name, us / most_us, text);
     }
     printf("bandwidth (longer is better)\n");
     for (unsigned i = 0; i < r->n_rows; i++) {
-        double gbit = TW_MIN(r->rows[i].to_gbit, r->rows[i].from_gbit);
+        double gbit = tw_compare_gbit(&r->rows[i]);
         snprintf(text, sizeof text, "%.2f Gbit/s", gbit);
         if (r->rows[i].status == ROW_OK)
             print_bar(p, r->rows[i].name, gbit / most_gbit, text);
@@ -174,7 +173,8 @@ void tw_compare_print(const compare_report *r)
 {
     printer p = new_printer();
     bool any = false;
-    printf("=== Network comparison: %s -> %s (%s) ===\n\n", r->here.host, r->peer, r->via);
+    printf("=== Network comparison: %s -> %s (%s) ===\n\n", r->here->net.host, r->there->name,
+           r->via);
     printf("%-21s %-26s %12s %16s\n", "Path", "Device", "Latency", "Bandwidth");
     for (int i = 0; i < 78; i++)
         putchar('-');

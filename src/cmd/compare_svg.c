@@ -37,7 +37,7 @@ static int put_bar(tw_buf *b, int y, const char *name, double share, const char 
 
 static double value_of(const compare_row *row, bool latency)
 {
-    return latency ? tw_compare_best_us(row, 0) : TW_MIN(row->to_gbit, row->from_gbit);
+    return latency ? tw_compare_best_us(row, 0) : tw_compare_gbit(row);
 }
 
 static int put_group(tw_buf *b, const compare_report *r, bool latency, int *y)
@@ -80,9 +80,9 @@ int tw_compare_write_svg(const compare_report *r, const char *path, tw_err *err)
                              "font-size=\"18\">",
                              WIDTH, y)
              : rc;
-    rc = rc == 0 ? put_text(&b, r->here.host) : rc;
+    rc = rc == 0 ? put_text(&b, r->here->net.host) : rc;
     rc = rc == 0 ? tw_buf_puts(&b, " to ") : rc;
-    rc = rc == 0 ? put_text(&b, r->peer) : rc;
+    rc = rc == 0 ? put_text(&b, r->there->name) : rc;
     rc = rc == 0 ? tw_buf_puts(&b, "</text>\n") : rc;
     rc = rc == 0 ? tw_buf_append(&b, body.data, body.len) : rc;
     rc = rc == 0 ? tw_buf_puts(&b, "</svg>\n") : rc;

@@ -14,30 +14,11 @@ import xml.etree.ElementTree
 import pytest
 import twinax_cli as cli
 import two_hosts
-from two_hosts import A, B, LAN, LAN6, ROCE, TB
+from two_hosts import A, B, LAN, LAN6, ROCE, TB, hosts, nothing_is_left  # noqa: F401
 
 NAMES = {"lan": "Ethernet (1G LAN)", "roce_tcp": "Ethernet (RoCE NIC)", "thunderbolt": "Thunderbolt",
          "rdma": "RDMA (RoCE)"}  # fmt: skip
 SIZES = [2, 8192, 16384, 20480, 49152, 1048576]
-
-
-@pytest.fixture(scope="module")
-def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(hosts):
-    yield
-    assert hosts.quiet_after(60) < 60, f"left: {hosts.processes(A)} {hosts.processes(B)}"
 
 
 def compare(h, *argv, host=A, node=True, quick=True, **more):

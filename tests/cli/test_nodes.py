@@ -13,7 +13,7 @@ import time
 import pytest
 import twinax_cli as cli
 import two_hosts
-from two_hosts import A, B, ROCE
+from two_hosts import A, B, ROCE, hosts, nothing_is_left  # noqa: F401
 
 NODES = f"head={ROCE[A]},node-b={ROCE[B]}"
 AGENT = ["--agent-path", cli.BINARY]
@@ -21,25 +21,6 @@ PROMPT = ["--prompt-ids", "1,2,3,4,5", "--temp", "0", "--ids", "--ignore-eos", "
 SLOW = {"TW_CPU": "ref"}
 N_ROUNDS = 3
 N_TRIES = 3
-
-
-@pytest.fixture(scope="module")
-def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(hosts):
-    yield
-    assert hosts.quiet_after(60) < 60, f"left: {hosts.processes(A)} {hosts.processes(B)}"
 
 
 def over_nodes(h, *argv, nodes=NODES, agent=AGENT, model=cli.DEMO, command="run", **more):

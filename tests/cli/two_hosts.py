@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two machines made of network namespaces: a LAN shaped to 1 Gbit/s, a "RoCE NIC", a thunderbolt0,
-and a real sshd on each, with keys that live as long as the test module."""
+"""Two machines (or three) made of network namespaces: a LAN shaped to 1 Gbit/s, a "RoCE NIC", a
+thunderbolt0 between the first two, and a real sshd on each, with keys that live as long as the test
+module. `from two_hosts import hosts, nothing_is_left` gives a module both fixtures."""
 
 import contextlib
 import os
@@ -11,12 +12,13 @@ import subprocess
 import tempfile
 import time
 
+import pytest
 import twinax_cli as cli
 
-A, B = 0, 1
-ROCE = ["192.168.100.1", "192.168.100.2"]
-LAN = ["192.168.77.1", "192.168.77.2"]
-LAN6 = ["fd00:77::1", "fd00:77::2"]
+A, B, C = 0, 1, 2
+ROCE = ["192.168.100.1", "192.168.100.2", "192.168.100.3"]
+LAN = ["192.168.77.1", "192.168.77.2", "192.168.77.3"]
+LAN6 = ["fd00:77::1", "fd00:77::2", "fd00:77::3"]
 TB = ["192.168.2.1", "192.168.2.2"]
 STEP_S = 60  # ends what hangs
 # sshd wants /run/sshd: in a /run of its own (`ip netns exec` has made the mounts private), so that
@@ -45,8 +47,10 @@ def sh(*argv, check=True):
 
 
 class TwoHosts:
-    def __init__(self):
-        self.names = [f"twx{os.getpid()}{x}" for x in "ab"]
+    def __init__(self, n=2):
+        self.all = range(n)
+        self.names = [f"twx{os.getpid()}{'abc'[host]}" for host in self.all]
+        self.switch = f"twx{os.getpid()}s"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="twinax-two-hosts-"))
         self.sshd = []
         # What the daemons start must not look like strays of a test.
@@ -60,40 +64,55 @@ class TwoHosts:
     def do(self, host, *argv, check=True):
         return sh(*self.ns(host, *argv), check=check)
 
-    def wire(self, name, addresses, prefix):
-        sh("ip", "link", "add", name, "netns", self.names[A], "type", "veth", "peer", "name", name,
-           "netns", self.names[B])  # fmt: skip
-        for host in A, B:
+    def wire(self, name, addresses, prefix, hosts):
+        """A cable between two, a switch for more."""
+        if len(hosts) == 2:
+            sh("ip", "link", "add", name, "netns", self.names[A], "type", "veth", "peer", "name", name,
+               "netns", self.names[B])  # fmt: skip
+        else:
+            self.plug_in(name, hosts)
+        for host in hosts:
             self.do(host, "ip", "link", "set", name, "up")
             self.address(host, name, addresses[host], prefix)
+
+    def plug_in(self, name, hosts):
+        ip = ["ip", "-n", self.switch, "link"]
+        sh(*ip, "add", name, "type", "bridge")
+        sh(*ip, "set", name, "up")
+        for host in hosts:
+            port = f"{name}-{host}"
+            sh("ip", "link", "add", name, "netns", self.names[host], "type", "veth", "peer", "name", port,
+               "netns", self.switch)  # fmt: skip
+            sh(*ip, "set", port, "master", name, "up")
 
     def address(self, host, name, ip, prefix):
         self.do(host, "ip", "addr", "add", f"{ip}/{prefix}", "dev", name, *(["nodad"] if ":" in ip else []))
 
     def build(self):
-        for name in self.names:
+        for name in self.names if len(self.all) == 2 else [*self.names, self.switch]:
             sh("ip", "netns", "add", name)
-        self.wire("lan0", LAN, 24)
-        self.wire("roce0", ROCE, 30)
-        self.wire("thunderbolt0", TB, 24)
-        for host in A, B:
+        self.wire("lan0", LAN, 24, self.all)
+        self.wire("roce0", ROCE, 30 if len(self.all) == 2 else 29, self.all)
+        self.wire("thunderbolt0", TB, 24, (A, B))
+        for host in self.all:
             self.do(host, "ip", "link", "set", "lo", "up")
             self.address(host, "lan0", LAN6[host], 64)
-            self.do(host, "ip", "route", "add", "default", "via", LAN[1 - host])
+            self.do(host, "ip", "route", "add", "default", "via", LAN[(host + 1) % len(self.all)])
             self.do(host, "tc", "qdisc", "add", "dev", "lan0", "root", "tbf", "rate", "1gbit",
                     "burst", "512k", "limit", "3m")  # fmt: skip
         self.write_keys()
-        for host in A, B:
+        for host in self.all:
             self.start_sshd(host)
 
     # ---- ssh ----
 
     def write_keys(self):
-        for name in "host_a", "host_b", "host_other", "user", "stranger":
+        for name in "host_a", "host_b", "host_c", "host_other", "user", "stranger":
             sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name))
         shutil.copy(self.folder / "user.pub", self.folder / "authorized_keys")
-        public = {x: (self.folder / f"host_{x}.pub").read_text().strip() for x in ("a", "b", "other")}
-        (self.folder / "known").write_text(f"{LAN[A]} {public['a']}\n{LAN[B]} {public['b']}\n")
+        public = {x: (self.folder / f"host_{x}.pub").read_text().strip() for x in ("a", "b", "c", "other")}
+        known = "".join(f"{LAN[host]} {public['abc'[host]]}\n" for host in (A, B, C))
+        (self.folder / "known").write_text(known)
         (self.folder / "known_wrong").write_text(f"{LAN[B]} {public['other']}\n")
         (self.folder / "known_none").write_text("")
         self.write_client()
@@ -103,6 +122,7 @@ class TwoHosts:
         hosts = {
             "node-a": {"HostName": LAN[A]},
             "node-b": {"HostName": LAN[B]},
+            "node-c": {"HostName": LAN[C]},
             "changed": {"HostName": LAN[B], "UserKnownHostsFile": f / "known_wrong"},
             "unknown": {"HostName": LAN[B], "UserKnownHostsFile": f / "known_none"},
             "stranger": {"HostName": LAN[B], "IdentityFile": f / "stranger"},
@@ -127,7 +147,7 @@ class TwoHosts:
     def start_sshd(self, host):
         config = self.folder / f"sshd_{host}"
         config.write_text(
-            f"ListenAddress {LAN[host]}:22\nHostKey {self.folder}/host_{'ab'[host]}\n"
+            f"ListenAddress {LAN[host]}:22\nHostKey {self.folder}/host_{'abc'[host]}\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\n"
             "PermitRootLogin prohibit-password\nPrintMotd no\nMaxStartups 100\n"
@@ -165,9 +185,9 @@ class TwoHosts:
         return found
 
     def quiet_after(self, limit_s=10.0):
-        """Seconds until nothing but sshd is on either host; infinity beyond the limit."""
+        """Seconds until nothing but sshd is on any host; infinity beyond the limit."""
         t0 = time.monotonic()
-        while self.processes(A) or self.processes(B) or any(set(self.listeners(h)) - {22} for h in (A, B)):
+        while any(self.processes(h) or set(self.listeners(h)) - {22} for h in self.all):
             if time.monotonic() - t0 > limit_s:
                 return float("inf")
             time.sleep(0.02)
@@ -203,4 +223,33 @@ class TwoHosts:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             sh("ip", "netns", "del", name, check=False)
+        if len(self.all) > 2:
+            sh("ip", "netns", "del", self.switch, check=False)
         shutil.rmtree(self.folder)
+
+
+# ---- fixtures ------------------------------------------------------------------------------------
+
+
+def made(n):
+    """For a fixture of module scope: built before, removed after."""
+    why = cli.missing_binary() or why_not()
+    if why:
+        pytest.skip(why)
+    h = TwoHosts(n)
+    try:
+        h.build()
+        yield h
+    finally:
+        h.remove()
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    yield from made(2)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(hosts):
+    yield
+    assert hosts.quiet_after(60) < 60, f"left: {[hosts.processes(h) for h in hosts.all]}"

@@ -80,6 +80,48 @@ static void check_no(enum tw_path_kind k, const char *given, const char *words)
         fail_msg("'%s' lacks '%s'", err.msg, words);
 }
 
+/* The configured addresses are the path of the kind that their interface is; the others are found
+ * as ever. */
+static void check_cluster(const char *ours, const char *theirs, enum tw_path_kind k,
+                          const char *here)
+{
+    tw_path_ask ask = {.kind = k,
+                       .here = &net[0],
+                       .there = &net[1],
+                       .here_cluster_ip = ours,
+                       .there_cluster_ip = theirs};
+    tw_path p;
+    tw_err err = {0};
+    if (tw_path_find(&ask, &p, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(p.here_ip, here);
+}
+
+static void test_cluster_addresses(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* two cards: the first one found is not the cluster's */
+        char ip[32];
+        snprintf(ip, sizeof ip, "10.9.0.%d/24", 1 + i);
+        add(&net[i], "cable0", TW_NET_ETHERNET, ip);
+        snprintf(ip, sizeof ip, "10.8.0.%d/24", 1 + i);
+        add(&net[i], "thunderbolt1", TW_NET_THUNDERBOLT, ip);
+        snprintf(ip, sizeof ip, "10.7.0.%d/24", 1 + i);
+        tw_net_if *lan = add(&net[i], "lan1", TW_NET_ETHERNET, ip);
+        lan->default_route = true;
+    }
+    check_cluster("10.9.0.1", "10.9.0.2", TW_PATH_ROCE, "10.9.0.1");
+    check_cluster("10.9.0.1", "10.9.0.2", TW_PATH_THUNDERBOLT, "192.168.2.1");
+    check_cluster("10.9.0.1", "10.9.0.2", TW_PATH_LAN, "192.168.1.10");
+    check_cluster("10.8.0.1", "10.8.0.2", TW_PATH_THUNDERBOLT, "10.8.0.1");
+    check_cluster("10.8.0.1", "10.8.0.2", TW_PATH_ROCE, "192.168.100.1");
+    check_cluster("10.7.0.1", "10.7.0.2", TW_PATH_LAN, "10.7.0.1");
+    check_cluster("10.7.0.1", "10.7.0.2", TW_PATH_RDMA, "192.168.100.1");
+    check_cluster("10.9.0.1", "", TW_PATH_ROCE, "192.168.100.1");
+    check_cluster("10.9.0.1", "10.9.0.77", TW_PATH_ROCE, "192.168.100.1");
+    check_cluster("10.1.2.3", "10.9.0.2", TW_PATH_ROCE, "192.168.100.1");
+}
+
 static void test_by_interface(void **state)
 {
     (void)state;
@@ -221,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_by_interface, make_pair),
+        cmocka_unit_test_setup(test_cluster_addresses, make_pair),
         cmocka_unit_test_setup(test_given, make_pair),
         cmocka_unit_test_setup(test_reasons, make_pair),
         cmocka_unit_test_setup(test_rdma_reasons, make_pair),
