@@ -6,7 +6,7 @@
 #include "twinax/err.h"
 
 #define TW_VERSION          "0.1.0"
-#define TW_PROTOCOL_VERSION 1 /* wire frames */
+#define TW_PROTOCOL_VERSION 2 /* wire frames */
 #define TW_ARITH_VERSION    1 /* raised by any commit that changes the bits of a result */
 
 TW_API const char *tw_version(void);

@@ -10,6 +10,10 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "os/sock.h"
+#include "os/sys.h"
+
+_Static_assert((int)TW_GATE_PREFIX == TW_FRAME_CTL_BYTES + TW_FRAME_NONCE_BYTES,
+               "a knock is as long as what decides on the frame after it");
 
 enum { MAKE_ROOM = 16 }; /* pushed out at once when all places are taken */
 
@@ -71,15 +75,6 @@ static void drop_pending(tw_gate *g, size_t i, const char *why)
     remove_pending(g, i);
 }
 
-static bool same_token(const uint8_t *a, const uint8_t *b)
-{
-    /* Time must not tell how many bytes were right. */
-    uint8_t diff = 0;
-    for (size_t i = 0; i < TW_FRAME_TOKEN_BYTES; i++)
-        diff |= a[i] ^ b[i];
-    return *(volatile uint8_t *)&diff == 0;
-}
-
 static void refuse_token(const tw_gate_guest *guest)
 {
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(512);
@@ -88,22 +83,59 @@ static void refuse_token(const tw_gate_guest *guest)
         (void)!send(guest->fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* Header and token are here: NULL when good, else why not. */
-static const char *check_prefix(const tw_gate *g, tw_gate_pending *p)
+/* The knock is here: a challenge goes back. NULL, or why to drop. */
+static const char *answer_knock(const tw_gate *g, tw_gate_pending *p)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_GATE_PREFIX);
+    tw_gate_guest *guest = &p->g;
+    tw_frame_ctl ctl;
+    uint8_t *nonces = guest->talk.nonces;
+    if (tw_frame_ctl_decode(p->prefix, &ctl) != 0 || ctl.type != TW_FRAME_KNOCK ||
+        ctl.bytes != TW_FRAME_NONCE_BYTES)
+        return "does not speak our protocol";
+    guest->talk.token = g->token;
+    memcpy(nonces, p->prefix + TW_FRAME_CTL_BYTES, TW_FRAME_NONCE_BYTES);
+    if (tw_sys_random(nonces + TW_FRAME_NONCE_BYTES, TW_FRAME_NONCE_BYTES) != 0)
+        return "no random bytes for a challenge";
+    if (tw_frame_ctl_encode(&b, TW_FRAME_CHALLENGE, nonces + TW_FRAME_NONCE_BYTES,
+                            TW_FRAME_NONCE_BYTES) != 0)
+        return "no memory";
+    if (send(guest->fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)b.len)
+        return "does not take a challenge";
+    p->has_knocked = true;
+    p->n = 0;
+    return NULL;
+}
+
+/* Header and proof are here: NULL when good, else why not. */
+static const char *check_prefix(tw_gate_pending *p)
 {
     tw_gate_guest *guest = &p->g;
-    if (tw_frame_ctl_decode(p->prefix, &guest->ctl) != 0 || guest->ctl.bytes < TW_FRAME_TOKEN_BYTES)
+    tw_err ignored;
+    if (tw_frame_ctl_decode(p->prefix, &guest->ctl) != 0 ||
+        guest->ctl.bytes < 2 * TW_FRAME_PROOF_BYTES)
         return "does not speak our protocol";
-    const uint8_t *token = p->prefix + TW_FRAME_CTL_BYTES;
-    if (!same_token(token, g->token)) {
+    const uint8_t *proof = p->prefix + TW_FRAME_CTL_BYTES;
+    int rc = tw_proof_check(&guest->talk, TW_PROOF_CALLER, p->prefix, TW_FRAME_CTL_BYTES, proof,
+                            &ignored);
+    if (rc == -EACCES) {
         refuse_token(guest);
         return "wrong token";
     }
-    guest->body = tw_mem_alloc(guest->ctl.bytes);
+    guest->body = rc == 0 ? tw_mem_alloc(guest->ctl.bytes) : NULL;
     if (guest->body == NULL)
-        return "no memory";
-    memcpy(guest->body, token, TW_FRAME_TOKEN_BYTES);
+        return rc != 0 ? "no libcrypto to check its proof" : "no memory";
+    memcpy(guest->body, proof, TW_FRAME_PROOF_BYTES);
     return NULL;
+}
+
+static const char *check_seal(const tw_gate_guest *g)
+{
+    tw_err ignored;
+    const size_t at = g->ctl.bytes - TW_FRAME_PROOF_BYTES;
+    return tw_proof_check(&g->talk, TW_PROOF_BODY, g->body, at, g->body + at, &ignored) == 0
+               ? NULL
+               : "its words were altered on the way";
 }
 
 /* Reads on. NULL and *ret_whole, or why to drop. */
@@ -111,11 +143,12 @@ static const char *read_pending(const tw_gate *g, tw_gate_pending *p, bool *ret_
 {
     *ret_whole = false;
     for (;;) {
-        bool prefix = p->n < TW_GATE_PREFIX;
+        bool prefix = p->n < TW_GATE_PREFIX; /* or of the knock */
         size_t end = prefix ? TW_GATE_PREFIX : TW_FRAME_CTL_BYTES + (size_t)p->g.ctl.bytes;
         if (p->n == end) {
-            *ret_whole = true;
-            return NULL;
+            const char *why = check_seal(&p->g);
+            *ret_whole = why == NULL;
+            return why;
         }
         uint8_t *at = prefix ? p->prefix + p->n : p->g.body + (p->n - TW_FRAME_CTL_BYTES);
         ssize_t got = recv(p->g.fd, at, end - p->n, MSG_DONTWAIT);
@@ -128,7 +161,9 @@ static const char *read_pending(const tw_gate *g, tw_gate_pending *p, bool *ret_
         p->n += (size_t)got;
         if (prefix && p->n >= 4 && memcmp(p->prefix, "TWXC", 4) != 0)
             return "does not speak our protocol";
-        const char *why = prefix && p->n == TW_GATE_PREFIX ? check_prefix(g, p) : NULL;
+        if (!prefix || p->n < TW_GATE_PREFIX)
+            continue;
+        const char *why = p->has_knocked ? check_prefix(p) : answer_knock(g, p);
         if (why != NULL)
             return why;
     }
@@ -163,6 +198,7 @@ static bool accept_one(tw_gate *g, uint64_t now_ns)
             continue;
         tw_gate_pending *p = &g->pending[g->n_pending++];
         p->g = (tw_gate_guest){.fd = fd, .is_unix = i == 1};
+        p->has_knocked = false;
         p->n = 0;
         p->until_ns = now_ns + TW_GATE_HELLO_NS;
         tw_sock_peer_name(fd, p->g.name, sizeof p->g.name);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gate of the rendezvous: takes connections from listeners and lets through only those that
- * bring one whole first frame with the right token, in time. Anything else (garbage, a wrong token,
- * silence, one byte at a time) is dropped and counted. Bounded: TW_GATE_PENDING connections, no
- * memory for a body before the token is right; the oldest makes room for the newest.
+ * knock, prove that they know the token (proof.h) and bring one whole frame, in time. Anything else
+ * (garbage, another token, silence, one byte at a time) is dropped and counted. Bounded:
+ * TW_GATE_PENDING connections, no memory for a body before the proof is right; the oldest makes room
+ * for the newest.
  * Must not know: ranks, facts. */
 #ifndef TWINAX_COLL_GATE_H
 #define TWINAX_COLL_GATE_H
@@ -12,29 +13,32 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "coll/proof.h"
 #include "fmt/frame.h"
 
 enum { TW_GATE_PENDING = 64, TW_GATE_LISTENERS = 2 };
 #define TW_GATE_HELLO_NS (2 * TW_NS_PER_S)
 
 enum {
-    TW_GATE_PREFIX = TW_FRAME_CTL_BYTES + TW_FRAME_TOKEN_BYTES,
+    TW_GATE_PREFIX = TW_FRAME_CTL_BYTES + TW_FRAME_PROOF_BYTES,
     TW_GATE_POLLS = TW_GATE_PENDING + TW_GATE_LISTENERS
 };
 
-/* One that brought the token: its frame's body, the token first. */
+/* One that knows the token: its frame's body, from proof to seal, both of them right. */
 typedef struct tw_gate_guest {
     int fd;
     bool is_unix;
     char name[64];
     tw_frame_ctl ctl;
+    tw_proof_talk talk;
     uint8_t *body; /* [ctl.bytes], freed by tw_gate_guest_done */
 } tw_gate_guest;
 
 typedef struct tw_gate_pending {
     tw_gate_guest g;
     uint64_t until_ns;
-    size_t n; /* bytes read of prefix and body */
+    bool has_knocked;
+    size_t n; /* bytes read: of the knock, then of prefix and body */
     uint8_t prefix[TW_GATE_PREFIX];
 } tw_gate_pending;
 

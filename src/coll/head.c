@@ -78,7 +78,7 @@ static int take_hello(tw_meet *m, tw_gate_guest *g, tw_err *err)
         tw_gate_guest_done(g);
         return alone ? 0 : tw_err_set(err, rc, "%s", why.msg);
     }
-    if (tw_meet_send_empty(g->fd, TW_FRAME_WELCOME, m->deadline_ns) != 0) {
+    if (tw_meet_welcome(g, m->deadline_ns, &why) != 0) {
         tw_gate_guest_done(g);
         return 0;
     }
@@ -134,8 +134,14 @@ static int send_table(tw_meet *m, tw_err *err)
     m->table.n_ranks = (uint8_t)m->n_ranks;
     m->table.peers[0] = tw_meet_self(m);
     int rc = tw_frame_table_encode(&b, &m->table);
-    for (unsigned i = 1; rc == 0 && i < m->n_ranks; i++)
+    const size_t n = rc == 0 ? b.len - TW_FRAME_CTL_BYTES - TW_FRAME_PROOF_BYTES : 0;
+    uint8_t *body = (uint8_t *)b.data + TW_FRAME_CTL_BYTES;
+    for (unsigned i = 1; rc == 0 && i < m->n_ranks; i++) {
+        rc = tw_proof_make(&m->hellos[i].talk, TW_PROOF_TABLE, body, n, body + n, err);
+        if (rc != 0)
+            return rc;
         rc = tw_meet_send(m->m.fds[i], &b, m->deadline_ns);
+    }
     return rc == 0 ? 0 : tw_err_set(err, rc, "send the table of ranks: %s", strerror(-rc));
 }
 

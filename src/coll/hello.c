@@ -36,8 +36,7 @@ tw_frame_peer tw_meet_self(const tw_meet *m)
 int tw_meet_hello_encode(const tw_meet *m, tw_buf *b)
 {
     const tw_coll_opts *o = m->o;
-    tw_frame_hello h = {.token = o->token,
-                        .rank = (uint8_t)m->rank,
+    tw_frame_hello h = {.rank = (uint8_t)m->rank,
                         .n_ranks = (uint8_t)m->n_ranks,
                         .transport = (uint8_t)o->transport,
                         .verify = o->verify,

@@ -54,12 +54,26 @@ static int unix_connect(tw_str name, int *ret_fd)
     return 0;
 }
 
-static int send_link_frame(const tw_meet *m, int fd, unsigned peer)
+/* A new connection to a peer's gate, which now knows us as we know it. */
+static int call_peer(const tw_meet *m, int fd, unsigned peer, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(256);
-    tw_frame_link l = {m->o->token, (uint8_t)m->rank, (uint8_t)peer};
+    const tw_frame_link l = {.from = (uint8_t)m->rank, .to = (uint8_t)peer};
+    tw_proof_talk talk;
+    char who[64];
+    tw_err why = {0};
+    snprintf(who, sizeof who, "rank %u, data connection", peer);
     int rc = tw_frame_link_encode(&b, &l);
-    return rc != 0 ? rc : tw_meet_send(fd, &b, m->deadline_ns);
+    if (rc != 0)
+        return tw_err_set(err, rc, "%s: %s", who, strerror(-rc));
+    rc = tw_meet_call(m, fd, who, &b, &talk, &why);
+    return rc == 0 ? 0 : tw_err_set(err, rc, "%s", why.msg);
+}
+
+/* Its gate dropped us, with others: it is bounded. Once it is gone itself, connecting fails. */
+static bool may_call_again(const tw_meet *m, int rc)
+{
+    return (rc == -ECONNRESET || rc == -EPIPE) && tw_clock_now_ns() < m->deadline_ns;
 }
 
 static bool is_near(const tw_meet *m, unsigned peer)
@@ -87,9 +101,7 @@ static int connect_shm(tw_meet *m, unsigned peer, int sock, tw_err *err)
 {
     TW_CLEANUP(tw_fd_closep) int fd = sock;
     TW_CLEANUP(tw_fd_closep) int memfd = -1;
-    int rc = send_link_frame(m, fd, peer);
-    if (rc == 0)
-        rc = tw_sock_recv_fd(fd, &memfd, m->deadline_ns);
+    int rc = tw_sock_recv_fd(fd, &memfd, m->deadline_ns);
     if (rc != 0)
         return tw_err_set(err, rc, "shm: rank %u did not hand over its memory: %s", peer,
                           strerror(-rc));
@@ -163,17 +175,23 @@ static int connect_tcp(tw_meet *m, unsigned peer, tw_err *err)
         snprintf(address, sizeof address, "%s", m->o->address);
         port = m->o->port;
     }
-    int fd = -1;
-    tw_err why;
-    int rc = tw_sock_connect(address, port, m->o->bind_address, m->deadline_ns, &fd, &why);
-    if (rc != 0)
-        return tw_err_set(err, rc, "rank %u: data connection: %.180s", peer, why.msg);
-    rc = send_link_frame(m, fd, peer);
-    if (rc != 0) {
+    tw_err why = {0};
+    int call = 0;
+    for (;;) {
+        int fd = -1;
+        uint64_t deadline_ns = call == 0 ? m->deadline_ns : tw_clock_now_ns();
+        int rc = tw_sock_connect(address, port, m->o->bind_address, deadline_ns, &fd,
+                                 call == 0 ? &why : NULL);
+        if (rc != 0)
+            return tw_err_set(err, call == 0 ? rc : call, "rank %u: data connection: %.180s", peer,
+                              why.msg);
+        call = call_peer(m, fd, peer, &why);
+        if (call == 0)
+            return make_remote_link(m, peer, fd, err);
         tw_fd_closep(&fd);
-        return tw_err_set(err, rc, "rank %u: data connection: %s", peer, strerror(-rc));
+        if (!may_call_again(m, call))
+            return tw_err_set(err, call, "%s", why.msg);
     }
-    return make_remote_link(m, peer, fd, err);
 }
 
 int tw_meet_connect_link(tw_meet *m, unsigned peer, tw_err *err)
@@ -189,10 +207,17 @@ int tw_meet_connect_link(tw_meet *m, unsigned peer, tw_err *err)
     bool never = m->o->transport == TW_TRANSPORT_TCP || m->o->transport == TW_TRANSPORT_RDMA;
     if (never || !near)
         return connect_tcp(m, peer, err);
-    int fd = -1;
+    tw_err why = {0};
+    int fd = -1, call = 0;
     int rc = unix_connect(p->unix_name, &fd);
-    if (rc == 0)
-        return connect_shm(m, peer, fd, err);
+    while (rc == 0) {
+        call = call_peer(m, fd, peer, &why);
+        if (call == 0)
+            return connect_shm(m, peer, fd, err);
+        tw_fd_closep(&fd);
+        if (!may_call_again(m, call) || unix_connect(p->unix_name, &fd) != 0)
+            return tw_err_set(err, call, "%s", why.msg);
+    }
     if (must)
         return tw_err_set(err, rc, "transport shm: connect to rank %u: %s", peer, strerror(-rc));
     return connect_tcp(m, peer, err);
@@ -224,6 +249,8 @@ int tw_meet_accept_link(tw_meet *m, tw_gate_guest *guest, tw_err *err)
                 (m->o->transport != TW_TRANSPORT_SHM || guest->is_unix) &&
                 (m->o->transport != TW_TRANSPORT_RDMA || !guest->is_unix);
     int rc = 0;
+    tw_err ignored; /* a caller who is gone already may come again */
+    good = good && tw_meet_welcome(guest, m->deadline_ns, &ignored) == 0;
     if (good && guest->is_unix)
         rc = accept_shm(m, l.from, tw_fd_steal(&guest->fd), err);
     else if (good)

@@ -22,6 +22,7 @@ typedef struct tw_meet {
     tw_frame_table table;
     bool ready[TW_RANKS_MAX]; /* rank 0 */
     char who[80];             /* worker: "rank 0 at 10.0.0.1 port 1234" */
+    tw_proof_talk talk;       /* worker: with rank 0 */
     tw_verbs_pool *pool;      /* of the links by RDMA; NULL before the first try */
     tw_meeting m;
 } tw_meet;
@@ -46,6 +47,16 @@ TW_MUST_CHECK int tw_meet_accept_link(tw_meet *m, tw_gate_guest *guest, tw_err *
 bool tw_meet_is_wildcard(int fd);
 TW_MUST_CHECK int tw_meet_send(int fd, const tw_buf *b, uint64_t deadline_ns);
 TW_MUST_CHECK int tw_meet_recv(int fd, tw_frame_ctl *ret, tw_buf *body, uint64_t deadline_ns);
+/* proof.h's part of a caller, on a new connection: knock and challenge; then a whole HELLO or LINK
+ * frame, which gets its proofs, is answered by a WELCOME that proves the listener. who: for errors.
+ * -ECONNRESET: the gate made room for others, or its time ran out; a new connection may do better. */
+TW_MUST_CHECK int tw_meet_call(const tw_meet *m, int fd, const char *who, tw_buf *frame,
+                               tw_proof_talk *ret, tw_err *err);
+/* The listener's: says that it knows the token too and has heard this guest. */
+TW_MUST_CHECK int tw_meet_welcome(const tw_gate_guest *g, uint64_t deadline_ns, tw_err *err);
+/* A frame of this type, or -ECONNREFUSED and what comes instead. */
+TW_MUST_CHECK int tw_meet_expect(const tw_meet *m, int fd, const char *who, enum tw_frame_type type,
+                                 tw_buf *body, tw_err *err);
 void tw_meet_send_text(int fd, unsigned rank, const char *text); /* REFUSE; best effort */
 TW_MUST_CHECK int tw_meet_send_empty(int fd, enum tw_frame_type type, uint64_t deadline_ns);
 TW_MUST_CHECK int tw_meet_as_head(tw_meet *m, tw_err *err);   /* head.c: rank 0 */

@@ -10,33 +10,6 @@
 #include "os/fd.h"
 #include "os/sock.h"
 
-/* Rank 0 keeps its own time and tells who is missing: let it speak first. */
-#define PATIENCE_NS (2 * TW_NS_PER_S)
-
-/* A frame of this type, or what rank 0 says instead. */
-static int expect(tw_meet *m, enum tw_frame_type type, tw_buf *body, tw_err *err)
-{
-    tw_frame_ctl f;
-    char text[200];
-    uint8_t rank;
-    int rc = tw_meet_recv(m->m.fds[0], &f, body, m->deadline_ns + PATIENCE_NS);
-    if (rc == -ETIMEDOUT)
-        return tw_err_set(err, rc, "%s says nothing more: its rendezvous hangs", m->who);
-    if (rc != 0)
-        return tw_err_set(err, rc, "%s ended the rendezvous without a word: %s", m->who,
-                          strerror(-rc));
-    if (f.version != TW_FRAME_VERSION && f.type != TW_FRAME_REFUSE)
-        return tw_err_set(err, -EPROTO, "%s speaks protocol version %u, rank %u speaks %u", m->who,
-                          f.version, m->rank, TW_FRAME_VERSION);
-    if (f.type == type)
-        return 0;
-    if (f.type == TW_FRAME_REFUSE &&
-        tw_frame_text_decode((const uint8_t *)body->data, body->len, &rank, text, sizeof text) == 0)
-        return tw_err_set(err, -ECONNREFUSED, "%s refused: %s", m->who, text);
-    return tw_err_set(err, -EPROTO, "%s sent frame type %u, expected %u", m->who, f.type,
-                      (unsigned)type);
-}
-
 /* Rank 1.. of a group of more than two: the higher ranks' links come here. */
 static int open_listener(tw_meet *m, tw_err *err)
 {
@@ -61,6 +34,11 @@ static int open_listener(tw_meet *m, tw_err *err)
     return rc;
 }
 
+static int expect(tw_meet *m, enum tw_frame_type type, tw_buf *body, tw_err *err)
+{
+    return tw_meet_expect(m, m->m.fds[0], m->who, type, body, err);
+}
+
 static int say_hello(tw_meet *m, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_FRAME_CTL_BYTES + TW_FRAME_BODY_MAX);
@@ -72,11 +50,7 @@ static int say_hello(tw_meet *m, tw_err *err)
     int rc = tw_meet_hello_encode(m, &b);
     if (rc != 0)
         return tw_err_set(err, rc, "hello: too many or too long facts");
-    tw_buf_reset(&m->table_body);
-    rc = tw_meet_send(m->m.fds[0], &b, m->deadline_ns);
-    if (rc != 0)
-        return tw_err_set(err, rc, "%s: send the hello: %s", m->who, strerror(-rc));
-    return expect(m, TW_FRAME_WELCOME, &m->table_body, err);
+    return tw_meet_call(m, m->m.fds[0], m->who, &b, &m->talk, err);
 }
 
 /* Until rank 0 has let us in: a connection that it drops (it is bounded) is made again. */
@@ -104,10 +78,15 @@ static int get_table(tw_meet *m, tw_err *err)
     int rc = expect(m, TW_FRAME_TABLE, &m->table_body, err);
     if (rc != 0)
         return rc;
-    rc = tw_frame_table_decode((const uint8_t *)m->table_body.data, m->table_body.len, &m->table);
+    const uint8_t *body = (const uint8_t *)m->table_body.data;
+    rc = tw_frame_table_decode(body, m->table_body.len, &m->table);
     if (rc != 0 || m->table.n_ranks != m->n_ranks)
         return tw_err_set(err, -EPROTO, "%s sent a malformed table of ranks", m->who);
-    return 0;
+    rc = tw_proof_check(&m->talk, TW_PROOF_TABLE, body, m->table_body.len - TW_FRAME_PROOF_BYTES,
+                        m->table.seal, err);
+    return rc != -EACCES
+               ? rc
+               : tw_err_set(err, rc, "%s: its table of ranks was altered on the way", m->who);
 }
 
 static unsigned find_missing_link(const tw_meet *m)

@@ -101,6 +101,12 @@ static void add_bytes(writer *w, const void *p, size_t n)
         w->rc = tw_buf_append(w->b, p, n);
 }
 
+static void add_proof(writer *w, const uint8_t *proof)
+{
+    static const uint8_t none[TW_FRAME_PROOF_BYTES];
+    add_bytes(w, proof != NULL ? proof : none, sizeof none);
+}
+
 static void add_u8(writer *w, uint8_t v)
 {
     add_bytes(w, &v, 1);
@@ -208,7 +214,7 @@ int tw_frame_hello_encode(tw_buf *b, const tw_frame_hello *h)
     if (h->n_facts > TW_FRAME_FACTS_MAX)
         return -E2BIG;
     writer w = begin_frame(b, TW_FRAME_HELLO);
-    add_bytes(&w, h->token, TW_FRAME_TOKEN_BYTES);
+    add_proof(&w, h->proof);
     add_u8(&w, h->rank);
     add_u8(&w, h->n_ranks);
     add_u8(&w, h->transport);
@@ -220,13 +226,14 @@ int tw_frame_hello_encode(tw_buf *b, const tw_frame_hello *h)
         add_str(&w, h->facts[i].name);
         add_str(&w, h->facts[i].value);
     }
+    add_proof(&w, h->seal);
     return end_frame(&w);
 }
 
 int tw_frame_hello_decode(const uint8_t *p, size_t n, tw_frame_hello *ret)
 {
     reader r = {p, n, false};
-    tw_frame_hello h = {.token = take_bytes(&r, TW_FRAME_TOKEN_BYTES)};
+    tw_frame_hello h = {.proof = take_bytes(&r, TW_FRAME_PROOF_BYTES)};
     h.rank = take_u8(&r);
     h.n_ranks = take_u8(&r);
     h.transport = take_u8(&r);
@@ -240,6 +247,7 @@ int tw_frame_hello_decode(const uint8_t *p, size_t n, tw_frame_hello *ret)
         h.facts[i].name = take_str(&r);
         h.facts[i].value = take_str(&r);
     }
+    h.seal = take_bytes(&r, TW_FRAME_PROOF_BYTES);
     int rc = end_read(&r);
     if (rc == 0)
         *ret = h;
@@ -252,6 +260,7 @@ int tw_frame_table_encode(tw_buf *b, const tw_frame_table *t)
     add_u8(&w, t->n_ranks);
     for (unsigned i = 0; i < t->n_ranks; i++)
         add_peer(&w, &t->peers[i]);
+    add_proof(&w, t->seal);
     return end_frame(&w);
 }
 
@@ -263,6 +272,7 @@ int tw_frame_table_decode(const uint8_t *p, size_t n, tw_frame_table *ret)
         return -EPROTO;
     for (unsigned i = 0; i < t.n_ranks; i++)
         t.peers[i] = take_peer(&r);
+    t.seal = take_bytes(&r, TW_FRAME_PROOF_BYTES);
     int rc = end_read(&r);
     if (rc == 0)
         *ret = t;
@@ -272,18 +282,20 @@ int tw_frame_table_decode(const uint8_t *p, size_t n, tw_frame_table *ret)
 int tw_frame_link_encode(tw_buf *b, const tw_frame_link *l)
 {
     writer w = begin_frame(b, TW_FRAME_LINK);
-    add_bytes(&w, l->token, TW_FRAME_TOKEN_BYTES);
+    add_proof(&w, l->proof);
     add_u8(&w, l->from);
     add_u8(&w, l->to);
+    add_proof(&w, l->seal);
     return end_frame(&w);
 }
 
 int tw_frame_link_decode(const uint8_t *p, size_t n, tw_frame_link *ret)
 {
     reader r = {p, n, false};
-    tw_frame_link l = {.token = take_bytes(&r, TW_FRAME_TOKEN_BYTES)};
+    tw_frame_link l = {.proof = take_bytes(&r, TW_FRAME_PROOF_BYTES)};
     l.from = take_u8(&r);
     l.to = take_u8(&r);
+    l.seal = take_bytes(&r, TW_FRAME_PROOF_BYTES);
     int rc = end_read(&r);
     if (rc == 0)
         *ret = l;

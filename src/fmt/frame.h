@@ -13,7 +13,9 @@
  *    +-----+---------+------+-------+---------------+
  *    |magic| version | type | bytes | body [bytes]  |
  *    +-----+---------+------+-------+---------------+
- * HELLO and LINK begin with the token, in every version. Strings are a u16 length and bytes.
+ * KNOCK and CHALLENGE are a nonce. HELLO and LINK begin with a proof and end with a seal, in every
+ * version; WELCOME is a seal and TABLE ends with one. (Who makes them: coll/proof.h.) Strings are a u16
+ * length and bytes.
  * Must not know: sockets, what an operation means. */
 #ifndef TWINAX_FMT_FRAME_H
 #define TWINAX_FMT_FRAME_H
@@ -28,11 +30,12 @@
 enum {
     TW_FRAME_DATA_BYTES = 32,
     TW_FRAME_CTL_BYTES = 12,
-    TW_FRAME_TOKEN_BYTES = 32,
+    TW_FRAME_NONCE_BYTES = 32,
+    TW_FRAME_PROOF_BYTES = 32, /* a seal too */
     TW_FRAME_BODY_MAX = 32 * 1024,
     TW_FRAME_RANKS_MAX = 8,
     TW_FRAME_FACTS_MAX = 64,
-    TW_FRAME_VERSION = 1,
+    TW_FRAME_VERSION = 2,
     TW_FRAME_CRC = 1
 };
 
@@ -48,16 +51,18 @@ void tw_frame_data_encode(const tw_frame_data *f, uint8_t out[TW_FRAME_DATA_BYTE
 TW_MUST_CHECK int tw_frame_data_decode(const uint8_t in[TW_FRAME_DATA_BYTES], tw_frame_data *ret);
 
 enum tw_frame_type {
-    TW_FRAME_HELLO = 1, /* rank k to rank 0: token, who, where, facts */
-    TW_FRAME_WELCOME,   /* rank 0: the hello is accepted; wait */
+    TW_FRAME_HELLO = 1, /* rank k to rank 0: who, where, facts */
+    TW_FRAME_WELCOME,   /* the listener: the hello or link is accepted; wait */
     TW_FRAME_REFUSE,    /* text; the sender closes */
     TW_FRAME_TABLE,     /* rank 0: where every rank's links listen */
-    TW_FRAME_LINK,      /* first words of a link: token, from, to */
+    TW_FRAME_LINK,      /* of a link: from, to */
     TW_FRAME_READY,     /* rank k has all its links */
     TW_FRAME_GO,        /* rank 0: so has everybody */
     TW_FRAME_BEAT,      /* heartbeat */
     TW_FRAME_DEAD,      /* rank and text: rank 0 tells of a death */
-    TW_FRAME_BYE        /* rank and text; no text: a clean end */
+    TW_FRAME_BYE,       /* rank and text; no text: a clean end */
+    TW_FRAME_KNOCK,     /* first words of every connection: the caller's nonce */
+    TW_FRAME_CHALLENGE  /* and the listener's */
 };
 
 typedef struct tw_frame_ctl {
@@ -85,9 +90,10 @@ typedef struct tw_frame_fact {
     bool only_report;
 } tw_frame_fact;
 
-/* Strings point into the decoded bytes. */
+/* Strings, proofs and seals [TW_FRAME_PROOF_BYTES] point into the decoded bytes; encoded, NULL is a
+ * place of zeros. */
 typedef struct tw_frame_hello {
-    const uint8_t *token; /* [TW_FRAME_TOKEN_BYTES] */
+    const uint8_t *proof, *seal;
     uint8_t rank, n_ranks, transport, verify;
     tw_frame_peer me;
     size_t n_facts;
@@ -100,13 +106,14 @@ TW_MUST_CHECK int tw_frame_hello_decode(const uint8_t *p, size_t n, tw_frame_hel
 typedef struct tw_frame_table {
     uint8_t n_ranks;
     tw_frame_peer peers[TW_FRAME_RANKS_MAX];
+    const uint8_t *seal;
 } tw_frame_table;
 
 TW_MUST_CHECK int tw_frame_table_encode(tw_buf *b, const tw_frame_table *t);
 TW_MUST_CHECK int tw_frame_table_decode(const uint8_t *p, size_t n, tw_frame_table *ret);
 
 typedef struct tw_frame_link {
-    const uint8_t *token; /* [TW_FRAME_TOKEN_BYTES] */
+    const uint8_t *proof, *seal;
     uint8_t from, to;
 } tw_frame_link;
 

@@ -29,6 +29,9 @@ static void try_bodies(const uint8_t *p, size_t n)
     uint8_t rank;
     if (tw_frame_hello_decode(p, n, &hello) == 0) {
         must(tw_frame_hello_encode(&b, &hello) == 0 && b.len == n + TW_FRAME_CTL_BYTES);
+        /* What is sealed comes back as it was, wherever flags are written as 0 and 1. */
+        must(memcmp(b.data + TW_FRAME_CTL_BYTES, p, TW_FRAME_PROOF_BYTES + 4) == 0);
+        must(memcmp(b.data + b.len - TW_FRAME_PROOF_BYTES, hello.seal, TW_FRAME_PROOF_BYTES) == 0);
         tw_buf_reset(&b);
     }
     if (tw_frame_table_decode(p, n, &table) == 0) {

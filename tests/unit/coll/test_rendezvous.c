@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who must not get in does not, who must does, and both learn why. */
-#include "group_fixture.h"
+#include "raw_caller.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include "base/scope.h"
-#include "fmt/frame.h"
 
 enum { HALF_OPEN = 1000 };
 
@@ -20,61 +14,36 @@ static int sum_once(tw_coll *c, void *arg, tw_err *err)
     return tw_coll_all_reduce(c, x, 3, err);
 }
 
-static int raw_connect(uint16_t port)
-{
-    int fd = -1;
-    tw_err err = {0};
-    if (tw_sock_connect("127.0.0.1", port, NULL, tw_clock_now_ns() + 10 * TW_NS_PER_S, &fd, &err) !=
-        0)
-        fail_msg("%s", err.msg);
-    return fd;
-}
+enum stranger { SILENT_AT_FIRST, KNOCKS };
 
-/* A hello as rank 1 of 2 would send it. */
-static void make_hello(tw_buf *b, const uint8_t *token, unsigned n_ranks)
+/* Rank 0 waits; a stranger sends these bytes, after a knock or instead of one, and stops; he is
+ * dropped, and the real one gets in. */
+static void drop_then_join(enum stranger who, const uint8_t *token, uint8_t version, size_t n_bytes,
+                           const void *bytes)
 {
-    tw_frame_hello h = {.token = token,
-                        .rank = 1,
-                        .n_ranks = (uint8_t)n_ranks,
-                        .transport = TW_TRANSPORT_TCP};
-    h.me = (tw_frame_peer){.address = TW_STR(""), .host_id = TW_STR(""), .unix_name = TW_STR("")};
-    assert_int_equal(tw_frame_hello_encode(b, &h), 0);
-}
-
-/* Reads until the other side closes. */
-static void wait_closed(int fd)
-{
-    char c[512];
-    for (;;) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        assert_int_equal(poll(&p, 1, 60000), 1);
-        ssize_t n = recv(fd, c, sizeof c, MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN))
-            return;
-    }
-}
-
-static void start_rank(fixture_rank *r)
-{
-    assert_int_equal(pthread_create(&r->thread, NULL, fixture_run, r), 0);
-}
-
-/* Rank 0 waits; a stranger sends these bytes (and stops sending), is dropped; the real one gets in. */
-static void drop_then_join(const void *p, size_t n)
-{
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
     fixture_rank r[2];
     fixture_init(r, 2, TW_TRANSPORT_TCP, sum_once);
     start_rank(&r[0]);
     int fd = raw_connect(r[0].opts.port);
-    assert_int_equal(tw_sock_send_all(fd, p, n, TW_NEVER_NS), 0);
+    if (who == KNOCKS) {
+        const tw_proof_talk t = raw_talk(fd, token);
+        raw_hello(&b, &t, 2, version);
+        bytes = b.data;
+        n_bytes = TW_MIN(n_bytes, b.len);
+    }
+    send_bytes(fd, bytes, n_bytes);
     shutdown(fd, SHUT_WR);
     wait_closed(fd);
     close(fd);
     start_rank(&r[1]);
     fixture_join(r, 2);
-    for (int i = 0; i < 2; i++)
-        if (r[i].rc != 0)
-            fail_msg("rank %d: %s", i, r[i].err.msg);
+    expect_both_good(r, 2);
+}
+
+static void drop_bytes(const void *p, size_t n)
+{
+    drop_then_join(SILENT_AT_FIRST, NULL, 0, n, p);
 }
 
 static void test_garbage(void **state)
@@ -85,29 +54,37 @@ static void test_garbage(void **state)
     tw_rng rng = tw_rng_seed(fixture_seed());
     for (size_t i = 0; i < sizeof noise; i++)
         noise[i] = (uint8_t)tw_rng_u64(&rng);
-    drop_then_join(http, sizeof http - 1);
-    drop_then_join(noise, sizeof noise);
-    drop_then_join("", 0);
+    drop_bytes(http, sizeof http - 1);
+    drop_bytes(noise, sizeof noise);
+    drop_bytes("", 0);
 }
 
-static void test_truncated_hello(void **state)
+static void test_truncated(void **state)
 {
     (void)state;
+    uint8_t knock[KNOCK_BYTES];
+    raw_knock(knock);
+    for (size_t cut = 1; cut < sizeof knock; cut += 14)
+        drop_bytes(knock, cut);
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
-    make_hello(&b, fixture_token, 2);
-    for (size_t cut = 1; cut < b.len; cut += 11)
-        drop_then_join(b.data, cut);
+    const tw_proof_talk any = {.token = fixture_token};
+    raw_hello(&b, &any, 2, TW_FRAME_VERSION);
+    for (size_t cut = 0; cut < b.len; cut += 11)
+        drop_then_join(KNOCKS, fixture_token, TW_FRAME_VERSION, cut, NULL);
 }
 
+/* What strangers send: a wrong token, in our version and another; a first frame that is no knock; a
+ * hello for another challenge. */
 static void test_wrong_token_and_version(void **state)
 {
     (void)state;
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
     uint8_t token[TW_TOKEN_BYTES] = {0};
-    make_hello(&b, token, 2);
-    drop_then_join(b.data, b.len);
-    b.data[4] = 99; /* version */
-    drop_then_join(b.data, b.len);
+    const tw_proof_talk other_talk = {.token = fixture_token};
+    drop_then_join(KNOCKS, token, TW_FRAME_VERSION, SIZE_MAX, NULL);
+    drop_then_join(KNOCKS, token, 99, SIZE_MAX, NULL);
+    raw_hello(&b, &other_talk, 2, TW_FRAME_VERSION);
+    drop_bytes(b.data, b.len);
 }
 
 static void test_wrong_token(void **state)
@@ -140,12 +117,12 @@ static void test_other_version(void **state)
     fixture_rank r[2];
     char text[200], reply[512];
     uint8_t rank;
-    make_hello(&b, fixture_token, 2);
-    b.data[4] = 99;
     fixture_init(r, 2, TW_TRANSPORT_TCP, sum_once);
     start_rank(&r[0]);
     int fd = raw_connect(r[0].opts.port);
-    assert_int_equal(tw_sock_send_all(fd, b.data, b.len, TW_NEVER_NS), 0);
+    const tw_proof_talk t = raw_talk(fd, fixture_token);
+    raw_hello(&b, &t, 2, 99);
+    send_bytes(fd, b.data, b.len);
     pthread_join(r[0].thread, NULL);
     assert_int_equal(r[0].rc, -EPROTO);
     assert_non_null(strstr(r[0].err.msg, "protocol version 99"));
@@ -171,27 +148,36 @@ static void test_half_open_flood(void **state)
     /* A short queue would only slow the flood down. */
     assert_int_equal(listen(r[0].opts.listen_fd, HALF_OPEN), 0);
     start_rank(&r[0]);
-    for (int i = 0; i < HALF_OPEN; i++)
+    uint8_t knock[KNOCK_BYTES];
+    raw_knock(knock);
+    for (int i = 0; i < HALF_OPEN; i++) {
         fds[i] = raw_connect(r[0].opts.port);
+        if (i % 2 == 1) /* half of them say the first words; who was dropped meanwhile cannot */
+            (void)!send(fds[i], knock, sizeof knock, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
     start_rank(&r[1]);
     fixture_join(r, 2);
-    for (int i = 0; i < 2; i++)
-        if (r[i].rc != 0)
-            fail_msg("rank %d: %s", i, r[i].err.msg);
+    expect_both_good(r, 2);
     for (int i = 0; i < HALF_OPEN; i++)
         close(fds[i]);
 }
 
 /* One byte at a time is no way to hold a place: after 2 s the gate closes. */
-static void test_slow_hello(void **state)
+static void drop_slow(bool has_knocked)
 {
-    (void)state;
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
+    uint8_t knock[KNOCK_BYTES];
     fixture_rank r[2];
-    make_hello(&b, fixture_token, 2);
     fixture_init(r, 2, TW_TRANSPORT_TCP, sum_once);
     start_rank(&r[0]);
     int fd = raw_connect(r[0].opts.port);
+    if (has_knocked) {
+        const tw_proof_talk t = raw_talk(fd, fixture_token);
+        raw_hello(&b, &t, 2, TW_FRAME_VERSION);
+    } else {
+        raw_knock(knock);
+        assert_int_equal(tw_buf_append(&b, knock, sizeof knock), 0);
+    }
     bool closed = false;
     for (size_t i = 0; i + 1 < b.len && !closed; i++) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -201,8 +187,14 @@ static void test_slow_hello(void **state)
     close(fd);
     start_rank(&r[1]);
     fixture_join(r, 2);
-    assert_int_equal(r[0].rc, 0);
-    assert_int_equal(r[1].rc, 0);
+    expect_both_good(r, 2);
+}
+
+static void test_slow(void **state)
+{
+    (void)state;
+    drop_slow(false);
+    drop_slow(true);
 }
 
 static void test_duplicate_rank(void **state)
@@ -210,14 +202,19 @@ static void test_duplicate_rank(void **state)
     (void)state;
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
     fixture_rank r[4];
-    uint8_t welcome[TW_FRAME_CTL_BYTES];
+    uint8_t welcome[TW_FRAME_CTL_BYTES + TW_FRAME_PROOF_BYTES];
+    tw_err err = {0};
     fixture_init(r, 4, TW_TRANSPORT_TCP, sum_once);
     start_rank(&r[0]);
     /* One rank 1 is in; a second one is told so. */
-    make_hello(&b, fixture_token, 4);
     int fd = raw_connect(r[0].opts.port);
-    assert_int_equal(tw_sock_send_all(fd, b.data, b.len, TW_NEVER_NS), 0);
+    const tw_proof_talk t = raw_talk(fd, fixture_token);
+    raw_hello(&b, &t, 4, TW_FRAME_VERSION);
+    send_bytes(fd, b.data, b.len);
     assert_int_equal(tw_sock_recv_all(fd, welcome, sizeof welcome, TW_NEVER_NS), 0);
+    assert_int_equal(tw_proof_check(&t, TW_PROOF_LISTENER, b.data + b.len - TW_FRAME_PROOF_BYTES,
+                                    TW_FRAME_PROOF_BYTES, welcome + TW_FRAME_CTL_BYTES, &err),
+                     0);
     start_rank(&r[1]);
     pthread_join(r[1].thread, NULL);
     assert_int_equal(r[1].rc, -ECONNREFUSED);
@@ -341,10 +338,10 @@ static void test_nobody_listens_afterwards(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_garbage),        cmocka_unit_test(test_truncated_hello),
+        cmocka_unit_test(test_garbage),        cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_wrong_token),    cmocka_unit_test(test_wrong_token_and_version),
         cmocka_unit_test(test_other_version),  cmocka_unit_test(test_half_open_flood),
-        cmocka_unit_test(test_slow_hello),     cmocka_unit_test(test_duplicate_rank),
+        cmocka_unit_test(test_slow),           cmocka_unit_test(test_duplicate_rank),
         cmocka_unit_test(test_differing_fact), cmocka_unit_test(test_differing_options),
         cmocka_unit_test(test_missing_rank),   cmocka_unit_test(test_nobody_listens_afterwards),
     };

@@ -9,7 +9,8 @@
 #include "base/scope.h"
 #include "fmt/frame.h"
 
-static const uint8_t token[TW_FRAME_TOKEN_BYTES] = "0123456789abcdef0123456789abcde";
+static const uint8_t proof[TW_FRAME_PROOF_BYTES] = "0123456789abcdef0123456789abcde";
+static const uint8_t seal[TW_FRAME_PROOF_BYTES] = "the last words of what is sealed";
 
 /* The layout is a promise between machines of different builds: byte for byte. */
 static void test_data_layout(void **state)
@@ -39,7 +40,8 @@ static void test_hello_round_trip(void **state)
 {
     (void)state;
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
-    tw_frame_hello h = {.token = token, .rank = 3, .n_ranks = 4, .transport = 2, .verify = 1}, back;
+    tw_frame_hello back,
+        h = {.proof = proof, .seal = seal, .rank = 3, .n_ranks = 4, .transport = 2, .verify = 1};
     h.me = (tw_frame_peer){TW_STR("10.0.0.3"), 4711, TW_STR("boot/net"), TW_STR("twinax-1"), 7};
     h.n_facts = 2;
     h.facts[0] = (tw_frame_fact){TW_STR("model id"), TW_STR("3f"), false};
@@ -52,8 +54,11 @@ static void test_hello_round_trip(void **state)
     assert_int_equal(c.version, TW_FRAME_VERSION);
     assert_int_equal(c.type, TW_FRAME_HELLO);
     assert_int_equal(c.bytes, n);
-    assert_memory_equal(body, token, sizeof token); /* first, in every version */
+    assert_memory_equal(body, proof, sizeof proof);                 /* first, in every version */
+    assert_memory_equal(body + n - sizeof seal, seal, sizeof seal); /* and last */
     assert_int_equal(tw_frame_hello_decode(body, n, &back), 0);
+    assert_memory_equal(back.proof, proof, sizeof proof);
+    assert_memory_equal(back.seal, seal, sizeof seal);
     assert_int_equal(back.rank, 3);
     assert_int_equal(back.me.port, 4711);
     assert_int_equal(back.me.n_threads, 7);
@@ -65,6 +70,32 @@ static void test_hello_round_trip(void **state)
         assert_int_equal(tw_frame_hello_decode(body, cut, &back), -EPROTO);
 }
 
+static void test_link_and_table_end_with_a_seal(void **state)
+{
+    (void)state;
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
+    const tw_frame_link l = {.proof = proof, .seal = seal, .from = 2, .to = 1};
+    tw_frame_link l_back;
+    assert_int_equal(tw_frame_link_encode(&b, &l), 0);
+    const uint8_t *body = (const uint8_t *)b.data + TW_FRAME_CTL_BYTES;
+    size_t n = b.len - TW_FRAME_CTL_BYTES;
+    assert_int_equal(n, 2 * TW_FRAME_PROOF_BYTES + 2);
+    assert_int_equal(tw_frame_link_decode(body, n, &l_back), 0);
+    assert_true(l_back.from == 2 && l_back.to == 1);
+    assert_memory_equal(l_back.seal, seal, sizeof seal);
+    assert_int_equal(tw_frame_link_decode(body, n - 1, &l_back), -EPROTO);
+
+    tw_frame_table t = {.n_ranks = 1, .seal = seal}, t_back;
+    t.peers[0] = (tw_frame_peer){TW_STR("a"), 1, TW_STR(""), TW_STR(""), 1};
+    tw_buf_reset(&b);
+    assert_int_equal(tw_frame_table_encode(&b, &t), 0);
+    body = (const uint8_t *)b.data + TW_FRAME_CTL_BYTES;
+    n = b.len - TW_FRAME_CTL_BYTES;
+    assert_int_equal(tw_frame_table_decode(body, n, &t_back), 0);
+    assert_memory_equal(t_back.seal, seal, sizeof seal);
+    assert_int_equal(tw_frame_table_decode(body, n - TW_FRAME_PROOF_BYTES, &t_back), -EPROTO);
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -73,7 +104,7 @@ static void test_limits(void **state)
     memset(big, 'a', sizeof big - 1);
     assert_int_equal(tw_frame_text_encode(&b, TW_FRAME_BYE, 1, big), -E2BIG);
     tw_buf_reset(&b);
-    tw_frame_hello h = {.token = token, .n_facts = TW_FRAME_FACTS_MAX + 1};
+    tw_frame_hello h = {.n_facts = TW_FRAME_FACTS_MAX + 1};
     assert_int_equal(tw_frame_hello_encode(&b, &h), -E2BIG);
     uint8_t head[TW_FRAME_CTL_BYTES] = {'T', 'W', 'X', 'C', 1, 0, 1, 0, 0x01, 0x80, 0, 0};
     tw_frame_ctl c;
@@ -101,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data_layout),
         cmocka_unit_test(test_hello_round_trip),
+        cmocka_unit_test(test_link_and_table_end_with_a_seal),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_text_is_printable),
     };
