@@ -438,25 +438,17 @@ void tw_remote_forgive(tw_remote *n)
     n->heard_ns = tw_clock_now_ns();
 }
 
-int tw_remote_hear(tw_remote *n, void (*on_event)(void *ctx, const tw_remote_event *e), void *ctx,
-                   tw_err *err)
+static int take_events(tw_remote *n, void (*on_event)(void *ctx, const tw_remote_event *e),
+                       void *ctx, tw_err *err)
 {
-    struct pollfd pfds[2] = {{.fd = n->in_fd, .events = POLLIN},
-                             {.fd = n->says_fd, .events = POLLIN}};
-    int rc = 0;
-    (void)poll(pfds, 2, 0);
-    if (pfds[1].revents != 0 && !read_says(n))
-        n->says_fd = -1;
-    if (pfds[0].revents != 0)
-        rc = read_some(n, err);
-    while (rc == 0) {
+    for (;;) {
         TW_CLEANUP(tw_json_freep) json_t *v = NULL;
         size_t used = 0;
         tw_err why = {0};
         tw_remote_event e;
         int rc_take = tw_agent_frame_take(n->in.data, n->in.len, &v, &used, &why);
         if (rc_take == -EAGAIN)
-            break;
+            return 0;
         if (rc_take != 0)
             return tw_err_set(err, rc_take, "%s: %s", n->name, why.msg);
         tw_buf_drop(&n->in, used);
@@ -466,7 +458,27 @@ int tw_remote_hear(tw_remote *n, void (*on_event)(void *ctx, const tw_remote_eve
             return tw_err_set(err, -EPROTO, "%s: an event that makes no sense", n->name);
         on_event(ctx, &e);
     }
-    if (rc == 0 && tw_clock_now_ns() > silent_at(n))
+}
+
+int tw_remote_hear(tw_remote *n, void (*on_event)(void *ctx, const tw_remote_event *e), void *ctx,
+                   tw_err *err)
+{
+    struct pollfd pfds[2] = {{.fd = n->in_fd, .events = POLLIN},
+                             {.fd = n->says_fd, .events = POLLIN}};
+    int rc = 0;
+    tw_err why = {0};
+    (void)poll(pfds, 2, 0);
+    if (pfds[1].revents != 0 && !read_says(n))
+        n->says_fd = -1;
+    if (pfds[0].revents != 0)
+        rc = read_some(n, &why);
+    /* Before the end is told: what the last call read beyond its reply waits here too. */
+    int rc_take = take_events(n, on_event, ctx, err);
+    if (rc_take != 0)
+        return rc_take;
+    if (rc != 0)
+        return tw_err_set(err, rc, "%s", why.msg);
+    if (tw_clock_now_ns() > silent_at(n))
         rc = give_up(n, err);
     return rc;
 }

@@ -113,7 +113,7 @@ static void *pump(void *arg)
     tw_far *f = arg;
     bool open[TW_RANKS_MAX] = {false};
     for (unsigned r = 1; r < f->n_ranks; r++)
-        open[r] = true;
+        open[r] = hear(f, &f->nodes[r]); /* what came with the reply to run-rank */
     for (;;) {
         struct pollfd p[1 + 2 * TW_RANKS_MAX] = {{.fd = f->wake[0], .events = POLLIN}};
         for (unsigned r = 1; r < f->n_ranks; r++) {

@@ -20,6 +20,7 @@
 #include "fmt/agent_frame.h"
 #include "os/signal.h"
 #include "os/sock.h"
+#include "twinax/version.h"
 
 static struct far {
     pthread_t thread;
@@ -183,6 +184,58 @@ static void test_head_meets_no_agent(void **state)
     assert_non_null(strstr(err.msg, "far: the other end closed"));
 }
 
+static void put_json(tw_buf *b, const char *text)
+{
+    TW_CLEANUP(tw_json_freep) json_t *v = json_loads(text, 0, NULL);
+    tw_err err = {0};
+    assert_non_null(v);
+    assert_int_equal(tw_agent_frame_put(b, v, &err), 0);
+}
+
+typedef struct heard {
+    unsigned n_lines, n_exits;
+} heard;
+
+static void count_event(void *ctx, const tw_remote_event *e)
+{
+    heard *h = ctx;
+    h->n_lines += !e->has_exit;
+    h->n_exits += e->has_exit;
+}
+
+/* A rank that ends at once: its words and its end come in one piece with the reply that it was
+ * started, then the connection's end. None of them is lost, though nothing more comes to wake us. */
+static void test_words_that_come_with_a_reply(void **state)
+{
+    (void)state;
+    for (int closed = 0; closed < 2; closed++) {
+        TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
+        int fds[2];
+        tw_remote *n = NULL;
+        tw_err err = {0};
+        heard h = {0};
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        assert_int_equal(tw_buf_puts(&b, TW_AGENT_GREETING), 0);
+        json_t *hello = json_pack("{s:i,s:b,s:s,s:i,s:s}", "id", 1, "ok", 1, "version", "x",
+                                  "protocol", TW_PROTOCOL_VERSION, "host", "b");
+        assert_int_equal(tw_agent_frame_put(&b, hello, &err), 0);
+        json_decref(hello);
+        put_json(&b, "{\"id\":2,\"ok\":true,\"pid\":7}");
+        put_json(&b, "{\"event\":\"log\",\"line\":\"no such folder\"}");
+        put_json(&b, "{\"event\":\"exit\",\"status\":256}");
+        assert_int_equal(send(fds[1], b.data, b.len, 0), (ssize_t)b.len);
+        assert_int_equal(tw_remote_open_fd(fds[0], "far", &n, &err), 0);
+        assert_int_equal(tw_remote_call(n, "run-rank", NULL, LIMIT_NS, NULL, &err), 0);
+        if (closed != 0)
+            shutdown(fds[1], SHUT_RDWR);
+        assert_int_equal(tw_remote_hear(n, count_event, &h, &err), closed != 0 ? -ECONNRESET : 0);
+        assert_int_equal(h.n_lines, 1);
+        assert_int_equal(h.n_exits, 1);
+        tw_remote_close(n);
+        close(fds[1]);
+    }
+}
+
 static int init_signals(void **state)
 {
     (void)state;
@@ -193,9 +246,13 @@ static int init_signals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello_and_facts),         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_probe_through_the_agent), cmocka_unit_test(test_lifeline),
-        cmocka_unit_test(test_garbage_ends_it),         cmocka_unit_test(test_head_meets_no_agent),
+        cmocka_unit_test(test_hello_and_facts),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_probe_through_the_agent),
+        cmocka_unit_test(test_lifeline),
+        cmocka_unit_test(test_garbage_ends_it),
+        cmocka_unit_test(test_head_meets_no_agent),
+        cmocka_unit_test(test_words_that_come_with_a_reply),
     };
     return cmocka_run_group_tests(tests, init_signals, NULL);
 }
