@@ -23,7 +23,7 @@
 #include "twinax/version.h"
 
 enum { READ_BYTES = 16 * 1024, SAYS_MAX = 4096, SLICE_MS = 100 };
-#define HELLO_LIMIT_NS ((TW_SSH_CONNECT_S + 20) * TW_NS_PER_S)
+#define HELLO_LIMIT_NS ((TW_SSH_CONNECT_S + 10) * TW_NS_PER_S)
 #define FACTS_LIMIT_NS (10 * TW_NS_PER_S)
 #define END_LIMIT_NS   (2 * TW_NS_PER_S)    /* to hear why it ended */
 #define STOP_GRACE_NS  (300 * TW_NS_PER_MS) /* ssh ends at once when asked, but a stopped one */
@@ -190,7 +190,10 @@ static int await_greeting(tw_remote *n, uint64_t deadline, tw_err *err)
             tw_buf_drop(&n->in, used);
             n->greeted = true;
         } else if (rc != -EAGAIN) {
-            return tw_err_set(err, -EPROTO, "%s: what answers there is no twinax agent", n->name);
+            return tw_err_set(err, -EPROTO,
+                              "%s: what answers there is no twinax agent: its shell prints more "
+                              "than %d bytes first (see its ~/.bashrc)",
+                              n->name, TW_AGENT_BANNER_MAX);
         } else if ((rc = wait_more(n, deadline, err)) != 0) {
             return rc;
         }
@@ -288,7 +291,7 @@ static int say_hello(tw_remote *n, tw_err *err)
     if (protocol != TW_PROTOCOL_VERSION)
         return tw_err_set(err, -EPROTO,
                           "%s: another version: twinax %.20s there (protocol %lld), %s here "
-                          "(protocol %d): install the same on both",
+                          "(protocol %d): install the same on both, or --push it",
                           n->name, version != NULL ? version : "?", (long long)protocol,
                           tw_version(), TW_PROTOCOL_VERSION);
     n->arith = (int)json_integer_value(json_object_get(got, "arithmetic"));
@@ -376,7 +379,7 @@ int tw_remote_check_arith(const tw_remote *n, tw_err *err)
         return 0;
     return tw_err_set(err, -EPROTO,
                       "%s: its twinax computes other bits (arithmetic version %d there, %d here): "
-                      "install the same version on both",
+                      "install the same version on both, or --push it",
                       n->name, n->arith, TW_ARITH_VERSION);
 }
 

@@ -18,9 +18,14 @@ typedef struct tw_ssh_command {
     char remote[1200];
 } tw_ssh_command;
 
-/* agent_path: of twinax on the node, NULL: on its PATH. */
+/* agent_path: of twinax on the node, "~/" is its home there; NULL: PATH, /usr/local/bin and
+ * ~/.local/bin, twinax and twinax-node. */
 TW_MUST_CHECK int tw_ssh_command_make(const char *name, const char *agent_path, tw_ssh_command *ret,
                                       tw_err *err);
+
+/* words: for the far shell, at most the room in `remote`. */
+TW_MUST_CHECK int tw_ssh_words_make(const char *name, const char *words, tw_ssh_command *ret,
+                                    tw_err *err);
 
 /* How a connection ended before or while frames were exchanged. */
 typedef struct tw_ssh_end {

@@ -43,11 +43,16 @@ static void test_command(void **state)
     assert_int_equal(find(&c, "node2"), find(&c, "--") + 1);
     find(&c, "BatchMode=yes");
     find(&c, "ConnectTimeout=10");
-    assert_string_equal(c.remote, "exec 'twinax' agent");
+    assert_int_equal(strncmp(c.remote, "exec sh -c 'for t in twinax twinax-node ", 40), 0);
+    assert_int_equal(strcspn(c.remote + 12, "'"), strlen(c.remote) - 13); /* quoted as one word */
     assert_ptr_equal(c.argv[find(&c, "node2") + 1], c.remote);
     assert_null(c.argv[find(&c, "node2") + 2]);
     assert_int_equal(tw_ssh_command_make("n", "/opt/it's $HOME/twinax", &c, &err), 0);
     assert_string_equal(c.remote, "exec '/opt/it'\\''s $HOME/twinax' agent");
+    assert_int_equal(tw_ssh_command_make("n", "~/bin/it's", &c, &err), 0);
+    assert_string_equal(c.remote, "exec \"$HOME\"/'bin/it'\\''s' agent");
+    assert_int_equal(tw_ssh_words_make("n", "echo 1", &c, &err), 0);
+    assert_string_equal(c.argv[find(&c, "n") + 1], "echo 1");
     char path[2000];
     memset(path, '\'', sizeof path - 1);
     path[sizeof path - 1] = '\0';
@@ -87,8 +92,26 @@ static void test_ends_are_told_apart(void **state)
           -EKEYREJECTED, "not known yet");
     check(EXITED(255), false, "root@node2: Permission denied (publickey,password).\r\n", -EACCES,
           "ssh-copy-id node2");
-    check(EXITED(255), false, "kex_exchange_identification: read: reset by peer\r\n", -EIO,
-          "ssh failed: kex_exchange");
+    check(EXITED(255), false, "root@node2: Permission denied (publickey).\r\n", -EACCES,
+          "your key is not known there: ssh-copy-id node2");
+    check(EXITED(255), false, "root@node2: Permission denied (publickey,password).\r\n", -EACCES,
+          "asks for a password");
+    check(EXITED(255), false, "root@node2: Permission denied (gssapi,password).\r\n", -EACCES,
+          "asks for a password");
+    check(EXITED(255), false, "root@node2: Permission denied (publickey,keyboard-interactive).\r\n",
+          -EACCES, "asks for a password or code");
+    check(EXITED(255), false, "kex_exchange_identification: read: reset by peer\r\n", -ECONNRESET,
+          "before it spoke");
+    check(EXITED(255), false, "subsystem request failed\r\n", -EIO, "ssh failed: subsystem");
+    check(EXITED(127), false,
+          "twinax: looked in PATH (/usr/bin:/bin), /usr/local/bin, /root/.local/bin\n", -ENOENT,
+          "no twinax there (looked in PATH (/usr/bin:/bin), /usr/local/bin, /root/.local/bin)");
+    check(EXITED(127), false,
+          "/x/twinax: error while loading shared libraries: libjansson.so.4: cannot open shared "
+          "object file: No such file or directory\n",
+          -ELIBACC, "lacks a library: install it, or --push a twinax-node: libjansson.so.4");
+    check(EXITED(1), false, "sh: cannot create temp file: No space left on device\n", -ENOSPC,
+          "its disk is full");
     check(EXITED(127), false, "bash: line 1: twinax: command not found\n", -ENOENT,
           "no twinax there");
     check(EXITED(126), false, "sh: 1: exec: twinax: Permission denied\n", -ENOEXEC,
@@ -100,7 +123,8 @@ static void test_ends_are_told_apart(void **state)
           "the ssh connection broke");
     check(EXITED(1), true, "twinax agent: bad\n", -ECONNRESET, "its agent ended");
     check(9, true, "", -EPIPE, "signal 9");
-    check(-1, false, "", -ETIMEDOUT, "does not answer");
+    check(-1, false, "", -ETIMEDOUT, "no answer in time");
+    check(-1, true, "", -ETIMEDOUT, "its agent does not answer");
 }
 
 int main(void)
