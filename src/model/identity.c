@@ -4,28 +4,23 @@
  * sorted, so that neither the names nor the order of the files matter. */
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/scope.h"
 #include "model/model_state.h"
+#include "os/sha256.h"
 
 enum { LINE_MAX_BYTES = 128 };
 
-static void free_digest(EVP_MD_CTX **ctx)
-{
-    EVP_MD_CTX_free(*ctx);
-}
-
 /* Each piece goes in with its length before it, so that two pieces never read like one. */
-static int add_piece(EVP_MD_CTX *ctx, const char *what, const void *p, size_t n)
+static void add_piece(tw_sha256 *ctx, const char *what, const void *p, size_t n)
 {
     char head[LINE_MAX_BYTES];
     int k = snprintf(head, sizeof(head), "%s %zu\n", what, n);
-    int ok = EVP_DigestUpdate(ctx, head, (size_t)k) && (n == 0 || EVP_DigestUpdate(ctx, p, n));
-    return ok ? 0 : -EIO;
+    tw_sha256_add(ctx, head, (size_t)k);
+    tw_sha256_add(ctx, p, n);
 }
 
 static int by_name(const void *a, const void *b)
@@ -39,7 +34,7 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int add_tensors(EVP_MD_CTX *ctx, const tw_model *m)
+static int add_tensors(tw_sha256 *ctx, const tw_model *m)
 {
     size_t n = 0, at = 0;
     for (size_t i = 0; i < m->n_files; i++)
@@ -54,16 +49,13 @@ static int add_tensors(EVP_MD_CTX *ctx, const tw_model *m)
     for (size_t i = 0; i < n; i++) {
         char shape[LINE_MAX_BYTES * 2];
         tw_st_show_shape(all[i], shape, sizeof(shape));
-        int rc = add_piece(ctx, "tensor", all[i]->name, strlen(all[i]->name));
-        if (rc == 0)
-            rc = add_piece(ctx, all[i]->type_name, shape, strlen(shape));
-        if (rc < 0)
-            return rc;
+        add_piece(ctx, "tensor", all[i]->name, strlen(all[i]->name));
+        add_piece(ctx, all[i]->type_name, shape, strlen(shape));
     }
     return 0;
 }
 
-static int add_sizes(EVP_MD_CTX *ctx, const tw_model *m)
+static int add_sizes(tw_sha256 *ctx, const tw_model *m)
 {
     TW_CLEANUP(tw_mem_freep) uint64_t *sizes = tw_mem_calloc(m->n_files, sizeof(*sizes));
     if (sizes == NULL)
@@ -74,64 +66,59 @@ static int add_sizes(EVP_MD_CTX *ctx, const tw_model *m)
     for (size_t i = 0; i < m->n_files; i++) {
         char text[LINE_MAX_BYTES];
         int n = snprintf(text, sizeof(text), "%" PRIu64, sizes[i]);
-        int rc = add_piece(ctx, "file", text, (size_t)n);
-        if (rc < 0)
-            return rc;
+        add_piece(ctx, "file", text, (size_t)n);
     }
     return 0;
 }
 
-static int add_eos(EVP_MD_CTX *ctx, const tw_model *m)
+static void add_eos(tw_sha256 *ctx, const tw_model *m)
 {
     for (unsigned i = 0; i < m->config.n_eos; i++) {
         char text[LINE_MAX_BYTES];
         int n = snprintf(text, sizeof(text), "%u", m->config.eos[i]);
-        int rc = add_piece(ctx, "eos", text, (size_t)n);
-        if (rc < 0)
-            return rc;
+        add_piece(ctx, "eos", text, (size_t)n);
     }
-    return 0;
 }
 
-static int add_tokenizer(EVP_MD_CTX *ctx, const tw_model *m, tw_err *err)
+static int add_tokenizer(tw_sha256 *ctx, const tw_model *m, tw_err *err)
 {
     TW_CLEANUP(tw_map_close) tw_map map = {.p = NULL};
     TW_CLEANUP(tw_mem_freep) char *path = tw_model_join(m->path, "tokenizer.json");
     if (path == NULL)
         return tw_err_set(err, -ENOMEM, "tokenizer.json: no memory for its path");
-    if (!tw_file_exists(path))
-        return add_piece(ctx, "no tokenizer", NULL, 0);
+    if (!tw_file_exists(path)) {
+        add_piece(ctx, "no tokenizer", NULL, 0);
+        return 0;
+    }
     int rc = tw_map_open(path, &map, err);
-    return rc < 0 ? rc : add_piece(ctx, "tokenizer", map.p, map.size_bytes);
+    if (rc == 0)
+        add_piece(ctx, "tokenizer", map.p, map.size_bytes);
+    return rc;
 }
 
-static int add_all(EVP_MD_CTX *ctx, const tw_model *m, const char *config, size_t n_config,
+static int add_all(tw_sha256 *ctx, const tw_model *m, const char *config, size_t n_config,
                    tw_err *err)
 {
-    int rc = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) ? 0 : -EIO;
-    if (rc == 0)
-        rc = add_piece(ctx, "config", config, n_config);
-    if (rc == 0)
-        rc = add_tokenizer(ctx, m, err);
+    add_piece(ctx, "config", config, n_config);
+    int rc = add_tokenizer(ctx, m, err);
     if (rc == 0)
         rc = add_tensors(ctx, m);
     if (rc == 0)
         rc = add_sizes(ctx, m);
     if (rc == 0)
-        rc = add_eos(ctx, m);
+        add_eos(ctx, m);
     return rc;
 }
 
 int tw_model_identify(tw_model *m, const char *config, size_t n_config, tw_err *err)
 {
-    TW_CLEANUP(free_digest) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    if (ctx == NULL)
-        return tw_err_set(err, -ENOMEM, "model %s: no memory for its identity", m->path);
+    _Static_assert((int)TW_MODEL_ID_CHARS == (int)TW_SHA256_HEX, "the id is the hash");
+    tw_sha256 ctx;
+    uint8_t hash[TW_SHA256_BYTES];
     tw_err cause = {.code = 0};
-    int rc = add_all(ctx, m, config, n_config, &cause);
-    unsigned char hash[EVP_MAX_MD_SIZE];
-    if (rc == 0 && !EVP_DigestFinal_ex(ctx, hash, NULL))
-        rc = -EIO;
+    tw_sha256_init(&ctx);
+    const int rc = add_all(&ctx, m, config, n_config, &cause);
+    tw_sha256_end(&ctx, hash);
     if (rc < 0 && cause.code == 0)
         return tw_err_set(err, rc, "model %s: cannot compute its identity: %s", m->path,
                           strerror(-rc));
@@ -140,7 +127,6 @@ int tw_model_identify(tw_model *m, const char *config, size_t n_config, tw_err *
             *err = cause;
         return rc;
     }
-    for (size_t i = 0; i < TW_MODEL_ID_CHARS / 2; i++)
-        snprintf(m->id + 2 * i, 3, "%02x", hash[i]);
+    tw_sha256_print(hash, m->id);
     return 0;
 }
