@@ -10,7 +10,8 @@
 #include "cmd/args.h"
 #include "cmd/group.h"
 
-typedef struct tw_node {
+typedef struct tw_node tw_node;
+struct tw_node {
     tw_args args;
     tw_model *model;
     tw_coll *coll;
@@ -20,8 +21,9 @@ typedef struct tw_node {
     pthread_t watch;     /* looks after children and ctrl-C until the start is over */
     _Atomic bool joined; /* the group is there: heartbeats look after the ranks */
     _Atomic bool spawned, opened;
-    uint64_t open_ns; /* how long tw_node_open took */
-} tw_node;
+    void (*on_coll)(tw_node *n); /* the group is there; NULL: nobody asks */
+    uint64_t open_ns;            /* how long tw_node_open took */
+};
 
 /* Rank 0's whole start, with a progress bar on stderr when it is a terminal. */
 TW_MUST_CHECK int tw_node_open(const tw_args *a, tw_node *n, tw_err *err);
@@ -30,5 +32,17 @@ void tw_node_close(tw_node *n);
 void tw_node_print_proof(const tw_node *n, uint64_t n_tokens);
 /* The same for both kinds of rank: model, facts, group, engine. coll: rank, address ... filled. */
 TW_MUST_CHECK int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err);
+/* The end of it: engine, group, model. */
+void tw_node_leave(tw_node *n);
+
+/* What a rank may do instead of serving an engine: measure collectives (bench_coll.h). */
+typedef struct tw_rank_job_part {
+    const char *job, *sizes;
+    tw_coll_opts opts;
+    bool wire16;
+} tw_rank_job_part;
+
+/* In rank_job.c; twinax-node has its own, which refuses. */
+TW_MUST_CHECK int tw_rank_job(const tw_rank_job_part *p, tw_err *err);
 
 #endif

@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cmd/bench_coll.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
 #include "cmd/rank_report.h"
@@ -117,11 +116,12 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
                        .rdma_device = p->rdma_device,
                        .verify = p->verify != 0,
                        .fault = p->fault};
-    if (p->job != NULL && strcmp(p->job, TW_JOB_BENCH_COLL) == 0) {
-        const tw_bench_coll_part b = {.opts = co,
+    if (p->job != NULL) {
+        const tw_rank_job_part job = {.job = p->job,
+                                      .opts = co,
                                       .sizes = p->sizes,
                                       .wire16 = p->arith == (int)TW_ARITH_WIRE16};
-        return tw_bench_coll_rank(&b, err);
+        return tw_rank_job(&job, err);
     }
     if (p->report > 0)
         rc = tw_rank_report_start((unsigned)p->report, err);
@@ -150,7 +150,7 @@ int tw_cmd_rank(int argc, char **argv)
         rc = join_and_work(&n, &p, &err);
     if (rc != 0)
         tw_log(TW_LOG_ERROR, "rank", "%s", err.msg);
-    tw_node_close(&n);
+    tw_node_leave(&n);
     json_decref(p.json);
     return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
 }
