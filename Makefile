@@ -13,7 +13,7 @@ PARITY_PYTHON ?= python3
 # A build of its own for each way of checking.
 setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
 
-.PHONY: all help deps demo test lab parity build-release bench fuzz asan tsan lint format install dist clean
+.PHONY: all help deps demo test lab lab-guide parity build-release bench fuzz asan tsan lint format install dist clean
 .DEFAULT_GOAL := all
 
 all:
@@ -26,6 +26,7 @@ help:
 	@echo 'make demo          install what is missing, build, show two ranks at work'
 	@echo 'make test          install what is missing, build, run every test'
 	@echo 'make lab            two emulated machines with Soft-RoCE: links, TP=2 over RDMA, faults'
+	@echo 'make lab-guide      the guide walked on two whole emulated machines, with grub and reboots'
 	@echo 'make parity        against transformers: committed goldens, and fresh ones (PARITY_PYTHON=)'
 	@echo 'make bench         speed of kernels and of a 1B model, TP=1 against TP=2 (BENCH_ARGS=)'
 	@echo 'make fuzz          libFuzzer on every parser, TIME=$(TIME) seconds each'
@@ -55,6 +56,11 @@ lab:
 	@$(MAKE) --no-print-directory all
 	@tests/lab/lab.py setup || true
 	@python3 tools/run_tests.py --build $(BUILD) --no-meson --python tests/lab
+
+# Exit 77: this machine cannot have it; it says why.
+lab-guide:
+	@$(MAKE) --no-print-directory all
+	@tests/lab_guide/guide.py walk --build $(BUILD) || test $$? = 77
 
 parity:
 	@tools/deps.sh --test
