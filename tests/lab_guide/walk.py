@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of the guide on a pair of machines, each a function here, and their log."""
 
-import difflib
+import json
 import os
 import pathlib
 import re
@@ -149,6 +149,37 @@ def run(w):
     two = w.show(f"{say} --nodes {NODES} --transport rdma", 300)
     need(one.out == two.out and one.out.strip(), "TP=2 gave other text than TP=1")
     need("rxe0" in two.err, "no word of the RDMA device")
+
+
+@step
+def up(w):
+    """In the background; the model's address answers."""
+    w.show("twinax up", 400)
+    r = w.show("twinax status", 60)
+    need("rxe0" in r.out and "box2" in r.out, "status names neither box2 nor the RDMA device")
+
+
+@step
+def chat(w):
+    """An answer by the API, as any client asks for it."""
+    body = json.dumps({"messages": [{"role": "user", "content": "Who are you?"}], "max_tokens": 32,
+                       "temperature": 0})
+    r = w.show("curl -sS -H 'Content-Type: application/json' -d @- "
+               "http://127.0.0.1:8000/v1/chat/completions", 200, text=body)
+    answer = json.loads(r.out)["choices"][0]["message"]["content"]
+    need("twinax" in answer, f"an odd answer: {answer}")
+    w.show("twinax status", 60)
+    w.show("twinax logs | tail -n 20", 60)
+
+
+@step
+def down(w):
+    """Nothing of ours is left on either machine."""
+    w.show("twinax down", 60)
+    w.show("twinax status", 60, good=1)
+    for box in w.boxes:
+        left = box.run("pgrep -a twinax; ls /dev/shm | grep -i twinax; ss -ltnH | grep -v ':22 '").out
+        need(not left.strip(), f"left on {box.name}: {left}")
 
 
 def walk(pair, args):
