@@ -111,6 +111,12 @@ class Box:
         qmp.close()
         self.port = int(re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", table).group(1))
 
+    def plug(self, wire, is_in):
+        """Puts lan, cable or chair in, or pulls it: the machine sees the link go."""
+        qmp = self.qmp()
+        qmp.ask("set_link", name=wire, up=is_in)
+        qmp.close()
+
     # ---- ssh -----------------------------------------------------------------------------------
 
     def ssh_options(self):

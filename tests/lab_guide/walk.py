@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = []  # in the order of the guide
 CABLE = {"box1": "192.168.100.1", "box2": "192.168.100.2"}
 NODES = ",".join(f"{name}={ip}" for name, ip in CABLE.items())
+SCALE = float(os.environ.get("TW_TIME_SCALE", "4"))  # emulation is slow
 PROMPT = "What is the capital of France?"
 
 
@@ -64,6 +65,11 @@ class Walk:
         self.head, self.worker = pair.boxes
         self.boxes = pair.boxes
 
+    def nodes(self):
+        """Options that name the machines: none where twinax.conf does."""
+        told = self.head.run("test -e ~/.config/twinax/twinax.conf").status == 0
+        return "" if told else f"--nodes {NODES}"
+
     def show(self, command, seconds=300, box=None, good=0, text=None, user=boxes.USER):
         """Runs a command as the user would, on the head if nothing else is said, and logs it."""
         box = box or self.head
@@ -80,7 +86,7 @@ class Walk:
 # ---- what a host's files are ---------------------------------------------------------------------
 
 # What setup may touch, and where it could leave something: all of it but caches and logs.
-PLACES = "/etc /boot /root /home /usr/local /usr/lib/systemd /lib/modules /var/lib/systemd/linger /srv /opt"
+PLACES = "/etc /boot /root /home /usr/local /usr/lib/systemd /var/lib/systemd/linger /opt"
 LIST = rf"""cd / && find {PLACES} -xdev \( -type f -o -type l -o -type d \) -printf '%M %u:%g %p %l\n' | sort -k3
 find {PLACES} -xdev -type f -print0 | sort -z | xargs -0 sha256sum
 dpkg-query -W -f '${{Package}} ${{Status}}\n'
@@ -146,9 +152,37 @@ def run(w):
     """TP=2 over RDMA gives the text of TP=1, and says what carried it."""
     say = f"twinax run /srv/models/demo -p '{PROMPT}' -n 24 --temp 0"
     one = w.show(f"{say} --tp 1 --local", 300)
-    two = w.show(f"{say} --nodes {NODES} --transport rdma", 300)
+    two = w.show(f"{say} {w.nodes()} --transport rdma", 300)
     need(one.out == two.out and one.out.strip(), "TP=2 gave other text than TP=1")
     need("rxe0" in two.err, "no word of the RDMA device")
+
+
+@step
+def pulled(w):
+    """The cable is pulled in the middle of an answer: no rank outlives it, on either machine."""
+    run_it = f"twinax run /srv/models/demo -p Hello -n 1900 --ignore-eos --temp 0 {w.nodes()}"
+    gone = "until pgrep -x twinax >/dev/null; do sleep 0.05; done; echo there; " \
+        "while pgrep -x twinax >/dev/null; do sleep 0.05; done; echo gone"
+    watchers = [box.start(gone) for box in w.boxes]
+    runner = w.head.start(run_it)
+    try:
+        for box, child in zip(w.boxes, watchers):
+            need(child.stdout.readline().strip() == "there", f"no rank on {box.name}")
+        runner.stdout.read(200)  # it speaks
+        t0 = time.monotonic()
+        w.head.plug("cable", False)
+        for box, child in zip(w.boxes, watchers):
+            need(child.stdout.readline().strip() == "gone", f"{box.name} did not answer")
+            w.log.say(f"{box.name}: no rank any more {time.monotonic() - t0:.1f} s after the pull")
+        seconds = time.monotonic() - t0
+        w.log.say(runner.communicate(timeout=60)[1].strip())
+        need(runner.returncode == 1, f"run ended with {runner.returncode}")
+        need(seconds < 2 * SCALE, f"ranks lived on for {seconds:.1f} s, wanted 2 x {SCALE:g}")
+    finally:
+        w.head.plug("cable", True)
+        for child in [*watchers, runner]:
+            child.kill()
+            child.communicate()
 
 
 @step
