@@ -61,10 +61,9 @@ int tw_meet_call(const tw_meet *m, int fd, const char *who, tw_buf *frame, tw_pr
 {
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_FRAME_CTL_BYTES + TW_FRAME_BODY_MAX);
     int rc = knock(m, fd, who, ret, err);
-    if (rc == 0)
-        rc = tw_proof_seal(ret, (uint8_t *)frame->data, frame->len, err);
     if (rc != 0)
         return rc;
+    tw_proof_seal(ret, (uint8_t *)frame->data, frame->len);
     rc = tw_meet_send(fd, frame, m->deadline_ns);
     if (rc != 0)
         return tw_err_set(err, rc, "%s: send the hello: %s", who, strerror(-rc));
@@ -87,10 +86,8 @@ int tw_meet_welcome(const tw_gate_guest *g, uint64_t deadline_ns, tw_err *err)
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_FRAME_CTL_BYTES + TW_FRAME_PROOF_BYTES);
     const uint8_t *seal = g->body + g->ctl.bytes - TW_FRAME_PROOF_BYTES;
     uint8_t ours[TW_FRAME_PROOF_BYTES];
-    int rc = tw_proof_make(&g->talk, TW_PROOF_LISTENER, seal, TW_FRAME_PROOF_BYTES, ours, err);
-    if (rc != 0)
-        return rc;
-    rc = tw_frame_ctl_encode(&b, TW_FRAME_WELCOME, ours, sizeof ours);
+    tw_proof_make(&g->talk, TW_PROOF_LISTENER, seal, TW_FRAME_PROOF_BYTES, ours);
+    int rc = tw_frame_ctl_encode(&b, TW_FRAME_WELCOME, ours, sizeof ours);
     if (rc == 0)
         rc = tw_meet_send(g->fd, &b, deadline_ns);
     return rc == 0 ? 0 : tw_err_set(err, rc, "%s: welcome: %s", g->name, strerror(-rc));

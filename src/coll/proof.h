@@ -34,14 +34,13 @@ typedef struct tw_proof_talk {
 
 enum tw_proof_kind { TW_PROOF_CALLER, TW_PROOF_BODY, TW_PROOF_LISTENER, TW_PROOF_TABLE };
 
-/* Errors: libcrypto's, see os/crypto.h. */
-TW_MUST_CHECK int tw_proof_make(const tw_proof_talk *t, enum tw_proof_kind kind, const void *p,
-                                size_t n, uint8_t ret[TW_FRAME_PROOF_BYTES], tw_err *err);
+void tw_proof_make(const tw_proof_talk *t, enum tw_proof_kind kind, const void *p, size_t n,
+                   uint8_t ret[TW_FRAME_PROOF_BYTES]);
 /* 0: theirs is right; -EACCES: it is not. */
 TW_MUST_CHECK int tw_proof_check(const tw_proof_talk *t, enum tw_proof_kind kind, const void *p,
                                  size_t n, const uint8_t *theirs, tw_err *err);
 
 /* Fills proof and seal of a whole HELLO or LINK frame [bytes]. */
-TW_MUST_CHECK int tw_proof_seal(const tw_proof_talk *t, uint8_t *frame, size_t bytes, tw_err *err);
+void tw_proof_seal(const tw_proof_talk *t, uint8_t *frame, size_t bytes);
 
 #endif

@@ -1,72 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "os/crypto.h"
 
-#include <dlfcn.h>
-#include <errno.h>
-#include <limits.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/scope.h"
+#include "os/sha256.h"
 
-/* Of openssl/evp.h and openssl/hmac.h, the same in 1.1 and 3. */
-typedef struct evp_md_st evp_md;
-typedef const evp_md *sha256_fn(void);
-typedef unsigned char *hmac_fn(const evp_md *md, const void *key, int key_bytes,
-                               const unsigned char *p, size_t n, unsigned char *ret,
-                               unsigned *ret_bytes);
+enum { BLOCK = 64 };
 
-static struct lib {
-    sha256_fn *sha256;
-    hmac_fn *hmac;
-    char why[160]; /* not loaded: the loader's words */
-} lib;
-
-/* A function's address out of an object's: ISO C has no cast for it. */
-static void find_symbol(void *so, const char *name, void *ret_fn)
+static void hash_two(const uint8_t pad[BLOCK], const void *p, size_t n, uint8_t ret[TW_HMAC_BYTES])
 {
-    void *p = dlsym(so, name);
-    memcpy(ret_fn, &p, sizeof p);
+    tw_sha256 s;
+    tw_sha256_init(&s);
+    tw_sha256_add(&s, pad, BLOCK);
+    tw_sha256_add(&s, p, n);
+    tw_sha256_end(&s, ret);
 }
 
-static void load(void)
+void tw_crypto_hmac(const void *key, size_t key_bytes, const void *p, size_t n,
+                    uint8_t ret[TW_HMAC_BYTES])
 {
-    static const char *const names[] = {"libcrypto.so.3", "libcrypto.so.1.1"};
-    void *so = NULL;
-    for (size_t i = 0; i < TW_ARRAY_LEN(names) && so == NULL; i++) {
-        so = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        if (so == NULL && lib.why[0] == '\0')
-            snprintf(lib.why, sizeof lib.why, "%s", dlerror());
+    uint8_t inner[BLOCK] = {0}, outer[BLOCK], hash[TW_HMAC_BYTES];
+    if (key_bytes > BLOCK) {
+        tw_sha256 s;
+        tw_sha256_init(&s);
+        tw_sha256_add(&s, key, key_bytes);
+        tw_sha256_end(&s, inner);
+    } else {
+        memcpy(inner, key, key_bytes);
     }
-    if (so == NULL)
-        return;
-    find_symbol(so, "EVP_sha256", &lib.sha256);
-    find_symbol(so, "HMAC", &lib.hmac);
-    if (lib.sha256 == NULL || lib.hmac == NULL) {
-        snprintf(lib.why, sizeof lib.why, "it has no EVP_sha256 or no HMAC");
-        lib.hmac = NULL;
+    for (size_t i = 0; i < BLOCK; i++) {
+        outer[i] = inner[i] ^ 0x5c;
+        inner[i] ^= 0x36;
     }
-}
-
-int tw_crypto_hmac(const void *key, size_t key_bytes, const void *p, size_t n,
-                   uint8_t ret[TW_HMAC_BYTES], tw_err *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    uint8_t out[64];
-    unsigned out_bytes = sizeof out;
-    pthread_once(&once, load);
-    if (lib.hmac == NULL)
-        return tw_err_set(err, -ENOPKG,
-                          "libcrypto.so.3 cannot be loaded (%s): install it (apt: libssl3, dnf: "
-                          "openssl-libs)",
-                          lib.why);
-    if (key_bytes > INT_MAX ||
-        lib.hmac(lib.sha256(), key, (int)key_bytes, p, n, out, &out_bytes) == NULL ||
-        out_bytes != TW_HMAC_BYTES)
-        return tw_err_set(err, -EIO, "libcrypto: HMAC-SHA-256 of %zu bytes failed", n);
-    memcpy(ret, out, TW_HMAC_BYTES);
-    return 0;
+    hash_two(inner, p, n, hash);
+    hash_two(outer, hash, sizeof hash, ret);
+    explicit_bzero(inner, sizeof inner);
+    explicit_bzero(outer, sizeof outer);
 }
 
 bool tw_crypto_same(const void *a, const void *b, size_t n)
