@@ -54,6 +54,16 @@ static uint64_t load_uint(const char *p, size_t bytes)
     return v;
 }
 
+/* JSON's numbers are signed. */
+_Static_assert(offsetof(tw_count, v) == 0, "clean_number");
+
+static void clean_number(char *p)
+{
+    uint64_t v = load_uint(p, sizeof v);
+    v = TW_MIN(v, (uint64_t)INT64_MAX);
+    memcpy(p, &v, sizeof v);
+}
+
 void tw_table_clean(const tw_table *t, void *v)
 {
     for (size_t i = 0; i < t->n_fields; i++) {
@@ -63,6 +73,8 @@ void tw_table_clean(const tw_table *t, void *v)
         for (size_t k = 0; k < n; k++, p += f->size_bytes) {
             if (f->type == TW_FIELD_TEXT || f->type == TW_FIELD_TEXT_LIST)
                 clean_text(p, f->size_bytes);
+            else if (f->type == TW_FIELD_COUNT || (f->type == TW_FIELD_UINT && f->size_bytes == 8))
+                clean_number(p); /* of a count: its v is first */
             else if (f->table != NULL)
                 tw_table_clean(f->table, p);
         }

@@ -47,7 +47,8 @@ json_t *tw_table_print(const tw_table *t, const void *from);
 /* Into a zeroed struct. prefix: "", or "nics[2]." for messages. */
 TW_MUST_CHECK int tw_table_parse(const tw_table *t, const char *prefix, const json_t *v, void *to,
                                  tw_err *err);
-/* In place: every text as tw_field_text makes it. */
+/* In place, as the way through JSON would leave it: texts as tw_field_text makes them, no number
+ * beyond INT64_MAX. */
 void tw_table_clean(const tw_table *t, void *v);
 /* Another's word that will be printed: no control characters, no half characters; cut to fit. */
 void tw_field_text(const char *from, char *out, size_t out_bytes);
