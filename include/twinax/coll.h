@@ -45,7 +45,7 @@ typedef struct tw_coll_opts {
     const tw_coll_fact *facts; /* [n_facts] */
     size_t n_facts;
     uint64_t rendezvous_ns; /* how long to wait for all ranks; 0: 30 s */
-    uint64_t step_ns;       /* deadline of one collective; 0: 5 s */
+    uint64_t step_ns;       /* deadline of one collective, at least; 0: 5 s */
     bool verify;            /* checksum on every data message */
     const char *fault;      /* tests: "flip" damages one received byte of rank 0, "order" sums
                                     four ranks in another order; NULL: none */
@@ -89,6 +89,11 @@ TW_API TW_MUST_CHECK int tw_coll_poll(tw_coll *c, uint64_t now_ns, tw_err *err);
 /* Spins shortly, then sleeps on the links until done, step_ns at most (extra_ns more: a peer may be
  * at long work, say loading). */
 TW_API TW_MUST_CHECK int tw_coll_wait(tw_coll *c, uint64_t extra_ns, tw_err *err);
+
+/* What comes until the next call is part of a step that is predicted to take so long: a collective
+ * may take the longer of step_ns and ten times that (a day at most). 0: step_ns alone. Between
+ * collectives. */
+TW_API void tw_coll_expect(tw_coll *c, uint64_t predicted_ns);
 
 /* start + wait. */
 TW_API TW_MUST_CHECK int tw_coll_all_reduce(tw_coll *c, float *x, size_t n, tw_err *err);

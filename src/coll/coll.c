@@ -16,6 +16,7 @@
 #include "os/sys.h"
 
 #define STEP_DEFAULT_NS (5 * TW_NS_PER_S)
+#define LIMIT_MAX_NS    (24 * 3600 * TW_NS_PER_S)
 #define EXPLAIN_NS      (200 * TW_NS_PER_MS)
 /* Spinning pays while the peer is usually here within it; where waits last longer, a short try is
  * enough and the core rests. */
@@ -40,6 +41,7 @@ int tw_coll_new(unsigned rank, unsigned n_ranks, tw_link *const *links, tw_healt
     c->n_ranks = n_ranks;
     c->health = health;
     c->step_ns = step_ns != 0 ? step_ns : STEP_DEFAULT_NS;
+    c->limit_ns = c->step_ns;
     c->spin_ns = spin_ns;
     c->scratch = scratch;
     for (unsigned i = 0; i < n_ranks; i++)
@@ -306,13 +308,18 @@ static int poll_group(tw_coll *c, uint64_t now_ns, tw_err *err)
     return fail_group(c, &why, err);
 }
 
+void tw_coll_expect(tw_coll *c, uint64_t predicted_ns)
+{
+    c->limit_ns = TW_MAX(c->step_ns, 10 * TW_MIN(predicted_ns, LIMIT_MAX_NS / 10));
+}
+
 int tw_coll_poll(tw_coll *c, uint64_t now_ns, tw_err *err)
 {
     int rc = check_failed(c, err);
     if (rc != 0)
         return rc;
     if (c->deadline_ns == 0)
-        c->deadline_ns = now_ns + c->step_ns;
+        c->deadline_ns = now_ns + c->limit_ns;
     return poll_group(c, now_ns, err);
 }
 
@@ -405,7 +412,7 @@ int tw_coll_wait(tw_coll *c, uint64_t extra_ns, tw_err *err)
     if (c->spin_ns > 0 && (rc = look_first(c, err)) != -EAGAIN)
         return rc;
     uint64_t begin_ns = tw_clock_now_ns(), end_ns;
-    c->deadline_ns = begin_ns + c->step_ns + extra_ns;
+    c->deadline_ns = begin_ns + c->limit_ns + extra_ns;
     if (c->closed.code != 0) /* seen just now, without a clock */
         c->closed_until_ns = begin_ns + EXPLAIN_NS;
     rc = wait_until(c, begin_ns, &end_ns, err);

@@ -19,7 +19,8 @@ struct tw_coll {
     unsigned rank, n_ranks;
     tw_link *links[TW_RANKS_MAX]; /* owned; own entry NULL */
     tw_health *health;            /* NULL: nobody watches (one rank, tests) */
-    uint64_t step_ns, spin_ns;    /* spin_ns: at most */
+    uint64_t step_ns, spin_ns;    /* at least; at most */
+    uint64_t limit_ns;            /* of a collective now: step_ns or more */
     uint64_t deadline_ns;         /* of what is under way; 0: set by the next poll */
     uint64_t typical_ns;          /* how long waits last of late; decides whether to spin */
     tw_ops ops;

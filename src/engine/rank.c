@@ -296,12 +296,17 @@ int tw_rank_step(tw_rank *r, bool plan_follows, tw_err *err)
 {
     r->n_choices = 0;
     r->plan_follows = true; /* a step without logits carries no flag */
-    if (r->batch.n_rows > 0) {
+    const uint32_t rows = r->batch.n_rows;
+    if (rows > 0) {
+        const uint64_t begin_ns = tw_clock_now_ns();
+        if (r->coll != NULL)
+            tw_coll_expect(r->coll, tw_pace_predict(&r->pace, rows));
         tw_mem_guard_begin();
         int rc = run_step(r, plan_follows, err);
         tw_mem_guard_end();
         if (rc != 0)
             return rc;
+        tw_pace_note(&r->pace, rows, tw_clock_now_ns() - begin_ns);
     }
     r->plan_follows = r->plan_follows || tw_rank_is_idle(r);
     r->step++;

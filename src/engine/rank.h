@@ -5,6 +5,7 @@
 #define TWINAX_ENGINE_RANK_H
 
 #include "engine/forward.h"
+#include "engine/pace.h"
 #include "engine/sample.h"
 #include "engine/step.h"
 
@@ -56,6 +57,7 @@ typedef struct tw_rank {
     uint64_t step;
     bool only_count;                                 /* take nothing, count array_bytes */
     uint64_t array_bytes;                            /* taken beside weights, KV and fwd's */
+    tw_pace pace;
     bool plan_follows;                               /* the next step needs a plan */
     float *(*logits_sink)(void *ctx, uint32_t slot); /* rank 0: where wanted logits go */
     void *sink_ctx;

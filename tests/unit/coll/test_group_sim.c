@@ -323,6 +323,45 @@ static void test_schedules(void **state)
     assert_true(n < 100 || (n_failed > n / 10 && n_good > n / 10));
 }
 
+/* When rank 0, whose peer never comes, says so: virtual time. */
+static uint64_t gives_up_after(uint64_t predicted_ns)
+{
+    tw_sim *sim;
+    tw_coll *c[2];
+    tw_err err = {0};
+    float x[3] = {1, 2, 3};
+    const tw_sim_opts o = {.seed = 1, .n_ranks = 2, .buffer_bytes = 4096};
+    assert_int_equal(tw_sim_new(&o, &sim, &err), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        tw_link *links[TW_RANKS_MAX] = {0};
+        assert_int_equal(tw_sim_link(sim, i, 1 - i, false, &links[1 - i], &err), 0);
+        assert_int_equal(tw_coll_new(i, 2, links, NULL, STEP_NS, 0, &c[i], &err), 0);
+    }
+    tw_coll_expect(c[0], predicted_ns);
+    assert_int_equal(tw_coll_all_reduce_start(c[0], x, 3, &err), 0);
+    int rc;
+    const uint64_t begin_ns = tw_sim_now_ns(sim);
+    while ((rc = tw_coll_poll(c[0], tw_sim_now_ns(sim), &err)) == -EAGAIN)
+        tw_sim_advance(sim, TW_NS_PER_S / 10);
+    const uint64_t took_ns = tw_sim_now_ns(sim) - begin_ns;
+    assert_int_equal(rc, -ETIMEDOUT);
+    assert_non_null(strstr(err.msg, "rank 1 (sim"));
+    for (unsigned i = 0; i < 2; i++)
+        tw_coll_close(c[i]);
+    tw_sim_free(sim);
+    return took_ns;
+}
+
+/* The longer of the group's own limit and ten times what was predicted. */
+static void test_deadline_follows_the_prediction(void **state)
+{
+    (void)state;
+    assert_int_equal(gives_up_after(0), STEP_NS);
+    assert_int_equal(gives_up_after(STEP_NS / 100), STEP_NS);
+    assert_int_equal(gives_up_after(3 * TW_NS_PER_S), 30 * TW_NS_PER_S);
+    assert_int_equal(gives_up_after(TW_NEVER_NS), 24 * 3600 * TW_NS_PER_S);
+}
+
 int main(void)
 {
     for (unsigned i = 0; i < TW_RANKS_MAX; i++) {
@@ -330,7 +369,8 @@ int main(void)
         if (storage[i] == NULL)
             return 1;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_schedules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_schedules),
+                                       cmocka_unit_test(test_deadline_follows_the_prediction)};
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     for (unsigned i = 0; i < TW_RANKS_MAX; i++)
         tw_mem_free(storage[i]);
