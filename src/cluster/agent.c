@@ -117,6 +117,7 @@ static const struct op {
     {"life-end", tw_agent_life_end, false},
     {"measure", tw_agent_measure, false},
     {"tool-client", tw_agent_tool_client, false},
+    {"proof", tw_agent_proof, false},
 };
 
 static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)
@@ -207,6 +208,7 @@ int tw_agent_run(int in_fd, int out_fd, tw_err *err)
     }
     tw_agent_rank_stop(&a.rank);
     tw_agent_probe_end(&a);
+    tw_agent_proof_end(&a);
     tw_cross_server_stop(&a.tool);
     tw_agent_life_stop(&a.life);
     return rc == -ECONNRESET ? 0 : rc;

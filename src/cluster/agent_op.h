@@ -32,5 +32,7 @@ int tw_agent_tool_client(tw_agent *a, const json_t *request, json_t **ret, tw_er
 
 /* agent_life_end.c */
 int tw_agent_life_end(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+/* agent_proof.c: {"do":"open"|"knock"|"close"|"flood"|"counters"|"clock"|"ssh"|"model", ...} */
+int tw_agent_proof(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 
 #endif

@@ -39,8 +39,7 @@ void tw_agent_probe_end(tw_agent *a)
     atomic_store(&a->stop, false);
 }
 
-/* The head names an address as the wire sees it; a link-local one gets this host's own zone. */
-static int own_address(const char *ip, char *out, size_t out_bytes, tw_err *err)
+int tw_agent_own_address(const char *ip, char *out, size_t out_bytes, tw_err *err)
 {
     TW_CLEANUP(tw_mem_freep) tw_net *net = tw_mem_alloc(sizeof *net);
     if (net == NULL)
@@ -64,7 +63,7 @@ int tw_agent_probe(tw_agent *a, const json_t *request, json_t **ret, tw_err *err
     uint16_t port = 0;
     if (o.rc == 0 && !tw_agent_token_parse(token, a->token))
         return tw_err_set(err, -EINVAL, "probe: the token is no 64 hex digits");
-    int rc = o.rc != 0 ? o.rc : own_address(ip, own, sizeof own, err);
+    int rc = o.rc != 0 ? o.rc : tw_agent_own_address(ip, own, sizeof own, err);
     if (rc != 0)
         return rc;
     tw_agent_probe_end(a);
@@ -97,7 +96,7 @@ int tw_agent_tool(tw_agent *a, const json_t *request, json_t **ret, tw_err *err)
     const char *name = tw_json_text(&o, "name", ""), *ip = tw_json_text(&o, "address", "");
     const char *device = tw_json_text(&o, "device", "");
     char own[96];
-    int rc = o.rc != 0 ? o.rc : own_address(ip, own, sizeof own, err);
+    int rc = o.rc != 0 ? o.rc : tw_agent_own_address(ip, own, sizeof own, err);
     uint16_t port = 0;
     if (rc == 0)
         rc = tw_cross_server_start(&a->tool, name, own, device, &port, err);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cluster/agent_proof.h"
 #include "cmd/args.h"
 #include "cmd/commands.h"
 
@@ -13,6 +14,16 @@ static void end_process(void *ctx)
 {
     (void)ctx;
     _exit(TW_EXIT_FAILED);
+}
+
+static int identify(const char *path, char *ret_id, size_t id_bytes, tw_err *err)
+{
+    tw_model *m = NULL;
+    int rc = tw_model_open(path, &m, err);
+    if (rc == 0)
+        snprintf(ret_id, id_bytes, "%s", tw_model_id(m));
+    tw_model_close(m);
+    return rc;
 }
 
 int tw_cmd_agent(int argc, char **argv)
@@ -26,6 +37,7 @@ int tw_cmd_agent(int argc, char **argv)
         return TW_EXIT_USAGE;
     }
     tw_agent_on_overdue(end_process, NULL);
+    tw_agent_on_identify(identify);
     if (tw_agent_run(STDIN_FILENO, STDOUT_FILENO, &err) == 0)
         return TW_EXIT_OK;
     fprintf(stderr, "twinax agent: %s\n", err.msg);
