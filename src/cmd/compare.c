@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "cmd/commands.h"
 #include "cmd/out.h"
+#include "cmd/plan.h"
 
 enum { EXAMPLE_LAYERS = 48, EXAMPLE_WIDTH = 4096 };
 
@@ -63,6 +64,9 @@ static int compare(const compare_opts *o, bool *ret_good, tw_err *err)
         rc = measure(&c, err);
     if (rc == 0)
         rc = show(&c, err);
+    for (size_t i = 0; i < c.n_pairs && rc == 0; i++)
+        if (c.pairs[i]->here == &c.nodes[0]) /* `plan` reckons with it */
+            tw_plan_link_note(c.pairs[i]);
     *ret_good = rc == 0;
     for (size_t i = 0; i < c.n_pairs && *ret_good; i++)
         *ret_good = tw_compare_is_good(c.pairs[i]);

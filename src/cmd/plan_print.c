@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/scope.h"
+#include "cmd/keep.h"
+#include "cmd/plan.h"
+#include "model/model.h"
+
+static void put_bytes(uint64_t bytes, char out[24])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)bytes;
+    unsigned i = 0;
+    while (v >= 1024 && i + 1 < TW_ARRAY_LEN(units)) {
+        v /= 1024;
+        i++;
+    }
+    snprintf(out, 24, i == 0 ? "%.0f %s" : "%.1f %s", v, units[i]);
+}
+
+static const tw_budget_rank *largest(const tw_budget *b)
+{
+    const tw_budget_rank *best = &b->ranks[0];
+    for (unsigned i = 1; i < b->n_ranks; i++)
+        if (b->ranks[i].total > best->total)
+            best = &b->ranks[i];
+    return best;
+}
+
+static void print_head(const tw_plan_report *r)
+{
+    const tw_model_config *c = tw_model_get_config(r->model);
+    const tw_budget *b = &r->budgets[0];
+    printf("%s: %s, %u layers of %u, %u heads, %u KV heads of %u, ffn %u, vocabulary %u\n",
+           tw_model_name(r->model), c->family, c->n_layers, c->d_model, c->n_heads, c->n_kv_heads,
+           c->head_dim, c->ffn, c->vocab);
+    printf("asked for: context %u, %u sequences at once, %u prompt tokens a step\n\n", b->ctx,
+           b->max_seqs, b->chunk);
+}
+
+static void print_split(const tw_plan_report *r, unsigned i)
+{
+    const tw_budget *b = &r->budgets[i];
+    const tw_budget_speed *s = &r->speeds[i];
+    char total[24], weights[24], kv[24], work[24];
+    if (!b->allowed) {
+        printf("%c%-3u no: %s\n", i == r->i_chosen ? '*' : ' ', b->n_ranks, b->why);
+        return;
+    }
+    const tw_budget_rank *most = largest(b);
+    put_bytes(most->total + TW_PLAN_BESIDE_BYTES, total);
+    put_bytes(most->weights, weights);
+    put_bytes(most->kv, kv);
+    put_bytes(most->work + most->arrays, work);
+    printf("%c%-3u %10s %10s %10s %10s %8.0f %% %8.2fx %12.1f %12.1f\n",
+           i == r->i_chosen ? '*' : ' ', b->n_ranks, total, weights, kv, work, 100 * b->imbalance,
+           b->kv_copies, s->decode_tok_s, s->prefill_tok_s);
+}
+
+static void print_limits(const tw_plan_report *r)
+{
+    const tw_budget_speed *s = &r->speeds[r->i_chosen];
+    char moment[32];
+    tw_keep_moment(r->peak.measured_s, moment);
+    printf("\nthis machine: reads %.1f GB/s, %.0f GFLOP/s with %u threads (measured %s%s)\n",
+           r->peak.peak.read_gb_s, r->peak.peak.fma_gflops, r->peak.peak.n_threads, moment,
+           r->args->tp > 1 ? "; the others are taken to be like it" : "");
+    tw_keep_moment(r->link.measured_s, moment);
+    if (r->link.measured_s != 0)
+        printf("link: %s, %.0f us, %.1f Gbit/s (measured %s by `twinax compare`)\n", r->link.name,
+               r->link.latency_us, r->link.gbit_s, moment);
+    else
+        printf("link: %s, %.0f us, %.1f Gbit/s (typical of its class: `twinax compare` measures "
+               "it)\n",
+               r->link.name, r->link.latency_us, r->link.gbit_s);
+    if (r->budgets[r->i_chosen].allowed)
+        printf(
+            "a token of decode: %.1f ms reading, %.1f ms exchanging; a chunk of prefill: %.0f ms "
+            "computing, %.0f ms exchanging\n",
+            s->decode_read_ms, s->decode_exchange_ms, s->prefill_compute_ms,
+            s->prefill_exchange_ms);
+}
+
+static void print_nodes(const tw_plan_report *r)
+{
+    const tw_budget *b = &r->budgets[r->i_chosen];
+    printf("\n%-16s %4s %12s %12s %12s\n", "NODE", "RANK", "NEEDS", "AVAILABLE", "MAX CONTEXT");
+    for (unsigned i = 0; i < b->n_ranks; i++) {
+        const tw_plan_node *k = &r->nodes[i];
+        char needs[24], has[24];
+        put_bytes(b->ranks[i].total + TW_PLAN_BESIDE_BYTES, needs);
+        put_bytes(k->available_bytes / TW_MAX(k->n_sharing, 1u), has);
+        if (k->has_memory)
+            printf("%-16s %4u %12s %12s %12u\n", k->name, i, needs, has, k->max_ctx);
+        else
+            printf("%-16s %4u %12s %12s  %s\n", k->name, i, needs, "?", k->why);
+    }
+    if (r->max_ctx > 0)
+        printf("\nlargest context with %u sequences: %u, limited by %s\n", b->max_seqs, r->max_ctx,
+               r->binds);
+    else
+        printf("\nit does not fit: not even a context of 64; limited by %s\n", r->binds);
+}
+
+void tw_plan_print(const tw_plan_report *r)
+{
+    print_head(r);
+    printf(" %-3s %10s %10s %10s %10s %10s %9s %12s %12s\n", "TP", "A NODE", "WEIGHTS", "KV",
+           "WORK", "IMBALANCE", "KV KEPT", "DECODE", "PREFILL");
+    printf(" %-3s %10s %10s %10s %10s %10s %9s %12s %12s\n", "", "", "", "", "", "", "", "tok/s",
+           "tok/s");
+    for (unsigned i = 0; i < TW_BUDGET_SPLITS; i++)
+        print_split(r, i);
+    print_limits(r);
+    if (r->budgets[r->i_chosen].allowed)
+        print_nodes(r);
+}
+
+/* ---- JSON ---- */
+
+static json_t *split_json(const tw_budget *b, const tw_budget_speed *s)
+{
+    if (!b->allowed)
+        return json_pack("{s:i, s:b, s:s}", "tp", (int)b->n_ranks, "allowed", 0, "why", b->why);
+    json_t *ranks = json_array();
+    for (unsigned i = 0; i < b->n_ranks; i++) {
+        const tw_budget_rank *k = &b->ranks[i];
+        json_array_append_new(ranks,
+                              json_pack("{s:i, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i}", "rank",
+                                        (int)i, "weight_bytes", (json_int_t)k->weights, "kv_bytes",
+                                        (json_int_t)k->kv, "work_bytes",
+                                        (json_int_t)(k->work + k->arrays), "total_bytes",
+                                        (json_int_t)k->total, "heads", (int)k->shard.n_heads,
+                                        "kv_heads", (int)k->shard.n_kv, "ffn", (int)k->shard.n_ffn,
+                                        "vocabulary", (int)k->shard.n_vocab));
+    }
+    return json_pack("{s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "tp", (int)b->n_ranks,
+                     "allowed", 1, "imbalance", b->imbalance, "kv_copies", b->kv_copies,
+                     "decode_tok_s", s->decode_tok_s, "prefill_tok_s", s->prefill_tok_s,
+                     "decode_read_ms", s->decode_read_ms, "decode_exchange_ms",
+                     s->decode_exchange_ms, "ranks", ranks);
+}
+
+static json_t *nodes_json(const tw_plan_report *r)
+{
+    json_t *list = json_array();
+    const tw_budget *b = &r->budgets[r->i_chosen];
+    for (unsigned i = 0; i < b->n_ranks && b->allowed; i++) {
+        const tw_plan_node *k = &r->nodes[i];
+        json_t *v = json_pack("{s:s, s:i, s:I}", "node", k->name, "rank", (int)i, "needs_bytes",
+                              (json_int_t)(b->ranks[i].total + TW_PLAN_BESIDE_BYTES));
+        if (k->has_memory)
+            (void)json_object_update_new(v,
+                                         json_pack("{s:I, s:i, s:i}", "available_bytes",
+                                                   (json_int_t)k->available_bytes, "ranks_sharing",
+                                                   (int)k->n_sharing, "max_ctx", (int)k->max_ctx));
+        else
+            json_object_set_new(v, "why", json_string(k->why));
+        json_array_append_new(list, v);
+    }
+    return list;
+}
+
+json_t *tw_plan_json(const tw_plan_report *r)
+{
+    const tw_budget *b = &r->budgets[0];
+    json_t *splits = json_array();
+    for (unsigned i = 0; i < TW_BUDGET_SPLITS; i++)
+        json_array_append_new(splits, split_json(&r->budgets[i], &r->speeds[i]));
+    return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:{s:f, s:f, s:i, s:I}, "
+                     "s:{s:s, s:f, s:f, s:I}, s:i, s:s, s:I, s:b}",
+                     "schema", 1, "model", tw_model_name(r->model), "id", tw_model_id(r->model),
+                     "ctx", (int)b->ctx, "max_seqs", (int)b->max_seqs, "chunk", (int)b->chunk, "tp",
+                     (int)r->args->tp, "splits", splits, "nodes", nodes_json(r), "machine",
+                     "read_gb_s", r->peak.peak.read_gb_s, "fma_gflops", r->peak.peak.fma_gflops,
+                     "threads", (int)r->peak.peak.n_threads, "measured",
+                     (json_int_t)r->peak.measured_s, "link", "name", r->link.name, "latency_us",
+                     r->link.latency_us, "gbit_s", r->link.gbit_s, "measured",
+                     (json_int_t)r->link.measured_s, "max_ctx", (int)r->max_ctx, "limited_by",
+                     r->binds, "beside_bytes", (json_int_t)TW_PLAN_BESIDE_BYTES, "assumed_nodes",
+                     (int)r->is_assumed);
+}

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`twinax plan`: what it says of splits, bytes, nodes and limits."""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import pytest
+import twinax_cli as cli
+import two_hosts
+from two_hosts import A, ROCE
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """This machine is measured once for all tests: the text of the cache."""
+    with tempfile.TemporaryDirectory() as tmp:
+        cli.good("plan", cli.DEMO, "--threads", "1", "--tp", "1", env={"XDG_CACHE_HOME": tmp})
+        return (pathlib.Path(tmp) / "twinax" / "measured.json").read_text()
+
+
+@pytest.fixture
+def cache(folder, measured, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.chdir(folder)
+    path = folder / "cache" / "twinax" / "measured.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(measured)
+    return path
+
+
+def plan(*argv, model=cli.DEMO, code=0):
+    done = cli.run("plan", model, "--threads", "1", "--json", *argv)
+    assert done.returncode == code, done
+    return json.loads(done.stdout), done.stderr
+
+
+def test_splits(cache):
+    v, _ = plan()
+    assert [s["tp"] for s in v["splits"]] == [1, 2, 4, 8]
+    one, two, four, eight = v["splits"]
+    for s in v["splits"]:
+        assert s["allowed"] and len(s["ranks"]) == s["tp"]
+        assert sum(r["heads"] for r in s["ranks"]) == 8 and sum(r["vocabulary"] for r in s["ranks"]) == 1024
+        for r in s["ranks"]:
+            assert r["total_bytes"] == r["weight_bytes"] + r["kv_bytes"] + r["work_bytes"]
+    assert two["ranks"][0]["kv_bytes"] == one["ranks"][0]["kv_bytes"] / 2
+    assert (four["kv_copies"], eight["kv_copies"]) == (1, 2), "four KV heads over eight ranks are kept twice"
+    assert eight["ranks"][0]["kv_bytes"] == four["ranks"][0]["kv_bytes"]
+    # The serving process takes what the plan said.
+    done = cli.good("plan", cli.DEMO, "--threads", "1")
+    assert done.stdout.startswith("demo: qwen3, 4 layers of 192")
+    assert "limited by the model's own limit" in done.stdout
+
+
+def test_not_allowed(cache):
+    v, e = plan("--tp", "8", model=cli.TINY / "llama-plain", code=1)
+    assert not v["splits"][3]["allowed"] and "rank" in v["splits"][3]["why"] and "allows tp" in e
+
+
+def test_context_and_sequences(cache):
+    small, _ = plan("--ctx", "256", "--max-seqs", "1")
+    large, _ = plan("--ctx", "256", "--max-seqs", "8", "--kv", "f32")
+    assert large["splits"][0]["ranks"][0]["kv_bytes"] == 16 * small["splits"][0]["ranks"][0]["kv_bytes"]
+    done = cli.run("plan", cli.DEMO, "--ctx", "4096")
+    assert done.returncode == 1 and "at most 2048 positions" in done.stderr
+
+
+def test_measured_once(cache):
+    first, _ = plan()
+    assert first["machine"]["read_gb_s"] > 0 and first["machine"]["fma_gflops"] > 0
+    known = json.loads(cache.read_text())
+    (key,) = known["peaks"]
+    known["peaks"][key] |= {"read_gb_s": 123.5, "fma_gflops": 1000.0, "measured": 1000}
+    cache.write_text(json.dumps(known))
+    again, _ = plan()
+    assert again["machine"] == {"read_gb_s": 123.5, "fma_gflops": 1000.0, "threads": 1, "measured": 1000}
+    assert again["splits"][0]["decode_read_ms"] < first["splits"][0]["decode_read_ms"] * 2
+    fresh, _ = plan("--measure")
+    assert fresh["machine"]["measured"] > 1000
+    cache.write_text("{ damaged")
+    assert plan()[0]["machine"]["measured"] > 1000
+
+
+def test_local_ranks_share_the_machine(cache):
+    apart, _ = plan("--tp", "2")
+    here, _ = plan("--tp", "2", "--local")
+    assert here["link"]["name"] == "shared memory" and apart["assumed_nodes"] and not here["assumed_nodes"]
+    assert here["splits"][1]["decode_read_ms"] == pytest.approx(2 * apart["splits"][1]["decode_read_ms"], rel=0.01)
+    assert [n["ranks_sharing"] for n in here["nodes"]] == [2, 2]
+
+
+@pytest.mark.parametrize("argv, words", [
+    ([], "no MODEL"), ([str(cli.DEMO), "more"], "only one MODEL"), ([str(cli.DEMO), "--tp", "3"], "1, 2, 4 or 8"),
+])  # fmt: skip
+def test_usage(cache, argv, words):
+    done = cli.run("plan", *argv)
+    assert done.returncode == 2 and words in done.stderr, done
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    why = cli.missing_binary() or two_hosts.why_not()
+    if why:
+        pytest.skip(why)
+    h = two_hosts.TwoHosts()
+    try:
+        h.build()
+        yield h
+    finally:
+        h.remove()
+
+
+def over_nodes(h, second, *argv):
+    p = subprocess.run(h.ns(A, cli.BINARY, "plan", cli.DEMO, "--threads", "1", "--json", "--nodes",
+                            f"head={ROCE[A]},{second}={ROCE[1]}", "--agent-path", cli.BINARY, *argv),
+                       capture_output=True, text=True, timeout=cli.LIMIT_S, env=os.environ | h.path(), check=False,
+                       stdin=subprocess.DEVNULL)  # fmt: skip
+    assert p.returncode == 0, p.stderr
+    return json.loads(p.stdout)
+
+
+def test_two_machines(cache, hosts):
+    v = over_nodes(hosts, "node-b")
+    assert v["tp"] == 2 and [n["node"] for n in v["nodes"]] == ["head", "node-b"]
+    assert all(n["available_bytes"] > 1 << 20 for n in v["nodes"])
+    assert v["link"]["measured"] == 0 and "roce0" in v["link"]["name"]
+    # What compare has measured is what plan reckons with.
+    known = json.loads(cache.read_text())
+    known["links"] = {"node-b": {"path": "RDMA", "latency_us": 7.0, "gbit_s": 21.5, "measured": 1000}}
+    cache.write_text(json.dumps(known))
+    v = over_nodes(hosts, "node-b")
+    assert v["link"] == {"name": "RDMA", "latency_us": 7.0, "gbit_s": 21.5, "measured": 1000}
+
+
+def test_compare_is_remembered(cache, hosts):
+    p = subprocess.run(hosts.ns(A, cli.BINARY, "compare", "--node", "node-b", "--agent-path", cli.BINARY, "--quick",
+                                "-e"), capture_output=True, text=True, timeout=cli.LIMIT_S, check=False,
+                       env=os.environ | hosts.path(), stdin=subprocess.DEVNULL)  # fmt: skip
+    assert p.returncode == 0, p.stderr
+    link = json.loads(cache.read_text())["links"]["node-b"]
+    assert link["latency_us"] > 0 and link["gbit_s"] > 0
+
+
+def test_dead_node_is_named(cache, hosts):
+    v = over_nodes(hosts, "down")
+    assert v["nodes"][0]["available_bytes"] > 0 and "refused" in v["nodes"][1]["why"]
+    assert v["max_ctx"] == 2048
