@@ -251,7 +251,10 @@ def test_closed_terminal(service):
 
 
 def test_interrupted_start(service):
-    p = subprocess.Popen(service.command(["up", cli.DEMO, "--nodes", "local,local", "--agent-path", "/bin/cat",
+    slow = service.folder / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 100\n")
+    slow.chmod(0o755)
+    p = subprocess.Popen(service.command(["up", cli.DEMO, "--nodes", "local,local", "--agent-path", slow,
                                           "--port", "0"]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True, env=os.environ | service.env)  # fmt: skip
     wait_until(lambda: any(" serve " in line for line in service.processes().values()))
