@@ -118,6 +118,15 @@ static const struct op {
     {"measure", tw_agent_measure, false},
     {"tool-client", tw_agent_tool_client, false},
     {"proof", tw_agent_proof, false},
+    {"setup-open", tw_agent_setup_open, false},
+    {"setup-plan", tw_agent_setup_pass, false},
+    {"setup-apply", tw_agent_setup_pass, true},
+    {"setup-confirm", tw_agent_setup_pass, true},
+    {"setup-undo", tw_agent_setup_pass, true},
+    {"setup-keys", tw_agent_setup_pass, false},
+    {"setup-mend", tw_agent_setup_pass, true},
+    {"setup-status", tw_agent_setup_pass, false},
+    {"setup-reboot", tw_agent_setup_pass, true},
 };
 
 static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)
@@ -209,6 +218,7 @@ int tw_agent_run(int in_fd, int out_fd, tw_err *err)
     tw_agent_rank_stop(&a.rank);
     tw_agent_probe_end(&a);
     tw_agent_proof_end(&a);
+    tw_agent_setup_end(&a);
     tw_cross_server_stop(&a.tool);
     tw_agent_life_stop(&a.life);
     return rc == -ECONNRESET ? 0 : rc;

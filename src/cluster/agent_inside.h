@@ -23,11 +23,13 @@ struct tw_agent {
     tw_err probe_err;
     tw_cross_server tool;
     tw_agent_rank rank;
-    struct tw_proof_door *door; /* agent_proof.c; NULL: none is open */
+    struct tw_proof_door *door;   /* agent_proof.c; NULL: none is open */
+    struct tw_agent_setup *setup; /* agent_setup.c; NULL: none */
 };
 
 void tw_agent_probe_end(tw_agent *a);
 void tw_agent_proof_end(tw_agent *a);
+void tw_agent_setup_end(tw_agent *a);
 /* The head names an address as the wire sees it; a link-local one gets this host's own zone. */
 TW_MUST_CHECK int tw_agent_own_address(const char *ip, char *out, size_t out_bytes, tw_err *err);
 
