@@ -36,11 +36,13 @@ const tw_command *const tw_commands[] = {
     &tw_command_status,
     &tw_command_logs,
     &tw_command_down,
+    &tw_command_setup,
     &tw_command_version,
     &tw_command_help,
     &tw_command_keep,
     &command_rank,
     &command_agent,
+    &tw_command_setup_hand,
     NULL,
 };
 

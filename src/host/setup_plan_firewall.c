@@ -76,9 +76,9 @@ static void plan_trusted(tw_setup_maker *m, const tw_setup_cable *c)
     snprintf(remove, sizeof remove, "--remove-interface=%s", c->name);
     snprintf(zone, sizeof zone, "--zone=%s", old);
     begin(m, c, "firewalld's zone trusted");
-    tw_setup_run(m, "firewall-cmd", "--permanent", "--zone=trusted", old[0] != '\0' ? change : add,
+    tw_setup_cmd(m, "firewall-cmd", "--permanent", "--zone=trusted", old[0] != '\0' ? change : add,
                  NULL);
-    tw_setup_run(m, "firewall-cmd", "--reload", NULL);
+    tw_setup_cmd(m, "firewall-cmd", "--reload", NULL);
     if (old[0] != '\0')
         tw_setup_undo(m, "firewall-cmd", "--permanent", zone, change, NULL);
     else
@@ -113,12 +113,12 @@ static void plan_rich(tw_setup_maker *m, const tw_setup_cable *c)
         if (!begun)
             begin(m, c, "a rich rule of firewalld for each");
         begun = true;
-        tw_setup_run(m, "firewall-cmd", "--permanent", option, add, NULL);
+        tw_setup_cmd(m, "firewall-cmd", "--permanent", option, add, NULL);
         tw_setup_undo(m, "firewall-cmd", "--permanent", option, remove, NULL);
     }
     if (!begun)
         return;
-    tw_setup_run(m, "firewall-cmd", "--reload", NULL);
+    tw_setup_cmd(m, "firewall-cmd", "--reload", NULL);
     tw_setup_settle(m, "firewall-cmd", "--reload", NULL);
     touch_zone(m, zone);
 }
@@ -159,7 +159,7 @@ static void plan_ufw(tw_setup_maker *m, const tw_setup_cable *c)
         if (in_ufw(m, word))
             return;
         begin(m, c, "ufw");
-        tw_setup_run(m, "ufw", "allow", "in", "on", c->name, "comment", "twinax", NULL);
+        tw_setup_cmd(m, "ufw", "allow", "in", "on", c->name, "comment", "twinax", NULL);
         tw_setup_undo(m, "ufw", "delete", "allow", "in", "on", c->name, NULL);
         touch_ufw(m);
         return;
@@ -172,7 +172,7 @@ static void plan_ufw(tw_setup_maker *m, const tw_setup_cable *c)
         if (!begun)
             begin(m, c, "ufw");
         begun = true;
-        tw_setup_run(m, "ufw", "allow", "from", ip, "comment", "twinax", NULL);
+        tw_setup_cmd(m, "ufw", "allow", "from", ip, "comment", "twinax", NULL);
         tw_setup_undo(m, "ufw", "delete", "allow", "from", ip, NULL);
     }
     if (begun)
@@ -239,10 +239,10 @@ static void plan_nft_rule(tw_setup_maker *m, const nft_chain *c, const char *key
     const bool interface = strcmp(key, "iifname") == 0;
     snprintf(quoted, sizeof quoted, interface ? "\"%s\"" : "%s", value);
     if (interface)
-        tw_setup_run(m, "nft", "insert", "rule", family, table, chain, key, quoted, "accept",
+        tw_setup_cmd(m, "nft", "insert", "rule", family, table, chain, key, quoted, "accept",
                      "comment", "\"twinax\"", NULL);
     else
-        tw_setup_run(m, "nft", "insert", "rule", family, table, chain,
+        tw_setup_cmd(m, "nft", "insert", "rule", family, table, chain,
                      strchr(value, ':') != NULL ? "ip6" : "ip", "saddr", value, "accept", "comment",
                      "\"twinax\"", NULL);
     /* A live rule can only be taken away by its handle. */

@@ -57,7 +57,7 @@ void tw_setup_plan_memlock(tw_setup_maker *m)
     if (by_unit)
         return;
     tw_setup_file(m, unit, 0644, unit_text, NULL);
-    tw_setup_run(m, "systemctl", "daemon-reload", NULL);
+    tw_setup_cmd(m, "systemctl", "daemon-reload", NULL);
     tw_setup_settle(m, "systemctl", "daemon-reload", NULL);
 }
 
@@ -108,16 +108,16 @@ static void plan_rules(tw_setup_maker *m, bool gpu, bool rdma)
                    gpu ? "/dev/kfd and the render node" : "", gpu && rdma ? ", and " : "",
                    rdma ? "/dev/infiniband" : " are");
     if (rdma && !group_exists(m, "rdma")) {
-        tw_setup_run(m, "groupadd", "--system", "rdma", NULL);
+        tw_setup_cmd(m, "groupadd", "--system", "rdma", NULL);
         tw_setup_undo(m, "groupdel", "rdma", NULL);
     }
     if (gpu && !group_exists(m, "render")) {
-        tw_setup_run(m, "groupadd", "--system", "render", NULL);
+        tw_setup_cmd(m, "groupadd", "--system", "render", NULL);
         tw_setup_undo(m, "groupdel", "render", NULL);
     }
     tw_setup_file(m, path, 0644, text, NULL);
-    tw_setup_run(m, "udevadm", "control", "--reload", NULL);
-    tw_setup_run(m, "udevadm", "trigger", "--action=change", NULL);
+    tw_setup_cmd(m, "udevadm", "control", "--reload", NULL);
+    tw_setup_cmd(m, "udevadm", "trigger", "--action=change", NULL);
     tw_setup_settle(m, "udevadm", "control", "--reload", NULL);
     tw_setup_settle(m, "udevadm", "trigger", "--action=change", NULL);
     for (size_t i = 0; i < 4; i++) {
@@ -150,7 +150,7 @@ static void join(tw_setup_maker *m, const group_list *g)
     tw_setup_begin(m, "groups", TW_SETUP_ROOT | TW_SETUP_LOGIN, "groups that open the devices",
                    "%s is not in %s, whose members may open the GPU and RDMA devices.", m->s->user,
                    list);
-    tw_setup_run(m, "usermod", "-aG", list, m->s->user, NULL);
+    tw_setup_cmd(m, "usermod", "-aG", list, m->s->user, NULL);
     for (size_t i = 0; i < g->n; i++)
         tw_setup_undo(m, "gpasswd", "-d", m->s->user, g->v[i], NULL);
     for (size_t i = 0; i < 4; i++) {

@@ -48,8 +48,8 @@ void tw_setup_plan_netplan(tw_setup_maker *m, const tw_setup_cable *c)
         return;
     begin(m, c, "netplan");
     tw_setup_file(m, path, 0600, text, NULL);
-    tw_setup_run(m, "netplan", "generate", NULL);
-    tw_setup_run(m, "netplan", "apply", NULL);
+    tw_setup_cmd(m, "netplan", "generate", NULL);
+    tw_setup_cmd(m, "netplan", "apply", NULL);
     tw_setup_settle(m, "netplan", "apply", NULL);
 }
 
@@ -76,12 +76,12 @@ void tw_setup_plan_networkd(tw_setup_maker *m, const tw_setup_cable *c)
     begin(m, c, "systemd-networkd");
     tw_setup_file(m, path, 0644, text, NULL);
     if (!tw_facts_is_running(m->f, "systemd-networkd")) {
-        tw_setup_run(m, "systemctl", "enable", "--now", "systemd-networkd", NULL);
+        tw_setup_cmd(m, "systemctl", "enable", "--now", "systemd-networkd", NULL);
         tw_setup_undo(m, "systemctl", "disable", "--now", "systemd-networkd", NULL);
         return;
     }
-    tw_setup_run(m, "networkctl", "reload", NULL);
-    tw_setup_run(m, "networkctl", "reconfigure", c->name, NULL);
+    tw_setup_cmd(m, "networkctl", "reload", NULL);
+    tw_setup_cmd(m, "networkctl", "reconfigure", c->name, NULL);
     tw_setup_settle(m, "networkctl", "reload", NULL);
     tw_setup_settle(m, "networkctl", "reconfigure", c->name, NULL);
     if (c->net != NULL) { /* networkd leaves the MTU where it put it */
@@ -241,7 +241,7 @@ void tw_setup_plan_ifupdown(tw_setup_maker *m, const tw_setup_cable *c)
     plan_main(m, c);
     (void)plan_others(m, c, path, true);
     tw_setup_file(m, path, 0644, text, NULL);
-    tw_setup_run(m, "ifup", c->name, NULL);
+    tw_setup_cmd(m, "ifup", c->name, NULL);
     tw_setup_undo(m, "ifdown", "--force", c->name, NULL);
     if (before)
         tw_setup_settle(m, "ifup", c->name, NULL);

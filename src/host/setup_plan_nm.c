@@ -105,7 +105,7 @@ static void begin(tw_setup_maker *m, const tw_setup_cable *c, const char *how)
 static void bring_up(tw_setup_maker *m, const tw_setup_cable *c, const char *profile)
 {
     if (c->net != NULL && c->net->carrier)
-        tw_setup_run(m, "nmcli", "connection", "up", profile, NULL);
+        tw_setup_cmd(m, "nmcli", "connection", "up", profile, NULL);
     else
         tw_setup_try(m, "nmcli", "connection", "up", profile, NULL);
 }
@@ -121,7 +121,7 @@ static void modify(tw_setup_maker *m, const tw_setup_cable *c, const nm_row *r, 
     snprintf(remove, sizeof remove, "-%s.addresses", c->six ? "ipv6" : "ipv4");
     begin(m, c, "its NetworkManager profile");
     /* manual wants an address in the same breath */
-    tw_setup_run(m, "nmcli", "connection", "modify", r->uuid, add, c->cidr, method, "manual", never,
+    tw_setup_cmd(m, "nmcli", "connection", "modify", r->uuid, add, c->cidr, method, "manual", never,
                  "yes", "802-3-ethernet.mtu", mtu, "connection.autoconnect", "yes", NULL);
     bring_up(m, c, r->uuid);
     tw_setup_touch(m, r->file);
@@ -151,7 +151,7 @@ static void add(tw_setup_maker *m, const tw_setup_cable *c)
     snprintf(file, sizeof file, "/etc/NetworkManager/system-connections/%s.nmconnection", name);
     begin(m, c, "a NetworkManager profile of its own");
     /* The priority: ours wins over the profile that NetworkManager makes up by itself. */
-    tw_setup_run(m, "nmcli", "connection", "add", "type", "ethernet", "ifname", c->name, "con-name",
+    tw_setup_cmd(m, "nmcli", "connection", "add", "type", "ethernet", "ifname", c->name, "con-name",
                  name, method, "manual", addresses, c->cidr, never, "yes",
                  c->six ? "ipv4.method" : "ipv6.method", c->six ? "disabled" : "link-local", "mtu",
                  mtu, "connection.autoconnect", "yes", "connection.autoconnect-priority", "100",

@@ -30,7 +30,7 @@ void tw_setup_plan_modules(tw_setup_maker *m)
                    "loaded.");
     if (!is_so(m, path, text))
         tw_setup_file(m, path, 0644, text, NULL);
-    tw_setup_run(m, "modprobe", "thunderbolt_net", NULL);
+    tw_setup_cmd(m, "modprobe", "thunderbolt_net", NULL);
     tw_setup_undo(m, "modprobe", "-r", "thunderbolt_net", NULL);
 }
 
@@ -41,9 +41,9 @@ static void plan_unit(tw_setup_maker *m, const char *name, const char *text)
     char path[96];
     snprintf(path, sizeof path, "/etc/systemd/system/%s", name);
     tw_setup_file(m, path, 0644, text, NULL);
-    tw_setup_run(m, "systemctl", "daemon-reload", NULL);
-    tw_setup_run(m, "systemctl", "enable", name, NULL);
-    tw_setup_run(m, "systemctl", "start", name, NULL);
+    tw_setup_cmd(m, "systemctl", "daemon-reload", NULL);
+    tw_setup_cmd(m, "systemctl", "enable", name, NULL);
+    tw_setup_cmd(m, "systemctl", "start", name, NULL);
     tw_setup_undo(m, "systemctl", "disable", "--now", name, NULL);
     tw_setup_settle(m, "systemctl", "daemon-reload", NULL);
 }

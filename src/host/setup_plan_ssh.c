@@ -53,10 +53,10 @@ static void plan_key(tw_setup_maker *m)
                    "password.",
                    m->s->user);
     if (m->s->as_root && m->s->uid != 0)
-        tw_setup_run(m, "runuser", "-u", m->s->user, "--", "ssh-keygen", "-q", "-t", "ed25519",
+        tw_setup_cmd(m, "runuser", "-u", m->s->user, "--", "ssh-keygen", "-q", "-t", "ed25519",
                      "-N", "", "-C", comment, "-f", path, NULL);
     else
-        tw_setup_run(m, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path,
+        tw_setup_cmd(m, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path,
                      NULL);
     tw_setup_touch(m, path);
     tw_setup_touch(m, public);

@@ -68,7 +68,7 @@ static void add_do(tw_setup_maker *m, json_t *argv, bool may_fail)
     push(m, list_of(m, "do"), action);
 }
 
-void tw_setup_run(tw_setup_maker *m, ...)
+void tw_setup_cmd(tw_setup_maker *m, ...)
 {
     va_list ap;
     va_start(ap, m);

@@ -41,7 +41,7 @@ void tw_setup_begin(tw_setup_maker *m, const char *id, unsigned flags, const cha
                     const char *why_fmt, ...) TW_PRINTF(5, 6);
 void tw_setup_note(tw_setup_maker *m, const char *fmt, ...) TW_PRINTF(2, 3);
 /* Words of one command, NULL at the end. */
-void tw_setup_run(tw_setup_maker *m, ...) __attribute__((sentinel));
+void tw_setup_cmd(tw_setup_maker *m, ...) __attribute__((sentinel));
 void tw_setup_try(tw_setup_maker *m, ...) __attribute__((sentinel)); /* may fail */
 void tw_setup_undo(tw_setup_maker *m, ...) __attribute__((sentinel));
 void tw_setup_settle(tw_setup_maker *m, ...) __attribute__((sentinel));

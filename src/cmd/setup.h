@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Part of `twinax setup`. */
+#ifndef TWINAX_CMD_SETUP_H
+#define TWINAX_CMD_SETUP_H
+
+#include <stdbool.h>
+
+#include "cluster/config.h"
+#include "cluster/setup_run.h"
+
+enum { SETUP_WORKERS_MAX = TW_NODES_MAX - 1 };
+
+typedef struct setup_opts {
+    bool dry_run, yes, undo, init, json, reboot, force, no_root;
+    const char *only, *nodes_list, *agent_path;
+    const char *head, *workers[SETUP_WORKERS_MAX], *transport, *interface, *output;
+    unsigned n_workers;
+} setup_opts;
+
+/* ---- setup_face.c: the terminal ---- */
+
+typedef struct setup_face {
+    bool quiet; /* --json: only errors, on stderr */
+} setup_face;
+
+tw_setup_face tw_setup_face_of(setup_face *f);
+/* One line from the person; false: no terminal, or nothing was said. */
+bool tw_setup_ask(const char *question, char *out, size_t out_bytes);
+/* "yes" and nothing less. */
+bool tw_setup_consents(const char *question);
+bool tw_setup_can_ask(void);
+
+/* ---- setup_init.c ---- */
+
+int tw_setup_init(const setup_opts *o, tw_err *err); /* exit code, or a negative errno */
+
+#endif
