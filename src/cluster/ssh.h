@@ -15,7 +15,7 @@ TW_MUST_CHECK int tw_ssh_name_check(const char *name, tw_err *err);
 
 typedef struct tw_ssh_command {
     const char *argv[TW_SSH_ARGS_MAX]; /* NULL at the end */
-    char remote[1200];
+    char remote[1600];
 } tw_ssh_command;
 
 /* agent_path: of twinax on the node, "~/" is its home there; NULL: PATH, /usr/local/bin and

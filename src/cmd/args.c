@@ -110,6 +110,9 @@ const tw_option tw_options_nodes[] = {
      .type = TW_OPT_TEXT, AT(nodes_list)},
     {"agent-path", .arg = "FILE", .help = "twinax on the other machines, when not on their PATH",
      .type = TW_OPT_TEXT, AT(agent_path)},
+    {"push",
+     .help = "copy twinax-node to ~/.local/bin of machines that lack this version of twinax",
+     .type = TW_OPT_FLAG, AT(push)},
     {.name = NULL},
 };
 

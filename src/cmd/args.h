@@ -41,6 +41,7 @@ typedef struct tw_args {
     const char *nodes_list, *agent_path;   /* --nodes, --agent-path */
     const char *model_paths[TW_NODES_MAX]; /* --model-path NODE=PATH */
     unsigned n_model_paths;
+    bool push;      /* twinax-node to machines that lack it */
     tw_nodes nodes; /* of the ranks, filled by tw_far_find_nodes; n 0: none */
 } tw_args;
 

@@ -108,6 +108,9 @@ int tw_far_find_nodes(tw_args *a, tw_err *err)
                           "--tp %u: no nodes are configured: --nodes LIST or twinax.conf; or add "
                           "--local to run all ranks on this machine",
                           a->tp);
+    if (a->agent_path != NULL && strlen(a->agent_path) >= sizeof a->nodes.v[0].agent_path)
+        return tw_err_set(err, -EINVAL, "--agent-path: wanted at most %zu characters",
+                          sizeof a->nodes.v[0].agent_path - 1);
     for (size_t i = 0; i < a->nodes.n && a->agent_path != NULL; i++)
         snprintf(a->nodes.v[i].agent_path, sizeof a->nodes.v[i].agent_path, "%s", a->agent_path);
     if (a->nodes.n > 0 && a->engine.n_threads == 0)

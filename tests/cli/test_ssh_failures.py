@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import daemons
 import pytest
 import twinax_cli as cli
 import two_hosts
@@ -17,14 +18,13 @@ from two_hosts import A, B, LAN, ROCE
 
 AGENT = ["--agent-path", cli.BINARY]
 RUN = ["--prompt-ids", "1,2,3", "-n", "2", "--temp", "0", "--ids", "--threads", "1"]
-SHELL = 'exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
 # Each sshd on a port of its own: what it does instead of the user's shell, and its settings.
 DAEMONS = {
-    "banner": ("echo 'Welcome to box 2!'; echo 'rules apply' >&2\n" + SHELL, {}),
+    "banner": ("echo 'Welcome to box 2!'; echo 'rules apply' >&2\n" + daemons.SHELL, {}),
     "babbles": ("yes 'no end of news'\n", {}),
     "hangs": ("exec sleep 1000\n", {}),
-    "password": (SHELL, {"PasswordAuthentication": "yes", "PubkeyAuthentication": "no"}),
-    "empty": (SHELL, {"SetEnv": "PATH=/usr/bin:/bin HOME={home}"}),
+    "password": (daemons.SHELL, {"PasswordAuthentication": "yes", "PubkeyAuthentication": "no"}),
+    "empty": (daemons.SHELL, {"SetEnv": "PATH=/usr/bin:/bin HOME={h.home}"}),
 }  # fmt: skip
 
 
@@ -39,44 +39,12 @@ def hosts():
         h.home = h.folder / "home"
         h.home.mkdir()
         for i, (name, (shell, settings)) in enumerate(DAEMONS.items()):
-            start_daemon(h, name, 2201 + i, shell, settings)
-        add_client(h, "mute", Port=2300)
-        add_client(h, "lost", HostName="192.168.77.99")
+            daemons.start(h, name, 2201 + i, shell, settings)
+        daemons.add_client(h, "mute", Port=2300)
+        daemons.add_client(h, "lost", HostName="192.168.77.99")
         yield h
     finally:
         h.remove()
-
-
-def start_daemon(h, name, port, shell, settings):
-    script = h.folder / f"shell_{name}"
-    script.write_text("#!/bin/sh\n" + shell)
-    script.chmod(0o755)
-    text = (h.folder / f"sshd_{B}").read_text().replace(f"{LAN[B]}:22", f"{LAN[B]}:{port}")
-    for k, v in settings.items():
-        text = "".join(line + "\n" for line in text.splitlines() if not line.startswith(k))
-        text += f"{k} {v.format(home=h.home)}\n"
-    config = h.folder / f"sshd_{name}"
-    config.write_text(text + f"ForceCommand {script}\n")
-    with open(h.folder / f"{config.name}.log", "wb") as log:
-        h.sshd.append(
-            subprocess.Popen(h.ns(B, "sh", "-c", two_hosts.OWN_RUN, two_hosts.find("sshd"), "-D", "-e", "-f", config),
-                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=h.env)  # fmt: skip
-        )
-    until = time.monotonic() + two_hosts.STEP_S
-    while port not in h.listeners(B):
-        assert time.monotonic() < until, (h.folder / f"{config.name}.log").read_text()
-        time.sleep(0.02)
-    add_client(h, name, Port=port)
-
-
-def add_client(h, name, **options):
-    f = h.folder
-    both = {
-        "HostName": LAN[B], "HostKeyAlias": LAN[B], "User": "root", "UserKnownHostsFile": f / "known",
-        "GlobalKnownHostsFile": "/dev/null", "IdentityFile": f / "user", "IdentitiesOnly": "yes", "IdentityAgent": "none",
-    } | options  # fmt: skip
-    with open(f / "ssh_config", "a") as config:
-        config.write(f"Host {name}\n" + "".join(f"  {k} {v}\n" for k, v in both.items()))
 
 
 def start(h, node, *argv, agent=AGENT, path=None):

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""twinax-node: what it links, that its rank computes the same, and how it gets to other machines."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import daemons
+import pytest
+import twinax_cli as cli
+import two_hosts
+from two_hosts import A, B, ROCE
+
+NODE = cli.BINARY.parent / "twinax-node"
+RUN = ["--prompt-ids", "1,2,3,4,5", "-n", "8", "--temp", "0", "--ids", "--ignore-eos", "--threads", "1"]
+PROGRAMS = ["sh", "mkdir", "cat", "df", "chmod", "mv", "rm"]
+BARE, FULL, HOME = "bare", "full", "home"
+
+
+def fill_root(root):
+    """A machine with a shell, a few small programs, what these link, and nothing else."""
+    for d in "bin", "root", "proc", "sys", "dev", "model", "tmp":
+        (root / d).mkdir(parents=True)
+    for name in PROGRAMS:
+        program = os.path.realpath(shutil.which(name))
+        shutil.copy(program, root / "bin" / name)
+        for lib in re.findall(r"(/\S+) \(0x", two_hosts.sh("ldd", program).stdout):
+            to = root / lib.lstrip("/")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(lib, to)
+    for lib in "/lib/x86_64-linux-gnu/libm.so.6", "/lib64/libm.so.6", "/lib/aarch64-linux-gnu/libm.so.6":
+        if os.path.exists(lib):  # libc's own
+            (root / lib.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(lib, root / lib.lstrip("/"))
+
+
+def enter(root):
+    return f'exec env -i HOME=/root PATH=/bin {two_hosts.find("chroot")} {root} /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n'
+
+
+def mounts(root):
+    return (
+        f"mount --bind /proc {root}/proc && mount --rbind /sys {root}/sys && mount --rbind /dev {root}/dev"
+        f" && mount --bind {cli.DEMO} {root}/model"
+    )
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    why = cli.missing_binary() or two_hosts.why_not()
+    if why or not NODE.exists():
+        pytest.skip(why or f"no {NODE}")
+    h = two_hosts.TwoHosts()
+    try:
+        h.build()
+        for i, name in enumerate((BARE, FULL)):
+            root = h.folder / name
+            fill_root(root)
+            prepare = mounts(root)
+            if name == FULL:
+                (root / "root" / ".local").mkdir()
+                prepare += f" && mount -t tmpfs -o size=1m none {root}/root/.local"
+            daemons.start(h, name, 2201 + i, enter(root), {}, prepare)
+        (h.folder / HOME).mkdir()
+        daemons.start(h, HOME, 2210, daemons.SHELL, {"SetEnv": f"HOME={h.folder / HOME}"})
+        yield h
+    finally:
+        h.remove()
+
+
+def over(h, node, *argv, binary=cli.BINARY):
+    return h.run(A, "run", cli.DEMO, "--nodes", f"head={ROCE[A]},{node}={ROCE[B]}", *argv, *RUN, binary=binary)
+
+
+def pushed(h, node):
+    return h.folder / node / ("" if node == HOME else "root") / ".local" / "bin" / "twinax-node"
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return cli.good("run", cli.DEMO, *RUN).stdout
+
+
+def test_links_the_c_library_alone():
+    if not NODE.exists() or shutil.which("readelf") is None:
+        pytest.skip("no twinax-node, or no readelf (binutils)")
+    out = subprocess.run(["readelf", "-d", NODE], capture_output=True, text=True, check=True).stdout
+    needed = re.findall(r"NEEDED.*\[(.*)\]", out)
+    if "libjansson.so.4" in needed and not any(pathlib.Path("/usr").glob("lib*/**/libjansson.a")):
+        pytest.skip("no static jansson here")
+    assert needed and all(re.fullmatch(r"lib(c|m|dl|pthread|rt)\.so\.\d+|ld-linux.*", n) for n in needed), needed
+
+
+def test_its_rank(hosts, wanted):
+    p = over(hosts, "node-b", "--agent-path", NODE)
+    assert p.returncode == 0 and p.out == wanted, p.err
+
+
+def test_push_to_a_bare_machine(hosts, wanted):
+    argv = "--model-path", f"{BARE}=/model"
+    p = over(hosts, BARE, *argv)
+    assert p.returncode == 1 and "bare: no twinax there" in p.err and "--push" in p.err, p.err
+    root = hosts.folder / BARE
+    names = {f.name for f in root.glob("lib*/**/*.so*")} | {f.name for f in root.glob("usr/lib*/**/*.so*")}
+    assert not [n for n in names if re.search("jansson|pcre2-8|utf8proc|microhttpd|inih|crypto|ibverbs", n) and "pcre2" not in n]
+    p = over(hosts, BARE, *argv, "--push")
+    assert p.returncode == 0 and p.out == wanted, p.err
+    assert "bare: twinax-node copied to ~/.local/bin/twinax-node" in p.err
+    file = pushed(hosts, BARE)
+    assert file.stat().st_mode & 0o7777 == 0o755 and file.read_bytes() == NODE.read_bytes()
+    assert [f.name for f in file.parent.iterdir()] == ["twinax-node"]
+    p = over(hosts, BARE, *argv)  # found where it was put
+    assert p.returncode == 0 and p.out == wanted and "copied" not in p.err, p.err
+
+
+def test_full_disk(hosts):
+    p = over(hosts, FULL, "--push")
+    assert p.returncode == 1 and re.search(r"full: its disk is full, .*: No space left on device: \d+ KiB free", p.err), p.err
+    (hosts.folder / FULL / "bin" / "df").unlink()  # nobody says so before
+    p = over(hosts, FULL, "--push")
+    assert p.returncode == 1 and "full: its disk is full, twinax-node was not copied" in p.err, p.err
+    pids = [pid for pid, line in hosts.processes(B).items() if "sshd_full" in line]
+    inside = pathlib.Path(f"/proc/{pids[0]}/root{hosts.folder / FULL}/root/.local/bin") if pids else None
+    assert inside is None or list(inside.iterdir()) == []
+
+
+OLD = """#!%s
+import json, struct, sys
+sys.stdout.buffer.write(b"twinax-agent/1\\n")
+sys.stdout.buffer.flush()
+n = struct.unpack("<I", sys.stdin.buffer.read(4))[0]
+v = json.loads(sys.stdin.buffer.read(n))
+text = json.dumps({"id": v["id"], "ok": True, "version": "0.0.1", "host": "b", "protocol": %d, "arithmetic": %d}).encode()
+sys.stdout.buffer.write(struct.pack("<I", len(text)) + text)
+sys.stdout.buffer.flush()
+sys.stdin.buffer.read()
+"""
+
+
+@pytest.mark.parametrize("protocol, arithmetic", [(77, 1), (1, 77)])
+def test_another_version_there(hosts, wanted, folder, protocol, arithmetic):
+    shutil.rmtree(hosts.folder / HOME / ".local", ignore_errors=True)
+    old = folder / "twinax"
+    old.write_text(OLD % (sys.executable, protocol, arithmetic))
+    old.chmod(0o755)
+    argv = "--agent-path", old
+    p = over(hosts, HOME, *argv)
+    assert p.returncode == 1 and "--push" in p.err, p.err
+    p = over(hosts, HOME, *argv, "--push")
+    assert p.returncode == 0 and p.out == wanted and "home: twinax-node copied" in p.err, p.err
+    p = over(hosts, HOME, *argv, "--push")
+    assert p.returncode == 0 and p.out == wanted and "is there already" in p.err, p.err
+    pushed(hosts, HOME).unlink()
+    pushed(hosts, HOME).write_bytes(b"garbage")  # another one is replaced
+    p = over(hosts, HOME, *argv, "--push")
+    assert p.returncode == 0 and "home: twinax-node copied" in p.err, p.err
+
+
+def test_what_does_not_run_is_taken_away(hosts, folder):
+    shutil.rmtree(hosts.folder / HOME / ".local", ignore_errors=True)
+    shutil.copy(cli.BINARY, folder / "twinax")
+    broken = folder / "twinax-node"
+    broken.write_bytes(NODE.read_bytes()[:1000])
+    p = over(hosts, HOME, "--agent-path", "/nowhere/twinax", "--push", binary=folder / "twinax")
+    assert p.returncode == 1 and "taken away again: it does not run there" in p.err, p.err
+    assert list(pushed(hosts, HOME).parent.iterdir()) == []
+    broken.unlink()
+    p = over(hosts, HOME, "--agent-path", "/nowhere/twinax", "--push", binary=folder / "twinax")
+    assert p.returncode == 1 and "twinax-node: is not here" in p.err, p.err
