@@ -19,6 +19,8 @@
 #include "base/scope.h"
 #include "os/fd.h"
 
+#define KILLED_WAIT_NS (2 * TW_NS_PER_S)
+
 enum {
     CHILD_PASS_FD = 3,
     CHILD_ERR_FD = 4,    /* the exec report, closed by a good exec */
@@ -385,7 +387,9 @@ void tw_child_stop(tw_child *c, uint64_t grace_ns)
     }
     if (c->pid > 0) {
         (void)kill(c->pid, SIGKILL);
-        (void)wait_status(c->pid, 0, &c->status);
+        wait_grace(c, tw_clock_now_ns() + KILLED_WAIT_NS);
+        if (c->pid > 0) /* it hangs in the kernel (a dead disk): it cannot be waited for */
+            c->status = SIGKILL;
         c->pid = 0;
     }
     close_pipe(&c->out_fd);
@@ -423,16 +427,24 @@ static bool read_output(int fd, last_line *l)
     return n > 0 || (n < 0 && errno == EINTR);
 }
 
-/* Until the pipe's end; or until the child's own end, should a daemon of its keep the pipe. */
-static void drain_child(tw_child *c, last_line *l)
+static int ms_until(uint64_t deadline_ns)
+{
+    const uint64_t now = tw_clock_now_ns();
+    const uint64_t ms = deadline_ns > now ? (deadline_ns - now) / TW_NS_PER_MS + 1 : 0;
+    return (int)TW_MIN(ms, (uint64_t)60000);
+}
+
+/* Until the pipe's end; or until the child's own end, should a daemon of its keep the pipe; or until
+ * the deadline. */
+static void drain_child(tw_child *c, last_line *l, uint64_t deadline_ns)
 {
     TW_CLEANUP(tw_fd_closep) int pidfd = open_pidfd(c->pid);
     (void)fcntl(c->out_fd, F_SETFL, O_NONBLOCK);
-    for (;;) {
+    while (tw_clock_now_ns() < deadline_ns) {
         struct pollfd pfds[2] = {{.fd = c->out_fd, .events = POLLIN},
                                  {.fd = pidfd, .events = POLLIN}};
-        if (poll(pfds, 2, -1) < 0)
-            continue; /* EINTR */
+        if (poll(pfds, 2, ms_until(deadline_ns)) <= 0)
+            continue; /* EINTR, or the deadline */
         bool ended = pfds[1].revents != 0, more = true;
         if (pfds[0].revents != 0 && !ended && !read_output(c->out_fd, l))
             break;
@@ -456,22 +468,30 @@ static void join_argv(const char *const *argv, char *out, size_t out_bytes)
 
 int tw_child_run(const char *const *argv, tw_err *err)
 {
+    return tw_child_run_for(argv, TW_CHILD_RUN_NS, err);
+}
+
+int tw_child_run_for(const char *const *argv, uint64_t limit_ns, tw_err *err)
+{
+    const uint64_t deadline = tw_clock_now_ns() + limit_ns;
+    char command[96];
     tw_child c = {.pid = 0};
     int rc = tw_child_spawn(argv, TW_CHILD_NULL_IN | TW_CHILD_PIPE_OUT | TW_CHILD_ERR_TO_OUT, -1,
                             &c, err);
     if (rc < 0)
         return rc;
     last_line said = {.n_open = 0};
-    int status = 0;
-    drain_child(&c, &said);
-    (void)wait_status(c.pid, 0, &status);
-    c.pid = 0;
-    tw_child_stop(&c, 0);
+    drain_child(&c, &said, deadline);
+    wait_grace(&c, deadline);
+    const bool late = c.pid > 0;
+    tw_child_stop(&c, TW_NS_PER_S);
+    const int status = c.status;
+    join_argv(argv, command, sizeof(command));
+    if (late)
+        return tw_err_set(err, -ETIMEDOUT, "%s: still ran after %.1f s and was ended%s%s", command,
+                          (double)limit_ns * 1e-9, said.done[0] != '\0' ? ": " : "", said.done);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
-
-    char command[96];
-    join_argv(argv, command, sizeof(command));
     bool by_signal = WIFSIGNALED(status);
     return tw_err_set(err, -EIO, "%s: %s %d%s%s", command,
                       by_signal ? "ended by signal" : "exit status",

@@ -38,10 +38,14 @@ TW_MUST_CHECK int tw_child_spawn(const char *const *argv, unsigned flags, int pa
 /* True when it has ended (and from then on); *ret_status as by waitpid, NULL is allowed. Never
  * blocks. */
 bool tw_child_poll(tw_child *c, int *ret_status);
-/* Asks (SIGTERM), after grace_ns insists (SIGKILL), reaps, closes fds. Safe on a zeroed child. */
+/* Asks (SIGTERM), after grace_ns insists (SIGKILL), reaps, closes fds. Safe on a zeroed child. Takes at
+ * most grace_ns and 2 s: what even SIGKILL does not end is left behind. */
 void tw_child_stop(tw_child *c, uint64_t grace_ns);
 /* Runs to the end with stdin from /dev/null; 0 when it exits with 0, else -EIO naming the command,
- * its status and the last line it printed. */
+ * its status and the last line it printed; -ETIMEDOUT when it was still there after a minute
+ * (limit_ns): it is ended then. */
+#define TW_CHILD_RUN_NS UINT64_C(60000000000)
 TW_MUST_CHECK int tw_child_run(const char *const *argv, tw_err *err);
+TW_MUST_CHECK int tw_child_run_for(const char *const *argv, uint64_t limit_ns, tw_err *err);
 
 #endif

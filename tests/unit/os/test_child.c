@@ -433,9 +433,28 @@ static void test_run_leaves_daemons(void **state)
     rmdir(dir);
 }
 
+/* What does not end is ended, also when it has closed its output, or keeps printing. */
+static void test_run_is_bounded(void **state)
+{
+    static const char *const scripts[] = {"echo last words; exec sleep 1000",
+                                          "exec >&- 2>&-; exec sleep 1000",
+                                          "trap '' TERM; while :; do echo more; done"};
+    (void)state;
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+        const char *argv[] = {"sh", "-c", scripts[i], NULL};
+        tw_err err = {0};
+        const uint64_t begin = tw_clock_now_ns();
+        assert_int_equal(tw_child_run_for(argv, 200 * TW_NS_PER_MS, &err), -ETIMEDOUT);
+        assert_non_null(strstr(err.msg, "still ran after 0.2 s"));
+        assert_true(i != 0 || strstr(err.msg, "last words") != NULL);
+        assert_true(tw_clock_now_ns() - begin < 20 * TW_NS_PER_S);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_run_is_bounded),
         cmocka_unit_test(test_pipes),
         cmocka_unit_test(test_poll),
         cmocka_unit_test(test_streams),
