@@ -204,10 +204,15 @@ int tw_agent_run(int in_fd, int out_fd, tw_err *err)
 {
     tw_agent a = {.listen_fd = -1,
                   .life = {.overdue = on_overdue.fn, .overdue_ctx = on_overdue.ctx}};
+    static const char greeting[] = TW_AGENT_GREETING;
+    const ssize_t n = sizeof greeting - 1;
+    /* Before anybody listens: the input's end may be here already, and ends all sending. */
+    if (write(out_fd, greeting, (size_t)n) != n)
+        return 0;
     int rc = tw_agent_life_start(&a.life, in_fd, out_fd, err);
     if (rc != 0)
         return rc;
-    rc = tw_agent_life_send(&a.life, TW_AGENT_GREETING, sizeof TW_AGENT_GREETING - 1) == 0;
+    rc = 1;
     while (rc > 0) {
         rc = wait_more(&a, err);
         if (rc > 0) {

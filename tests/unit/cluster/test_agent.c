@@ -170,6 +170,23 @@ static void test_garbage_ends_it(void **state)
     check_garbage("\0\0\0\0", 4);
 }
 
+/* Whoever sends nothing, or only ends what he sends, still reads what answers there. */
+static void test_greets_first(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        char got[sizeof TW_AGENT_GREETING - 1];
+        memset(&far, 0, sizeof far);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, far.fds), 0);
+        shutdown(far.fds[0], SHUT_WR);
+        assert_int_equal(pthread_create(&far.thread, NULL, run_agent, NULL), 0);
+        assert_int_equal(recv(far.fds[0], got, sizeof got, MSG_WAITALL), sizeof got);
+        assert_memory_equal(got, TW_AGENT_GREETING, sizeof got);
+        assert_int_equal(join_agent(), 0);
+        close(far.fds[0]);
+    }
+}
+
 static void test_head_meets_no_agent(void **state)
 {
     (void)state;
@@ -253,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_garbage_ends_it),
         cmocka_unit_test(test_head_meets_no_agent),
         cmocka_unit_test(test_words_that_come_with_a_reply),
+        cmocka_unit_test(test_greets_first),
     };
     return cmocka_run_group_tests(tests, init_signals, NULL);
 }
