@@ -139,8 +139,8 @@ void tw_compare_matrix_print(const compare_all *c)
     printf("=== Network comparison: %zu nodes, %zu pairs ===\n", c->n_nodes, c->n_pairs);
     for (int k = 0; k < TW_PATHS; k++)
         print_kind(c, (enum tw_path_kind)k);
-    fputs("\nLatency: half a round trip of 2 bytes, p50, the better way to wait. Rate: payload\n"
-          "of the slower way, 1 Gbit = 10^9 bits. --json has everything of each pair.\n",
+    fputs("\nLatency: half a round trip of 2 bytes, p50, the better way to wait. Rate:\n"
+          "payload of the slower way, 1 Gbit = 10^9 bits. --json has all of each pair.\n",
           stdout);
 }
 
