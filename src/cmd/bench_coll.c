@@ -415,7 +415,7 @@ int tw_bench_coll_rank(const tw_bench_coll_part *p, tw_err *err)
         report_transport(&b, peer);
     rc = take_memory(&b, sizes, n_sizes, err);
     if (rc == 0 && b.n_ranks == 2)
-        rc = tw_floor_open(b.coll, strcmp(b.transport, "shm") == 0, o.address, &b.floor, err);
+        rc = tw_floor_open(b.coll, b.transport, o.address, &b.floor, err);
     if (rc == 0)
         rc = run_sizes(&b, sizes, n_sizes, err);
     if (rc == 0 && p->at_end != NULL)

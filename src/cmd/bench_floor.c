@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cmd/bench_floor_verbs.h"
 #include "os/fd.h"
 #include "os/sock.h"
 
@@ -29,9 +30,10 @@ typedef struct floor_side {
 
 struct tw_floor {
     unsigned rank;
-    int fd;           /* tcp; else -1 */
-    floor_side *side; /* shm: [2] */
-    uint64_t n;       /* exchanges so far */
+    int fd;                /* tcp; else -1 */
+    tw_floor_verbs *verbs; /* rdma; else NULL */
+    floor_side *side;      /* shm: [2] */
+    uint64_t n;            /* exchanges so far */
     const tw_kern *kern;
     uint8_t *in; /* [WINDOW] */
 };
@@ -94,19 +96,11 @@ static int pass_door(tw_floor *f, bool shm, const char *address, const struct do
     return 0;
 }
 
-int tw_floor_open(tw_coll *c, bool shm, const char *address, tw_floor **ret, tw_err *err)
+/* By tcp or shm. */
+static int meet(tw_floor *f, tw_coll *c, bool shm, const char *address, tw_err *err)
 {
-    tw_floor *f = tw_mem_calloc(1, sizeof(*f));
     TW_CLEANUP(tw_fd_closep) int door_fd = -1;
     struct door d = {0};
-    if (f == NULL || (f->in = tw_mem_align(64, WINDOW)) == NULL) {
-        tw_mem_free(f);
-        return tw_err_set(err, -ENOMEM, "no memory for the floor");
-    }
-    memset(f->in, 0, WINDOW);
-    f->rank = tw_coll_rank(c);
-    f->fd = -1;
-    f->kern = tw_kern_get(NULL);
     tw_err why = {0};
     if (f->rank == 0)
         d.code = open_door(f, shm, address, &d, &door_fd, &why);
@@ -115,8 +109,24 @@ int tw_floor_open(tw_coll *c, bool shm, const char *address, tw_floor **ret, tw_
         rc = tw_err_set(err, d.code, "floor: %.200s", f->rank == 0 ? why.msg : "rank 0 has none");
     if (rc == 0)
         rc = pass_door(f, shm, address, &d, door_fd, err);
-    if (rc == 0)
-        rc = tw_coll_barrier(c, err); /* the door stays open until rank 1 is through */
+    return rc == 0 ? tw_coll_barrier(c, err) : rc; /* the door stays open until rank 1 is through */
+}
+
+int tw_floor_open(tw_coll *c, const char *transport, const char *address, tw_floor **ret,
+                  tw_err *err)
+{
+    tw_floor *f = tw_mem_calloc(1, sizeof(*f));
+    if (f == NULL || (f->in = tw_mem_align(64, WINDOW)) == NULL) {
+        tw_mem_free(f);
+        return tw_err_set(err, -ENOMEM, "no memory for the floor");
+    }
+    memset(f->in, 0, WINDOW);
+    f->rank = tw_coll_rank(c);
+    f->fd = -1;
+    f->kern = tw_kern_get(NULL);
+    int rc = strcmp(transport, "rdma") == 0
+                 ? tw_floor_verbs_open(c, &f->verbs, err)
+                 : meet(f, c, strcmp(transport, "shm") == 0, address, err);
     if (rc != 0) {
         tw_floor_close(f);
         return rc;
@@ -133,6 +143,7 @@ void tw_floor_close(tw_floor *f)
         close(f->fd);
     if (f->side != NULL)
         munmap(f->side, 2 * sizeof(floor_side));
+    tw_floor_verbs_close(f->verbs);
     tw_mem_free(f->in);
     tw_mem_free(f);
 }
@@ -198,6 +209,8 @@ static int run_loop(tw_floor *f, float *x, size_t bytes, tw_err *err)
 
 int tw_floor_exchange(tw_floor *f, float *x, size_t bytes, tw_err *err)
 {
+    if (f->verbs != NULL)
+        return tw_floor_verbs_exchange(f->verbs, bytes, err);
     if (f->fd >= 0)
         return exchange_tcp(f, (const uint8_t *)x, bytes, err);
     if (bytes <= TW_FLOOR_SLOT)
@@ -207,6 +220,8 @@ int tw_floor_exchange(tw_floor *f, float *x, size_t bytes, tw_err *err)
 
 const char *tw_floor_name(const tw_floor *f, size_t bytes)
 {
+    if (f->verbs != NULL)
+        return "raw verbs exchange";
     if (f->fd >= 0)
         return "raw tcp exchange";
     return bytes <= TW_FLOOR_SLOT ? "shm copy and flag" : "same loads and stores";

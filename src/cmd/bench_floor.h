@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The least that two ranks' exchange of n bytes costs, by hand and without a library: a spinning
- * exchange over one more TCP socket between the same addresses, or through shared memory. What the
+ * exchange over one more TCP socket between the same addresses, through shared memory, or by one
+ * RDMA WRITE each way (bench_floor_verbs.h; its bytes are its own). What the
  * collectives are held against, in the same run. */
 #ifndef TWINAX_CMD_BENCH_FLOOR_H
 #define TWINAX_CMD_BENCH_FLOOR_H
@@ -17,12 +18,13 @@ enum { TW_FLOOR_SLOT = 256 * 1024 };
 
 typedef struct tw_floor tw_floor;
 
-/* On both ranks of a group of two, at the same time. shm: else tcp, to address (rank 0's). */
-TW_MUST_CHECK int tw_floor_open(tw_coll *c, bool shm, const char *address, tw_floor **ret,
-                                tw_err *err);
+/* On both ranks of a group of two, at the same time. transport: the pair's own, "shm", "rdma" or
+ * "tcp", which goes to address (rank 0's). */
+TW_MUST_CHECK int tw_floor_open(tw_coll *c, const char *transport, const char *address,
+                                tw_floor **ret, tw_err *err);
 void tw_floor_close(tw_floor *f); /* NULL is fine */
 
-/* Sends out [bytes], receives as many; both ranks at the same time.
+/* Sends x [bytes], receives as many; both ranks at the same time.
  *   tcp: one nonblocking socket, send and receive in turn without sleeping; nothing is added
  *   shm to TW_FLOOR_SLOT: copy into shared memory, raise a flag, wait for the peer's, copy out
  *   shm above: the all-reduce's own loads and stores (x to a shared window, x += the peer's window),

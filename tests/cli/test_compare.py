@@ -191,7 +191,7 @@ def test_the_guides_name(hosts, folder):
     for name in "compare_eth_vs_rdma", "compare_eth_vs_rdma.sh":
         (folder / name).symlink_to(cli.BINARY)
         p = hosts.run(A, "--help", binary=folder / name)
-        assert p.returncode == 0 and "twinax compare --node NAME" in p.out
+        assert p.returncode == 0 and "usage: twinax compare" in p.out
 
 
 def test_sshd_has_a_run_folder_of_its_own(hosts):
