@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "base/str.h"
 #include "fmt/agent_frame.h"
+#include "os/secret.h"
 
 enum { PART_MAX = 12 * 1024 };
 #define END_GRACE_NS (300 * TW_NS_PER_MS) /* less than TW_AGENT_OVERDUE_NS */
@@ -43,6 +44,7 @@ int tw_agent_rank_start(tw_agent_rank *r, const json_t *request, tw_err *err)
         return tw_err_set(err, -EBUSY, "run-rank: rank %d is here already", r->rank);
     tw_agent_rank_stop(r);
     *r = (tw_agent_rank){.rank = (int)json_integer_value(rank)};
+    tw_secret_guard(); /* the part holds the token */
     int rc = tw_child_spawn(argv, TW_CHILD_PIPE_IN | TW_CHILD_PIPE_OUT | TW_CHILD_ERR_TO_OUT, -1,
                             &r->child, err);
     if (rc == 0)

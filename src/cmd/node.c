@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "model/model.h"
+#include "os/secret.h"
 #include "os/signal.h"
 #include "os/sys.h"
 
@@ -72,6 +73,7 @@ static int open_group(tw_node *n, tw_err *err)
     int rc = tw_model_open(n->args.model, &n->model, err); /* a bad model starts no children */
     if (rc == 0)
         rc = tw_shard_init(tw_model_get_config(n->model), n->args.tp, 0, &shard, err);
+    tw_secret_guard(); /* the token of the group; serve's key */
     if (rc == 0)
         rc = tw_group_start(&n->args, &n->group, err);
     if (rc != 0)

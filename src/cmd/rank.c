@@ -15,6 +15,7 @@
 #include "base/scope.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
+#include "os/secret.h"
 #include "cmd/rank_report.h"
 
 static int hex_to(const char *hex, uint8_t *out, size_t n)
@@ -41,10 +42,12 @@ struct part {
 static int read_part(struct part *p, tw_err *err)
 {
     static char line[16384];
+    tw_secret_guard(); /* the token comes */
     if (fgets(line, sizeof(line), stdin) == NULL)
         return tw_err_set(err, -EPIPE, "no part on stdin: `twinax rank` is started by rank 0");
     json_error_t je;
     p->json = json_loads(line, 0, &je);
+    explicit_bzero(line, sizeof line);
     if (p->json == NULL ||
         json_unpack_ex(p->json, &je, 0,
                        "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"

@@ -8,6 +8,7 @@
 #include "cmd/node.h"
 #include "cmd/serve_config.h"
 #include "cmd/serve_status.h"
+#include "os/secret.h"
 #include "os/signal.h"
 #include "serve/serve.h"
 
@@ -74,7 +75,7 @@ static int cmd_serve(int argc, char **argv)
         if (a.api_key == NULL &&
             tw_args_keep_key(&a, "TWINAX_API_KEY", getenv("TWINAX_API_KEY"), &err) != 0)
             return tw_command_misused(&tw_command_serve, &err);
-        (void)unsetenv("TWINAX_API_KEY"); /* the other ranks have no use for it */
+        tw_secret_env_wipe("TWINAX_API_KEY"); /* the other ranks have no use for it */
     }
     const tw_serve_opts o = opts_of(&a);
     int rc = tw_serve_check(&o, &err); /* before a large model is loaded */

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one-time token and the API key: in no command line, environment, log or file of any process on
+either machine; who holds them leaves no core dump."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+import pytest
+import twinax_cli as cli
+import two_hosts
+from two_hosts import A, B, ROCE
+
+KEY = "geheim-0123456789-geheim"
+TOKEN = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")  # 256 bits in hex
+SERVE = ["serve", cli.DEMO, "--nodes", f"head={ROCE[A]},node-b={ROCE[B]}", "--agent-path", cli.BINARY,
+         "--port", "0", "--threads", "1"]  # fmt: skip
+OURS = r"twinax |/exe rank|(^|/)ssh "
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    why = cli.missing_binary() or two_hosts.why_not()
+    if why:
+        pytest.skip(why)
+    h = two_hosts.TwoHosts()
+    try:
+        h.build()
+        yield h
+    finally:
+        h.remove()
+
+
+@contextlib.contextmanager
+def serving(h, argv, env, log):
+    with open(log, "wb") as out:
+        p = subprocess.Popen(h.ns(A, cli.BINARY, *SERVE, *argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=out, env=os.environ | h.path() | env, start_new_session=True)  # fmt: skip
+    try:
+        line = p.stdout.readline()
+        assert b"http://" in line, (line, pathlib.Path(log).read_text())
+        yield p, line
+    finally:
+        if p.poll() is None:
+            p.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                p.wait(30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(p.pid, signal.SIGKILL)
+        p.wait()
+        p.stdout.close()
+
+
+def look(pid):
+    """What every process shows of itself: {file: bytes}."""
+    found = {}
+    for name in "cmdline", "environ":
+        with contextlib.suppress(OSError):
+            found[name] = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+    return found
+
+
+WAYS = {"option": (["--api-key", KEY], {}), "environment": ([], {"TWINAX_API_KEY": KEY})}
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_nothing_shows_them(hosts, folder, way):
+    argv, env = WAYS[way]
+    log = folder / "log"
+    with serving(hosts, argv, env, log) as (p, line):
+        ours = {pid: s for host in (A, B) for pid, s in hosts.processes(host).items() if re.search(OURS, s)}
+        assert len([s for s in ours.values() if "sshd" not in s]) >= 4, ours
+        me = os.getpid()
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            pid = int(entry.name)
+            for name, text in look(pid).items() if pid != me else ():
+                assert KEY.encode() not in text, (pid, name, ours.get(pid, "another's"))
+                assert pid not in ours or not TOKEN.search(text), (pid, name, ours[pid])
+        for pid, words in ours.items():
+            if re.search(r"twinax (serve|agent)|/exe rank", words):
+                limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+                assert re.search(r"Max core file size\s+0\s+0\s", limits), (words, limits)
+        said = line
+    said += log.read_bytes()
+    for path in pathlib.Path(os.environ["TMPDIR"]).rglob("*"):
+        said += path.read_bytes() if path.is_file() else b""
+    assert KEY.encode() not in said and not TOKEN.search(said), said
+
+
+def test_no_core_dump(hosts, folder):
+    """A rank and an agent that crash leave no image of their memory, wherever the system puts them."""
+    pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text()
+    before = set(os.listdir("."))
+    with serving(hosts, [], {}, folder / "log") as (p, _):
+        for pid, words in hosts.processes(B).items():
+            if re.search(r"/exe rank|twinax agent", words):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSEGV)
+        p.wait(30)
+    new = set(os.listdir(".")) - before
+    assert not [n for n in new if "core" in n], (pattern, new)
