@@ -164,14 +164,14 @@ static json_t *scrub_object(tw_scrub *s, const char *of, const json_t *v)
         const char *base = path ? strrchr(json_string_value(member), '/') : NULL;
         json_t *to = base != NULL ? json_sprintf("/models%s", base) : scrub_value(s, key, member);
         int rc = tw_scrub_text(s, key, true, &name);
-        bool gone = kind_of(key) == KEY_GONE;
-        if (rc != 0 ||
-            (!gone && json_object_set_new(out, name.data != NULL ? name.data : "", to))) {
+        if (rc != 0 || kind_of(key) == KEY_GONE)
+            json_decref(to);
+        else
+            rc = json_object_set_new(out, name.data != NULL ? name.data : "", to);
+        if (rc != 0) {
             json_decref(out);
             return NULL;
         }
-        if (gone)
-            json_decref(to);
     }
     return out;
 }

@@ -287,8 +287,9 @@ int tw_scrub_cmdline(const char *text, tw_buf *out)
             break; /* what follows is for init */
         for (size_t i = 0; len > 0 && rc == 0 && i < TW_ARRAY_LEN(kept); i++) {
             size_t n = strlen(kept[i]);
-            bool whole = kept[i][n - 1] == '.' || n == len || p[n] == '=';
-            if (n > len || strncmp(p, kept[i], n) != 0 || !whole)
+            if (n > len || strncmp(p, kept[i], n) != 0)
+                continue;
+            if (kept[i][n - 1] != '.' && n != len && p[n] != '=')
                 continue;
             rc = tw_buf_printf(out, "%s%.*s", first ? "" : " ", (int)len, p);
             first = false;
