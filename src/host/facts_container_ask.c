@@ -67,10 +67,10 @@ static void give_versions(const tw_facts_container *c, tw_facts_box *b)
         const tw_facts_image *m = &c->images[i];
         if (strcmp(m->name, b->image) != 0)
             continue;
-        memcpy(b->image_digest, m->digest, sizeof b->image_digest);
-        memcpy(b->ray, m->ray, sizeof b->ray);
-        memcpy(b->vllm, m->vllm, sizeof b->vllm);
-        memcpy(b->rocm, m->rocm, sizeof b->rocm);
+        tw_text_set(b->image_digest, sizeof b->image_digest, "%s", m->digest);
+        tw_text_set(b->ray, sizeof b->ray, "%s", m->ray);
+        tw_text_set(b->vllm, sizeof b->vllm, "%s", m->vllm);
+        tw_text_set(b->rocm, sizeof b->rocm, "%s", m->rocm);
     }
 }
 
