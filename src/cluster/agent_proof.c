@@ -175,26 +175,33 @@ static void last_line(char *text)
         memmove(text, begin + 1, strlen(begin + 1) + 1);
 }
 
+/* What is there of its stderr; false when there will be no more. */
+static bool hear_ssh(const tw_child *child, int wait_ms, char *says, size_t says_bytes)
+{
+    struct pollfd p = {.fd = child->err_fd, .events = POLLIN};
+    char chunk[512];
+    if (poll(&p, 1, wait_ms) <= 0)
+        return false;
+    const ssize_t got = read(child->err_fd, chunk, sizeof chunk - 1);
+    if (got <= 0)
+        return false;
+    const size_t n = strlen(says);
+    snprintf(says + n, says_bytes - n, "%.*s", (int)got, chunk);
+    return true;
+}
+
 static int wait_ssh(tw_agent *a, tw_child *child, char *says, size_t says_bytes)
 {
     const uint64_t until = tw_clock_now_ns() + SSH_NS;
-    size_t n = 0;
     int status = -1;
     while (!tw_child_poll(child, &status)) {
-        struct pollfd p = {.fd = child->err_fd, .events = POLLIN};
-        char sink[256];
         if (tw_agent_is_cut(a) || tw_clock_now_ns() > until)
             return -ETIMEDOUT;
-        if (poll(&p, 1, SLICE_MS) <= 0)
-            continue;
-        ssize_t got = n + 1 < says_bytes ? read(child->err_fd, says + n, says_bytes - 1 - n)
-                                         : read(child->err_fd, sink, sizeof sink);
-        if (got > 0 && n + 1 < says_bytes)
-            n += (size_t)got;
-        else if (got <= 0)
-            (void)poll(NULL, 0, SLICE_MS); /* its stderr is closed, it ends in a moment */
+        if (!hear_ssh(child, SLICE_MS, says, says_bytes))
+            (void)poll(NULL, 0, 5); /* its stderr is closed, it ends in a moment */
     }
-    says[n] = '\0';
+    while (hear_ssh(child, 0, says, says_bytes)) /* its last words came with its end */
+        ;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EACCES;
 }
 
