@@ -31,6 +31,7 @@ const tw_command *const tw_commands[] = {
     &tw_command_bench_coll,
     &tw_command_bench_kern,
     &tw_command_compare,
+    &tw_command_doctor,
     &tw_command_plan,
     &tw_command_up,
     &tw_command_status,

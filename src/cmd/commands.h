@@ -9,7 +9,7 @@
 extern const tw_command tw_command_run, tw_command_serve, tw_command_tokenize,
     tw_command_detokenize;
 extern const tw_command tw_command_bench, tw_command_bench_coll, tw_command_bench_kern,
-    tw_command_compare;
+    tw_command_compare, tw_command_doctor;
 extern const tw_command tw_command_up, tw_command_down, tw_command_status, tw_command_logs,
     tw_command_keep, tw_command_plan;
 extern const tw_command tw_command_setup, tw_command_setup_hand;

@@ -70,7 +70,7 @@ CHECK(host_leftovers)
         return TW_CHECK_OK;
     }
     const tw_facts_left *first = &c->f->left[0];
-    tw_check_found(c, "%zu of an earlier run, %.3g GiB; %s: %.80s%s", c->f->n_left,
+    tw_check_found(c, "%zu of a run that goes on or was left, %.3g GiB; %s: %.80s%s", c->f->n_left,
                    (double)bytes / TW_GIB, first->of, first->what, c->f->n_left > 1 ? ", ..." : "");
     tw_check_wanted(c, "none: they hold memory, ports and queue pairs");
     char quoted[256];
