@@ -153,7 +153,7 @@ int tw_agent_setup_open(tw_agent *a, const json_t *request, json_t **ret, tw_err
     tw_json_obj o = {.file = "setup-open", .prefix = "", .v = request, .err = err};
     const bool as_root = tw_json_bool(&o, "as_root", false);
     const char *password = json_string_value(json_object_get(request, "password"));
-    const bool by_sudo = as_root && geteuid() != 0 && getenv("TW_SETUP_ROOT") == NULL;
+    const bool by_sudo = as_root && geteuid() != 0;
     if (o.rc != 0)
         return o.rc;
     tw_agent_setup_end(a);

@@ -56,26 +56,32 @@ static void tell_line(void *ctx, const char *line)
 
 /* ---- what there is ---- */
 
+/* The sections of .facts.json in place of what is true here. */
+static int replace_facts(const char *path, tw_facts *f, tw_err *err)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(FACTS_MAX);
+    TW_CLEANUP(tw_json_freep) json_t *v = NULL;
+    TW_CLEANUP(tw_json_freep) json_t *all = tw_facts_print(f);
+    int rc = tw_file_read(path, &text, err);
+    if (rc == 0)
+        rc = tw_json_parse(path, text.data, text.len, &v, err);
+    if (rc == 0 && json_object_update(all, v) != 0)
+        rc = tw_err_set(err, -ENOMEM, "no memory for the facts");
+    return rc != 0 ? rc : tw_facts_parse(all, f, err);
+}
+
 static int read_facts(const hand *h, const tw_setup_want *w, tw_facts *ret, tw_err *err)
 {
     char path[1024];
-    if (h->root != NULL && tw_facts_path(h->root, ".facts.json", path, sizeof path) &&
-        tw_file_exists(path)) {
-        TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(FACTS_MAX);
-        TW_CLEANUP(tw_json_freep) json_t *v = NULL;
-        int rc = tw_file_read(path, &text, err);
-        if (rc == 0)
-            rc = tw_json_parse(path, text.data, text.len, &v, err);
-        return rc != 0 ? rc : tw_facts_parse(v, ret, err);
-    }
-    tw_facts_opts o = {.root = h->root};
-    if (w != NULL) {
-        o.interface = w->nodes[w->self].interface;
-        for (size_t i = 0; i < w->n; i++)
-            if (i != w->self && w->nodes[i].ip[0] != '\0')
-                o.peers[o.n_peers++] = w->nodes[i].ip;
-    }
-    return tw_facts_read(&o, ret, err);
+    tw_facts_opts o = {.interface = w->nodes[w->self].interface};
+    for (size_t i = 0; i < w->n; i++)
+        if (i != w->self && w->nodes[i].ip[0] != '\0')
+            o.peers[o.n_peers++] = w->nodes[i].ip;
+    int rc = tw_facts_read(&o, ret, err);
+    if (rc == 0 && h->root != NULL && tw_facts_path(h->root, ".facts.json", path, sizeof path) &&
+        tw_file_exists(path))
+        rc = replace_facts(path, ret, err);
+    return rc;
 }
 
 static void first_line(const char *text, char *out, size_t out_bytes)

@@ -16,7 +16,8 @@
 
 #include "twinax/err.h"
 
-/* root NULL: this host; else a folder that stands for one, whose facts are in .facts.json. */
+/* root NULL: this host; else a folder that stands for its files (tests); sections of its .facts.json
+ * stand for those of the true facts. */
 TW_MUST_CHECK int tw_setup_hand_run(int in_fd, int out_fd, const char *root, tw_err *err);
 /* The timer's process: see setup_do.h. revert_s 0: the usual time. */
 TW_MUST_CHECK int tw_setup_hand_timer(unsigned n, unsigned revert_s, const char *root, tw_err *err);

@@ -196,6 +196,12 @@ static const tw_net_if *find_kind(const tw_net *n, enum tw_setup_link link)
     return best;
 }
 
+/* It comes with its module, which setup may have to load first. */
+static bool is_thunderbolt(const char *name)
+{
+    return strncmp(name, "thunderbolt", 11) == 0;
+}
+
 static const tw_net_if *interface_of(const tw_setup_want *w, size_t i, const tw_net *net)
 {
     const tw_setup_node *n = &w->nodes[i];
@@ -210,6 +216,8 @@ static enum tw_setup_link named_link(const tw_setup_want *w, const tw_net *const
     enum tw_setup_link link = TW_SETUP_LINK_NONE;
     for (size_t i = 0; i < w->n; i++) {
         const tw_net_if *f = interface_of(w, i, nets[i]);
+        if (f == NULL && is_thunderbolt(w->nodes[i].interface))
+            link = TW_SETUP_LINK_THUNDERBOLT;
         if (f == NULL)
             continue;
         if (f->default_route || f->kind == TW_NET_WIFI || f->kind == TW_NET_LOOPBACK)
@@ -293,17 +301,31 @@ static void give_addresses(tw_setup_want *w, const tw_net *const *nets)
     }
 }
 
+static int refuse_interface(const tw_setup_node *n, const tw_net *net, tw_err *err)
+{
+    char has[120] = "";
+    size_t len = 0;
+    for (size_t k = 0; k < net->n_ifs && len < sizeof has; k++)
+        if (net->ifs[k].kind != TW_NET_LOOPBACK)
+            len += (size_t)snprintf(has + len, sizeof has - len, "%s%s", len > 0 ? ", " : "",
+                                    net->ifs[k].name);
+    return tw_err_set(err, -ENODEV, "%s: there is no interface %s; it has %s", n->name,
+                      n->interface, has[0] != '\0' ? has : "none");
+}
+
 int tw_setup_want_complete(tw_setup_want *w, const char *transport, const tw_net *const *nets,
                            tw_err *err)
 {
+    for (size_t i = 0; i < w->n; i++)
+        if (w->nodes[i].interface[0] != '\0' &&
+            tw_net_find(nets[i], w->nodes[i].interface) == NULL &&
+            !is_thunderbolt(w->nodes[i].interface))
+            return refuse_interface(&w->nodes[i], nets[i], err);
     int rc = choose_link(w, transport, nets, err);
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < w->n; i++) {
         const tw_net_if *f = interface_of(w, i, nets[i]);
-        if (f == NULL && w->nodes[i].interface[0] != '\0')
-            return tw_err_set(err, -ENODEV, "%s: there is no interface %s", w->nodes[i].name,
-                              w->nodes[i].interface);
         if (f == NULL && w->link != TW_SETUP_LINK_LAN)
             f = find_kind(nets[i], w->link);
         if (f != NULL)
