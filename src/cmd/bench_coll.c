@@ -22,7 +22,7 @@
 #include "os/signal.h"
 #include "os/sys.h"
 
-enum { SIZES_MAX = 32, SAMPLES_MAX = 40000, ROUNDS_MAX = 400, ROUNDS_MIN = 7 };
+enum { SIZES_MAX = 32, SAMPLES_MAX = 40000, ROUNDS_MAX = 400, ROUNDS_MIN = 7, SLOW_TIMES = 8 };
 static const size_t bytes_max = (size_t)256 << 20;
 static const uint64_t at_end_limit_ns = 1800 * TW_NS_PER_S;
 static const double budget_ns = 0.5e9, round_ns = 2e6;
@@ -186,33 +186,48 @@ static void round_copy(struct bench *b, size_t bytes)
     b->copies[b->n_copies++] = (double)(tw_clock_now_ns() - t0);
 }
 
-/* Every rank must find the same numbers. */
-static void choose_rounds(const struct bench *b, enum op op, size_t bytes, unsigned *ret_rounds,
-                          unsigned *ret_ops)
+static void choose_rounds(const struct bench *b, enum op op, double op_ns, uint32_t ret[2])
 {
-    const double est_ns = 2e4 * b->n_ranks + (double)bytes * (b->n_ranks > 2 ? 4 : 1.5);
     /* s * R^k must stay finite */
     const double most = op == OP_REDUCE ? (b->n_ranks == 8 ? 32 : b->n_ranks == 4 ? 48 : 96) : 96;
-    double n = TW_MIN(TW_MAX(round_ns / est_ns, 1.0), most);
+    double n = TW_MIN(TW_MAX(round_ns / op_ns, 1.0), most);
     if (op == OP_BROADCAST)
         n = TW_MAX(n / b->n_ranks, 1.0) * b->n_ranks;
-    *ret_ops = (unsigned)n;
+    ret[1] = (uint32_t)n;
     if (op == OP_BROADCAST)
-        *ret_ops -= *ret_ops % b->n_ranks;
-    double rounds = budget_ns / (est_ns * *ret_ops * 2);
-    *ret_rounds = (unsigned)TW_MIN(TW_MAX(rounds, (double)ROUNDS_MIN), (double)ROUNDS_MAX);
+        ret[1] -= ret[1] % b->n_ranks;
+    const double rounds = budget_ns / (op_ns * ret[1] * 2);
+    ret[0] = (uint32_t)TW_MIN(TW_MAX(rounds, (double)ROUNDS_MIN), (double)ROUNDS_MAX);
+}
+
+/* Rounds, and operations in each: by what such a message takes on a good wire, or by what three of
+ * them took where that is far more (a slow LAN, an emulated machine). Rank 0 decides for all. */
+static int plan_rounds(struct bench *b, enum op op, size_t bytes, uint32_t ret[2], tw_err *err)
+{
+    enum { N_TRIES = 3 };
+    double op_ns = 2e4 * b->n_ranks + (double)bytes * (b->n_ranks > 2 ? 4 : 1.5);
+    fill(b, op, bytes);
+    int rc = tw_coll_barrier(b->coll, err);
+    const uint64_t t0 = tw_clock_now_ns();
+    for (unsigned i = 0; i < N_TRIES * b->n_ranks && rc == 0; i++)
+        rc = run_op(b, op, bytes, i, err);
+    const double took = (double)(tw_clock_now_ns() - t0) / (N_TRIES * b->n_ranks);
+    if (took > SLOW_TIMES * op_ns)
+        op_ns = took;
+    choose_rounds(b, op, op_ns, ret);
+    return rc == 0 ? tw_coll_broadcast(b->coll, 0, ret, 2 * sizeof(*ret), err) : rc;
 }
 
 static int measure(struct bench *b, enum op op, size_t bytes, tw_err *err)
 {
-    unsigned n_rounds, n_ops;
-    int rc = 0;
+    uint32_t plan[2] = {0};
     const size_t floor_bytes = op == OP_GATHER ? bytes / b->n_ranks : bytes;
     const bool has_floor = b->floor != NULL && op != OP_BROADCAST && !b->wire16;
     b->n_ours = b->n_theirs = b->n_copies = 0;
     b->cpu_ns = b->n_cpu_ops = 0;
-    choose_rounds(b, op, bytes, &n_rounds, &n_ops);
-    for (unsigned i = 0; rc == 0 && i < n_rounds; i++) { /* turns: A B, B A, A B, ... */
+    int rc = plan_rounds(b, op, bytes, plan, err);
+    const unsigned n_ops = plan[1];
+    for (unsigned i = 0; rc == 0 && i < plan[0]; i++) { /* turns: A B, B A, A B, ... */
         if (tw_signal_asked_to_stop()) /* rank 0 alone hears it; the others end with the group */
             return tw_err_set(err, -EINTR, "interrupted");
         if (has_floor && (i & 1) != 0)
