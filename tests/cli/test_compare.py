@@ -14,7 +14,8 @@ import xml.etree.ElementTree
 import pytest
 import twinax_cli as cli
 import two_hosts
-from two_hosts import A, B, LAN, LAN6, ROCE, TB, hosts, nothing_is_left  # noqa: F401
+from two_hosts import A, B, LAN, LAN6, ROCE, TB
+from two_hosts_fixture import hosts, nothing_is_left  # noqa: F401
 
 NAMES = {"lan": "Ethernet (1G LAN)", "roce_tcp": "Ethernet (RoCE NIC)", "thunderbolt": "Thunderbolt",
          "rdma": "RDMA (RoCE)"}  # fmt: skip

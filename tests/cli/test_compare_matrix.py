@@ -10,8 +10,9 @@ import xml.etree.ElementTree
 
 import pytest
 import twinax_cli as cli
-import two_hosts
-from two_hosts import A, B, C, LAN, ROCE, TB, nothing_is_left  # noqa: F401
+import two_hosts_fixture
+from two_hosts import A, B, C, LAN, ROCE, TB
+from two_hosts_fixture import nothing_is_left  # noqa: F401
 
 NODES = f"head={ROCE[A]},node-b={ROCE[B]},node-c={ROCE[C]}"
 AGENT = ["--agent-path", cli.BINARY]
@@ -31,7 +32,7 @@ agent_path = {cli.BINARY}
 
 @pytest.fixture(scope="module")
 def hosts():
-    yield from two_hosts.made(3)
+    yield from two_hosts_fixture.made(3)
 
 
 def compare(h, *argv, nodes=NODES):

@@ -13,7 +13,8 @@ import time
 import pytest
 import twinax_cli as cli
 import two_hosts
-from two_hosts import A, B, ROCE, hosts, nothing_is_left  # noqa: F401
+from two_hosts import A, B, ROCE
+from two_hosts_fixture import hosts, nothing_is_left  # noqa: F401
 
 NODES = f"head={ROCE[A]},node-b={ROCE[B]}"
 AGENT = ["--agent-path", cli.BINARY]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two machines (or three) made of network namespaces: a LAN shaped to 1 Gbit/s, a "RoCE NIC", a
 thunderbolt0 between the first two, and a real sshd on each, with keys that live as long as the test
-module. `from two_hosts import hosts, nothing_is_left` gives a module both fixtures."""
+module. (two_hosts_fixture.py has the fixtures; bench/ uses this file without pytest.)"""
 
 import contextlib
 import os
@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 import time
 
-import pytest
 import twinax_cli as cli
 
 A, B, C = 0, 1, 2
@@ -226,30 +225,3 @@ class TwoHosts:
         if len(self.all) > 2:
             sh("ip", "netns", "del", self.switch, check=False)
         shutil.rmtree(self.folder)
-
-
-# ---- fixtures ------------------------------------------------------------------------------------
-
-
-def made(n):
-    """For a fixture of module scope: built before, removed after."""
-    why = cli.missing_binary() or why_not()
-    if why:
-        pytest.skip(why)
-    h = TwoHosts(n)
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
-
-
-@pytest.fixture(scope="module")
-def hosts():
-    yield from made(2)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(hosts):
-    yield
-    assert hosts.quiet_after(60) < 60, f"left: {[hosts.processes(h) for h in hosts.all]}"
