@@ -95,12 +95,6 @@ int tw_far_find_nodes(tw_args *a, tw_err *err)
         rc = find_in_file(a, err);
     if (rc == 0 && a->nodes.n > 0)
         rc = match_ranks(a, err);
-    for (size_t i = 0; i < a->nodes.n && rc == 0; i++)
-        if (tw_node_is_link_local(&a->nodes.v[i]))
-            rc = tw_err_set(err, -EINVAL,
-                            "node %s: %s is link-local, which is not known the same on both ends: "
-                            "give the interface an address of its own",
-                            a->nodes.v[i].name, a->nodes.v[i].ip);
     if (rc != 0)
         return rc;
     if (a->nodes.n == 0 && a->tp > 1 && !a->local)

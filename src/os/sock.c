@@ -2,6 +2,7 @@
 #include "os/sock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -212,10 +214,25 @@ static void pause_until(uint64_t when_ns)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL); /* a signal may cut it: try again */
 }
 
-int tw_sock_connect(const char *ip, uint16_t port, const char *bind_ip, uint64_t deadline_ns,
+/* A zone names an interface of this machine; the peer's own name for its end is of no use here. */
+static void use_own_zone(const char *ip, const char *bind_ip, char *out, size_t out_bytes)
+{
+    const char *zone = bind_ip != NULL ? strchr(bind_ip, '%') : NULL;
+    const bool link_local = strncasecmp(ip, "fe", 2) == 0 && ip[2] != '\0' &&
+                            strchr("89abAB", ip[2]) != NULL && strchr(ip, ':') == ip + 4;
+    const size_t n = strcspn(ip, "%");
+    if (zone != NULL && link_local && n + strlen(zone) < out_bytes)
+        snprintf(out, out_bytes, "%.*s%s", (int)n, ip, zone);
+    else
+        snprintf(out, out_bytes, "%s", ip);
+}
+
+int tw_sock_connect(const char *peer_ip, uint16_t port, const char *bind_ip, uint64_t deadline_ns,
                     int *ret_fd, tw_err *err)
 {
     sock_addr to, from;
+    char ip[128];
+    use_own_zone(peer_ip, bind_ip, ip, sizeof ip);
     int rc = parse_addr(ip, port, &to, err);
     if (rc == 0 && bind_ip != NULL)
         rc = parse_addr(bind_ip, 0, &from, err);

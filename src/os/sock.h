@@ -13,8 +13,8 @@ TW_MUST_CHECK int tw_sock_listen(const char *ip, uint16_t port, int *ret_fd, uin
                                  tw_err *err);
 /* -EAGAIN: nobody yet. The accepted fd is nonblocking with TCP_NODELAY. */
 TW_MUST_CHECK int tw_sock_accept(int fd, int *ret_fd);
-/* Connects until deadline_ns (refused is retried, the peer may be late). bind_ip may be NULL. The
- * code at the deadline is the last cause (-ECONNREFUSED, -EHOSTUNREACH), -ETIMEDOUT without one. */
+/* Connects until deadline_ns (refused is retried, the peer may be late). bind_ip may be NULL;
+ * when it has a zone, a link-local ip is looked for there, whatever its own zone. The code at the deadline is the last cause (-ECONNREFUSED, -EHOSTUNREACH), -ETIMEDOUT without one. */
 TW_MUST_CHECK int tw_sock_connect(const char *ip, uint16_t port, const char *bind_ip,
                                   uint64_t deadline_ns, int *ret_fd, tw_err *err);
 /* All n bytes or an error, -ETIMEDOUT at the deadline, -ECONNRESET when the peer closed. */
