@@ -17,7 +17,12 @@ TW_MUST_CHECK int tw_far_find_nodes(tw_args *a, tw_err *err);
 void tw_far_name_ranks(const tw_args *a, tw_err *err);
 /* How many ranks of the run are on rank r's machine, and which of them it is. */
 void tw_far_place(const tw_args *a, unsigned r, unsigned *ret_n_local, unsigned *ret_i_local);
-/* The model's folder on rank r's machine: --model-path, else the same as here. */
+/* NAME or NAME:PORT on rank r's machine; NULL: none was said. */
+const char *tw_far_rdma_device(const tw_args *a, unsigned r);
+/* Whether somebody said where rank r's machine has the model: then it is looked for nowhere else. */
+bool tw_far_has_model_path(const tw_args *a, unsigned r);
+/* The model's folder on rank r's machine: --model-path, else its model_path in twinax.conf, else the
+ * same as here. */
 TW_MUST_CHECK int tw_far_model_path(const tw_args *a, unsigned r, char *out, size_t out_bytes,
                                     tw_err *err);
 /* The head's cluster address: as given, else the one in rank 1's subnet. */

@@ -79,6 +79,11 @@ static int find_in_file(tw_args *a, tw_err *err)
         tw_log(TW_LOG_WARN, "config", "%s", f->warning);
     if (rc == 0)
         a->nodes = f->config.nodes;
+    for (size_t i = 0; i < a->nodes.n; i++) /* the cluster's device is every node's, but its own */
+        if (a->nodes.v[i].rdma_device[0] == '\0')
+            memcpy(a->nodes.v[i].rdma_device, f->config.rdma_device, sizeof f->config.rdma_device);
+    if (rc == 0 && a->transport == TW_TRANSPORT_AUTO && f->config.transport[0] != '\0')
+        rc = tw_transport_parse(f->config.transport, &a->transport, err);
     if (rc == 0 && f->config.nodes.n > 1)
         tw_log(TW_LOG_INFO, "config", "%zu nodes from %s", f->config.nodes.n, f->path);
     return rc;
@@ -149,6 +154,20 @@ void tw_far_place(const tw_args *a, unsigned r, unsigned *ret_n_local, unsigned 
     }
 }
 
+const char *tw_far_rdma_device(const tw_args *a, unsigned r)
+{
+    const bool own = a->nodes.n > r && a->nodes.v[r].rdma_device[0] != '\0';
+    return own && a->rdma_device == NULL ? a->nodes.v[r].rdma_device : a->rdma_device;
+}
+
+bool tw_far_has_model_path(const tw_args *a, unsigned r)
+{
+    for (unsigned i = 0; i < a->n_model_paths; i++)
+        if (is_of(a, r, a->model_paths[i]))
+            return true;
+    return a->nodes.v[r].model_path[0] != '\0';
+}
+
 int tw_far_model_path(const tw_args *a, unsigned r, char *out, size_t out_bytes, tw_err *err)
 {
     char cwd[2048] = "";
@@ -156,6 +175,8 @@ int tw_far_model_path(const tw_args *a, unsigned r, char *out, size_t out_bytes,
     for (unsigned i = 0; i < a->n_model_paths; i++)
         if (is_of(a, r, a->model_paths[i]))
             n = snprintf(out, out_bytes, "%s", strchr(a->model_paths[i], '=') + 1);
+    if (n < 0 && a->nodes.v[r].model_path[0] != '\0')
+        n = snprintf(out, out_bytes, "%s", a->nodes.v[r].model_path);
     if (n < 0 && a->model[0] != '/' && getcwd(cwd, sizeof cwd) == NULL)
         return tw_err_set(err, -errno, "the working folder has no name: %s", strerror(errno));
     if (n < 0)

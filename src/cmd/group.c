@@ -71,7 +71,7 @@ static json_t *make_part(const tw_group_local *g, const tw_args *a, unsigned r, 
                      (int)g->port, "token", token, "transport", (int)a->transport, "model", model,
                      "verify", (int)a->verify, "engine", engine_json(a, r), "cpu", a->engine.cpu,
                      "fault", a->fault, "job", a->job, "sizes", a->sizes, "rdma_device",
-                     a->rdma_device, "bind", bind, "report",
+                     tw_far_rdma_device(a, r), "bind", bind, "report",
                      a->nodes.n > 0 ? (int)a->report_ms : 0);
 }
 
@@ -126,6 +126,8 @@ static int make_far_part(const tw_group_local *g, const tw_args *a, unsigned r, 
     int rc = tw_far_model_path(a, r, model, sizeof model, err);
     if (rc == 0)
         *ret = make_part(g, a, r, model, ip[0] != '\0' ? ip : NULL);
+    if (rc == 0 && *ret != NULL && a->model_id != NULL && !tw_far_has_model_path(a, r))
+        json_object_set_new(*ret, "model_id", json_string(a->model_id));
     return rc != 0 || *ret != NULL ? rc : tw_err_set(err, -ENOMEM, "no memory for rank %u", r);
 }
 

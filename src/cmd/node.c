@@ -73,6 +73,8 @@ static int open_group(tw_node *n, tw_err *err)
     int rc = tw_model_open(n->args.model, &n->model, err); /* a bad model starts no children */
     if (rc == 0)
         rc = tw_shard_init(tw_model_get_config(n->model), n->args.tp, 0, &shard, err);
+    if (rc == 0)
+        n->args.model_id = tw_model_id(n->model);
     tw_secret_guard(); /* the token of the group; serve's key */
     if (rc == 0)
         rc = tw_group_start(&n->args, &n->group, err);
@@ -80,7 +82,7 @@ static int open_group(tw_node *n, tw_err *err)
         return rc;
     atomic_store(&n->spawned, true);
     co.transport = n->args.transport;
-    co.rdma_device = n->args.rdma_device;
+    co.rdma_device = tw_far_rdma_device(&n->args, 0);
     co.token = n->group.token;
     co.address = n->group.address;
     co.bind_address = n->args.nodes.n > 0 ? n->group.address : NULL;

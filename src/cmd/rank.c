@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/commands.h"
+#include "cmd/find_model.h"
 #include "cmd/node.h"
 #include "os/secret.h"
 #include "cmd/rank_report.h"
@@ -35,7 +36,7 @@ struct part {
     json_t *json; /* owns the strings below */
     int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local, arith;
     const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault, *job, *sizes, *rdma_device,
-        *bind;
+        *bind, *model_id;
     int i_local, report;
 };
 
@@ -51,7 +52,7 @@ static int read_part(struct part *p, tw_err *err)
     if (p->json == NULL ||
         json_unpack_ex(p->json, &je, 0,
                        "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
-                       "s:i,s:i,s?i},s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?i}",
+                       "s:i,s:i,s?i},s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?i,s?s}",
                        "rank", &p->rank, "n_ranks", &p->n_ranks, "address", &p->address, "port",
                        &p->port, "token", &p->token, "transport", &p->transport, "model", &p->model,
                        "verify", &p->verify, "engine", "threads", &p->threads, "ctx", &p->ctx,
@@ -59,7 +60,7 @@ static int read_part(struct part *p, tw_err *err)
                        &p->n_local, "arith", &p->arith, "i_local", &p->i_local, "veth", &p->veth,
                        "veth_ip", &p->veth_ip, "cpu", &p->cpu, "fault", &p->fault, "job", &p->job,
                        "sizes", &p->sizes, "rdma_device", &p->rdma_device, "bind", &p->bind,
-                       "report", &p->report) != 0)
+                       "report", &p->report, "model_id", &p->model_id) != 0)
         return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
     if (p->rank < 1 || p->rank >= p->n_ranks || p->n_ranks > TW_RANKS_MAX || p->port < 1 ||
         p->port > 65535 || p->transport < 0 || p->transport > TW_TRANSPORT_RDMA)
@@ -128,6 +129,8 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
     }
     if (p->report > 0)
         rc = tw_rank_report_start((unsigned)p->report, err);
+    if (rc == 0)
+        rc = tw_find_model(p->model, p->model_id, &n->model, err);
     if (rc == 0)
         rc = tw_node_join(n, &co, err);
     return rc == 0 ? tw_engine_serve_rank(n->engine, err) : rc;

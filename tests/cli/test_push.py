@@ -170,3 +170,37 @@ def test_what_does_not_run_is_taken_away(hosts, folder):
     broken.unlink()
     p = over(hosts, HOME, "--agent-path", "/nowhere/twinax", "--push", binary=folder / "twinax")
     assert p.returncode == 1 and "twinax-node: is not here" in p.err, p.err
+
+
+# ---- a model that lies elsewhere there -----------------------------------------------------------
+
+
+def test_model_is_found_by_its_id(hosts, wanted, folder):
+    """Not at the same path on the node: beside it, or in the cache of Hugging Face there."""
+    home = hosts.folder / HOME
+    here = folder / "here"
+    shutil.copytree(cli.DEMO, here / "demo")
+    shutil.copytree(cli.TINY / "llama-plain", here / "other")
+    argv = ["--nodes", f"head={ROCE[A]},{HOME}={ROCE[B]}", "--agent-path", NODE, *RUN]
+    hub = home / ".cache" / "huggingface" / "hub"
+    shutil.copytree(cli.TINY / "qwen2", hub / "models--a--other" / "snapshots" / "1")
+
+    def run():
+        """From a machine that has it where the node has not."""
+        hidden = ["unshare", "-m", "sh", "-c", f'mount --bind {here} {folder / "only-here"} && exec "$@"', "sh"]
+        p = subprocess.run(hosts.ns(A, *hidden, cli.BINARY, "run", folder / "only-here" / "demo", *argv), text=True,
+                           capture_output=True, stdin=subprocess.DEVNULL, env=os.environ | hosts.path(), timeout=60)  # fmt: skip
+        return p
+
+    (folder / "only-here").mkdir()
+    p = run()
+    assert p.returncode == 1 and re.search(r"home: r1 rank: model \.\.\.\S*only-here/demo: not here, and of 1 others", p.stderr), p.stderr
+    assert str(hub)[-40:] in p.stderr and "--model-path" in p.stderr
+    found = hub / "models--twinax--demo" / "snapshots" / "0123"
+    found.parent.mkdir(parents=True)
+    shutil.copytree(cli.DEMO, found)
+    p = run()
+    assert p.returncode == 0 and p.stdout == wanted and f"the one with its id is {found}" in p.stderr, p.stderr
+    shutil.copytree(cli.DEMO, folder / "only-here" / "renamed")  # on the node: beside the path
+    p = run()
+    assert p.returncode == 0 and p.stdout == wanted and "only-here/renamed" in p.stderr, p.stderr

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where this machine has a model that another one named: at the same path, else wherever a model
+ * with the same id is, in the usual places. */
+#ifndef TWINAX_CMD_FIND_MODEL_H
+#define TWINAX_CMD_FIND_MODEL_H
+
+#include "model/model.h"
+
+/* Opens it. path: "~/" is this machine's home. id: what it must be; NULL: whatever lies at path.
+ * Looked through after path: the folders beside it, $HF_HOME/hub, else ~/.cache/huggingface/hub.
+ * Errors: -ENOENT says where it looked. Cost: 10 s at most. */
+TW_MUST_CHECK int tw_find_model(const char *path, const char *id, tw_model **ret, tw_err *err);
+
+#endif
