@@ -40,6 +40,36 @@ struct part {
     int i_local, report;
 };
 
+/* What rank 0 never sends; the enums index tables later. */
+static int check_part(const struct part *p, tw_err *err)
+{
+    const struct {
+        const char *name;
+        int v, min, max;
+    } fields[] = {
+        {"n_ranks", p->n_ranks, 2, TW_RANKS_MAX},
+        {"rank", p->rank, 1, p->n_ranks - 1},
+        {"port", p->port, 1, 65535},
+        {"transport", p->transport, TW_TRANSPORT_AUTO, TW_TRANSPORT_RDMA},
+        {"threads", p->threads, 0, 1024},
+        {"ctx", p->ctx, 0, 1 << 20},
+        {"max_seqs", p->max_seqs, 0, 256},
+        {"chunk", p->chunk, 0, 8192},
+        {"kv", p->kv, TW_KV_AUTO, TW_KV_F32},
+        {"arith", p->arith, TW_ARITH_EXACT, TW_ARITH_WIRE16},
+        {"n_local", p->n_local, 0, TW_RANKS_MAX},
+        {"i_local", p->i_local, 0, TW_RANKS_MAX - 1},
+        {"report", p->report, 0, 60000},
+    };
+    for (size_t i = 0; i < TW_ARRAY_LEN(fields); i++)
+        if (fields[i].v < fields[i].min || fields[i].v > fields[i].max)
+            return tw_err_set(err, -EPROTO, "part on stdin: %s %d: wanted %d to %d", fields[i].name,
+                              fields[i].v, fields[i].min, fields[i].max);
+    if ((p->veth == NULL) != (p->veth_ip == NULL))
+        return tw_err_set(err, -EPROTO, "part on stdin: veth and veth_ip: both or none");
+    return 0;
+}
+
 static int read_part(struct part *p, tw_err *err)
 {
     static char line[16384];
@@ -62,11 +92,7 @@ static int read_part(struct part *p, tw_err *err)
                        "sizes", &p->sizes, "rdma_device", &p->rdma_device, "bind", &p->bind,
                        "report", &p->report, "model_id", &p->model_id) != 0)
         return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
-    if (p->rank < 1 || p->rank >= p->n_ranks || p->n_ranks > TW_RANKS_MAX || p->port < 1 ||
-        p->port > 65535 || p->transport < 0 || p->transport > TW_TRANSPORT_RDMA)
-        return tw_err_set(err, -EPROTO, "part on stdin: rank %d of %d, port %d make no sense",
-                          p->rank, p->n_ranks, p->port);
-    return 0;
+    return check_part(p, err);
 }
 
 /* Our end of the veth, in our own network namespace. */
