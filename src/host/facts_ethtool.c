@@ -43,9 +43,9 @@ static void read_link(const driver *d, tw_facts_nic *n)
     static const char *const ports[] = {
         [PORT_TP] = "twisted pair", [PORT_AUI] = "AUI", [PORT_MII] = "MII",
         [PORT_FIBRE] = "fibre",     [PORT_BNC] = "BNC", [PORT_DA] = "DAC"};
-    struct {
+    union { /* the masks follow the struct */
         struct ethtool_link_settings s;
-        uint32_t masks[MASK_WORDS];
+        uint8_t room[sizeof(struct ethtool_link_settings) + MASK_WORDS * sizeof(uint32_t)];
     } q = {.s = {.cmd = ETHTOOL_GLINKSETTINGS}};
     /* The first answer says, as a negative number, how long the masks are. */
     if (!ask(d, &q) || q.s.link_mode_masks_nwords >= 0)
@@ -115,6 +115,11 @@ static void read_module(const driver *d, tw_facts_nic *n)
         tw_eeprom_parse(e->data, len, &n->module);
 }
 
+static void close_driver(driver *d)
+{
+    tw_fd_closep(&d->fd);
+}
+
 static driver open_driver(const char *name)
 {
     driver d = {.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
@@ -124,8 +129,7 @@ static driver open_driver(const char *name)
 
 void tw_ethtool_read(tw_facts_nic *n)
 {
-    driver d = open_driver(n->name);
-    TW_CLEANUP(tw_fd_closep) int fd = d.fd;
+    TW_CLEANUP(close_driver) driver d = open_driver(n->name);
     read_info(&d, n);
     read_link(&d, n);
     read_modes(&d, n);
@@ -185,20 +189,19 @@ tw_count *tw_ethtool_counter_of(tw_facts_counters *c, const char *statistic)
 
 static uint32_t count_statistics(const driver *d)
 {
-    struct {
+    union { /* the number follows the struct */
         struct ethtool_sset_info s;
-        uint32_t n[2];
+        uint8_t room[sizeof(struct ethtool_sset_info) + 2 * sizeof(uint32_t)];
     } q = {.s = {.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1u << ETH_SS_STATS}};
     uint32_t n = 0;
     if (ask(d, &q) && q.s.sset_mask != 0)
-        memcpy(&n, (const char *)&q + sizeof q.s, sizeof n);
+        memcpy(&n, q.room + sizeof q.s, sizeof n);
     return n;
 }
 
 void tw_ethtool_counters(const char *name, tw_facts_counters *c)
 {
-    driver d = open_driver(name);
-    TW_CLEANUP(tw_fd_closep) int fd = d.fd;
+    TW_CLEANUP(close_driver) driver d = open_driver(name);
     uint32_t n = count_statistics(&d);
     if (n == 0 || n > STATS_MAX)
         return;

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Locked memory and open files: what is set, and what a child of ours is truly let have. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/scope.h"
 #include "host/facts_reader.h"
@@ -30,29 +27,18 @@ static bool may_lock(size_t bytes)
     return good;
 }
 
-/* In the child: the largest step that the kernel lets it lock, as its index + 1. */
-static const size_t steps[] = {1u << 16,        1u << 20,        8u << 20,        64u << 20,
-                               (size_t)1 << 30, (size_t)8 << 30, (size_t)64 << 30};
-
-static tw_count ask_child(void)
+/* The largest step that the kernel lets us lock, and so a child: it inherits limit and right, whatever
+ * a unit or a file says that it should have. */
+static tw_count try_to_lock(void)
 {
-    pid_t pid = fork(); /* between fork and _exit system calls alone */
-    if (pid == 0) {
-        int n = 0;
-        while (n < (int)TW_ARRAY_LEN(steps) && may_lock(steps[n]))
-            n++;
-        _exit(n);
-    }
-    int status = 0;
-    pid_t got = -1;
-    while (pid > 0 && (got = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
-        ;
-    if (pid < 0 || got != pid || !WIFEXITED(status))
-        return (tw_count){0};
-    size_t n = (size_t)WEXITSTATUS(status);
+    static const size_t steps[] = {1u << 16,        1u << 20,        8u << 20,        64u << 20,
+                                   (size_t)1 << 30, (size_t)8 << 30, (size_t)64 << 30};
+    size_t n = 0;
+    while (n < TW_ARRAY_LEN(steps) && may_lock(steps[n]))
+        n++;
     if (n == TW_ARRAY_LEN(steps))
         return tw_count_of(TW_BYTES_UNLIMITED);
-    return tw_count_of(n > 0 && n < TW_ARRAY_LEN(steps) ? steps[n - 1] : 0);
+    return tw_count_of(n > 0 ? steps[n - 1] : 0);
 }
 
 /* "Max locked memory  8388608  8388608  bytes" */
@@ -131,5 +117,5 @@ void tw_reader_limits(tw_facts_reader *r)
         l->nofile_soft = limit_of(lim.rlim_cur);
         l->nofile_hard = limit_of(lim.rlim_max);
     }
-    l->memlock_child = ask_child();
+    l->memlock_child = try_to_lock();
 }

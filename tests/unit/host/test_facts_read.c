@@ -87,7 +87,7 @@ static void check_strix_gpu(void)
 static void check_strix_user(void)
 {
     assert_string_equal(f.user.name, "alice");
-    assert_string_equal(f.user.home, "/home/alice");
+    assert_string_equal(f.user.home, "/var/home/alice");
     assert_true(known_as(f.user.uid, 1000));
     assert_int_equal(f.user.n_groups, 2); /* this login has no rdma yet */
     assert_int_equal(f.user.n_file_groups, 3);

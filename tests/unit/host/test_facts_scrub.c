@@ -30,7 +30,7 @@ static const char record_text[] =
     "-3333-444455556666 ro iommu=pt pci=realloc amdgpu.gttsize=126976 secret.key=hunter2 "
     "ip=8.8.4.4 -- --token=swordfish\"},"
     "\"board\":{\"vendor\":\"Framework\",\"bios_version\":\"1.2.3.4\"},"
-    "\"user\":{\"name\":\"alice\",\"home\":\"/home/alice\",\"uid\":1000,\"file_groups\":"
+    "\"user\":{\"name\":\"alice\",\"home\":\"/var/home/alice\",\"uid\":1000,\"file_groups\":"
     "[\"alice\",\"rdma\",\"acme-staff\"]},"
     "\"net\":{\"host\":\"halo-one\",\"interfaces\":[{\"name\":\"enx18c04dabcdef\",\"addresses\":"
     "[\"81.2.69.142/24\",\"192.168.1.10/24\",\"2a02:908:1:2:1ac0:4dff:feab:cdef/64\","
@@ -43,7 +43,7 @@ static const char record_text[] =
     "\"thunderbolt\":{\"devices\":[{\"id\":\"0-1\",\"peer\":true,\"device\":\"bobs-laptop\"}]},"
     "\"routes\":{\"ssh_from\":\"81.2.69.200\",\"list\":[{\"to\":\"192.168.100.2\",\"neighbour\":"
     "\"02:11:22:33:44:55\"}]},"
-    "\"ssh\":{\"keys\":[{\"path\":\"/home/alice/.ssh/id_ed25519\",\"type\":\"ssh-ed25519\"}]},"
+    "\"ssh\":{\"keys\":[{\"path\":\"/var/home/alice/.ssh/id_ed25519\",\"type\":\"ssh-ed25519\"}]},"
     "\"left\":[{\"of\":\"vllm\",\"what\":\"vllm serve /data/m --api-key sk-verysecret\"}],"
     "\"model\":{\"path\":\"/data/customers/acme/Qwen3\",\"id\":\"\"},"
     "\"session\":{\"linger\":true}}},"
@@ -126,7 +126,7 @@ static void test_the_same_stays_the_same(void **state)
     assert_int_equal(tw_facts_parse(json_object_get(node, "facts"), &f, &err), 0);
     assert_string_equal(f.net.ifs[0].name, f.nics[0].name);
     assert_string_equal(f.user.name, "user1");
-    assert_string_equal(f.user.home, "/home/user1");
+    assert_string_equal(f.user.home, "/var/home/user1");
     assert_string_equal(f.user.file_groups[0], "user1");
     assert_string_equal(f.user.file_groups[2], "group1");
     assert_true(strncmp(f.nics[0].mac, "00:00:00", 8) == 0);
