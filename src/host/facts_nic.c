@@ -118,19 +118,24 @@ static uint32_t active_mtu(uint32_t mtu)
     return 0;
 }
 
-static const char *guess_provider(const tw_net_if *f)
+/* Of the driver below: a card's RDMA half has a module of its own. */
+static void find_provider(tw_facts_reader *r, const tw_net_if *f, tw_facts_nic *n)
 {
     static const struct {
-        const char *prefix, *driver, *provider;
-    } known[] = {{"", "ice", "irdma"},         {"", "i40e", "irdma"},
-                 {"", "mlx5_core", "mlx5_ib"}, {"", "mlx4_core", "mlx4_ib"},
-                 {"", "mlx4_en", "mlx4_ib"},   {"", "bnxt_en", "bnxt_re"},
-                 {"rxe", "", "rdma_rxe"},      {"siw", "", "siw"}};
+        const char *driver, *provider;
+    } known[] = {{"ice", "irdma"},         {"i40e", "irdma"},        {"idpf", "irdma"},
+                 {"mlx5_core", "mlx5_ib"}, {"mlx4_core", "mlx4_ib"}, {"mlx4_en", "mlx4_ib"},
+                 {"bnxt_en", "bnxt_re"}};
+    char folder[512], driver[32] = "";
+    if (tw_facts_path(r->root, "sys/class/infiniband", folder, sizeof folder))
+        tw_rdma_driver(folder, f->rdma, driver, sizeof driver);
+    const char *below = driver[0] != '\0' ? driver : f->driver, *name = driver;
     for (size_t i = 0; i < TW_ARRAY_LEN(known); i++)
-        if ((known[i].prefix[0] != '\0' && strncmp(f->rdma, known[i].prefix, 3) == 0) ||
-            (known[i].driver[0] != '\0' && strcmp(f->driver, known[i].driver) == 0))
-            return known[i].provider;
-    return "";
+        if (strcmp(below, known[i].driver) == 0)
+            name = known[i].provider;
+    if (name[0] == '\0' && tw_facts_has_module(r->f, "siw"))
+        name = "siw"; /* it alone names nothing below it */
+    tw_text_set(n->rdma_provider, sizeof n->rdma_provider, "%s", name);
 }
 
 /* "3 RoCE v2 192.168.100.1" */
@@ -159,7 +164,7 @@ static void read_rdma(tw_facts_reader *r, const tw_net_if *f, tw_facts_nic *n)
     read_rdma_mode(r, f, n);
     read_uverbs(r, f, n);
     read_gids(r, f, n);
-    tw_text_set(n->rdma_provider, sizeof n->rdma_provider, "%s", guess_provider(f));
+    find_provider(r, f, n);
     n->rdma_mtu = strcmp(n->rdma_mode, "ib") == 0 ? 0 : active_mtu(f->mtu);
 }
 

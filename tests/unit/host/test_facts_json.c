@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "fmt/agent_frame.h"
 #include "host/facts.h"
 #include "host/facts_table.h"
 
@@ -97,6 +98,8 @@ static void test_round_trip(void **state)
     fill(&tw_facts_table, (char *)&one);
     TW_CLEANUP(tw_json_freep) json_t *v = tw_facts_print(&one);
     assert_non_null(v);
+    /* All of it at its largest goes through one frame of an agent. */
+    assert_true(json_dumpb(v, NULL, 0, JSON_COMPACT) < TW_AGENT_FRAME_MAX / 2);
     memset(&two, 0xff, sizeof two);
     assert_int_equal(tw_facts_parse(v, &two, &err), 0);
     TW_CLEANUP(tw_json_freep) json_t *again = tw_facts_print(&two);
