@@ -23,7 +23,7 @@ static void read_version(tw_facts_reader *r, const char *tool, uint64_t deadline
         return;
     tw_text_set(out, 24, "?");
     if (r->root != NULL || !r->o->containers ||
-        !tw_container_ask(argv, deadline_ns, r->work, sizeof r->work))
+        !tw_reader_ask(argv, deadline_ns, r->work, sizeof r->work))
         return;
     const char *number = strpbrk(r->work, "0123456789");
     if (number != NULL)

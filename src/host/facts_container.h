@@ -5,9 +5,6 @@
 
 #include "host/facts_reader.h"
 
-/* What a program prints, cut to fit, at its end or at the deadline, when it is ended. False: it could
- * not be run, failed, or was late. */
-bool tw_container_ask(const char *const *argv, uint64_t deadline_ns, char *out, size_t out_bytes);
 /* Images by containers/storage: names, digest, versions of Ray and vLLM in their layers. */
 void tw_container_read_storage(tw_facts_reader *r);
 void tw_container_ask_podman(tw_facts_reader *r, uint64_t deadline_ns);

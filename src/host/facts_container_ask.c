@@ -1,42 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* podman and docker asked for their boxes, docker for its images, as JSON. */
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/scope.h"
 #include "host/facts_container.h"
 #include "host/facts_field.h"
-#include "os/child.h"
-
-bool tw_container_ask(const char *const *argv, uint64_t deadline_ns, char *out, size_t out_bytes)
-{
-    tw_child c = {0};
-    tw_err ignored;
-    size_t len = 0;
-    bool ended = false;
-    out[0] = '\0';
-    if (tw_clock_now_ns() >= deadline_ns ||
-        tw_child_spawn(argv, TW_CHILD_PIPE_OUT | TW_CHILD_PIPE_ERR | TW_CHILD_NULL_IN, -1, &c,
-                       &ignored) != 0)
-        return false;
-    close(c.err_fd); /* what it complains of is nobody's */
-    c.err_fd = -1;
-    while (!ended && len < out_bytes - 1) {
-        uint64_t now = tw_clock_now_ns();
-        struct pollfd p = {.fd = c.out_fd, .events = POLLIN};
-        if (now >= deadline_ns || poll(&p, 1, (int)((deadline_ns - now) / TW_NS_PER_MS) + 1) <= 0)
-            break;
-        ssize_t n = read(c.out_fd, out + len, out_bytes - 1 - len);
-        ended = n <= 0;
-        len += n > 0 ? (size_t)n : 0;
-    }
-    out[len] = '\0';
-    tw_child_stop(&c, ended ? TW_NS_PER_S : 0);
-    return ended && c.status == 0;
-}
 
 static void take_text(const json_t *o, const char *key, char *out, size_t out_bytes)
 {
@@ -80,7 +49,7 @@ void tw_container_ask_podman(tw_facts_reader *r, uint64_t deadline_ns)
     tw_facts_container *c = &r->f->container;
     tw_err ignored;
     TW_CLEANUP(tw_json_freep) json_t *list = NULL;
-    if (!tw_container_ask(argv, deadline_ns, r->work, sizeof r->work) ||
+    if (!tw_reader_ask(argv, deadline_ns, r->work, sizeof r->work) ||
         tw_json_parse("podman", r->work, strlen(r->work), &list, &ignored) != 0)
         return;
     size_t i;
@@ -143,8 +112,8 @@ void tw_container_ask_docker(tw_facts_reader *r, uint64_t deadline_ns)
     static const char *const images[] = {"docker",   "images",     "--digests",
                                          "--format", "{{json .}}", NULL};
     static const char *const boxes[] = {"docker", "ps", "-a", "--format", "{{json .}}", NULL};
-    if (tw_container_ask(images, deadline_ns, r->work, sizeof r->work))
+    if (tw_reader_ask(images, deadline_ns, r->work, sizeof r->work))
         each_line(r, take_docker_image);
-    if (tw_container_ask(boxes, deadline_ns, r->work, sizeof r->work))
+    if (tw_reader_ask(boxes, deadline_ns, r->work, sizeof r->work))
         each_line(r, take_docker_box);
 }

@@ -38,6 +38,10 @@ bool tw_reader_which(const tw_facts_reader *r, const char *name, char *out, size
 /* Name of a group by /etc/group. */
 void tw_reader_group_name(tw_facts_reader *r, uint32_t gid, char *out, size_t out_bytes);
 
+/* What a program prints, cut to fit, at its end or at the deadline, when it is ended. False: it could
+ * not be run, failed, or was late. */
+bool tw_reader_ask(const char *const *argv, uint64_t deadline_ns, char *out, size_t out_bytes);
+
 /* In this order. */
 void tw_reader_procs(tw_facts_reader *r);    /* facts_proc.c */
 void tw_reader_os(tw_facts_reader *r);       /* facts_os.c */

@@ -7,11 +7,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/scope.h"
-#include "host/facts.h"
+#include "host/facts_reader.h"
 #include "tree.h"
 
 static tw_facts f, again; /* too large for a stack */
@@ -349,6 +351,30 @@ static void test_this_machine(void **state)
     assert_memory_equal(&f, &again, sizeof f);
 }
 
+/* Another program is asked with an end to the waiting, and none is left behind. */
+static void test_ask(void **state)
+{
+    (void)state;
+    static const char *const hello[] = {"sh", "-c", "echo hello", NULL};
+    static const char *const failed[] = {"sh", "-c", "echo hello; exit 3", NULL};
+    static const char *const late[] = {"sleep", "600", NULL};
+    static const char *const endless[] = {"sh", "-c", "while :; do echo y; done", NULL};
+    static const char *const none[] = {"twinax-no-such-program", NULL};
+    char out[64];
+    uint64_t limit_ns = tw_clock_now_ns() + 60 * TW_NS_PER_S;
+    assert_true(tw_reader_ask(hello, limit_ns, out, sizeof out));
+    assert_string_equal(out, "hello\n");
+    assert_false(tw_reader_ask(failed, limit_ns, out, sizeof out));
+    assert_false(tw_reader_ask(none, limit_ns, out, sizeof out));
+    assert_false(tw_reader_ask(endless, limit_ns, out, sizeof out)); /* more than fits */
+    assert_int_equal(strlen(out), sizeof out - 1);
+    assert_false(tw_reader_ask(late, tw_clock_now_ns() + 50 * TW_NS_PER_MS, out, sizeof out));
+    assert_false(tw_reader_ask(hello, 0, out, sizeof out));
+    errno = 0;
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_int_equal(errno, ECHILD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_strix_e810, end_tree),
@@ -356,6 +382,7 @@ int main(void)
                                        cmocka_unit_test_teardown(test_thunderbolt, end_tree),
                                        cmocka_unit_test_teardown(test_vm, end_tree),
                                        cmocka_unit_test_teardown(test_rubbish, end_tree),
+                                       cmocka_unit_test(test_ask),
                                        cmocka_unit_test(test_no_recorded_machine),
                                        cmocka_unit_test(test_this_machine)};
     return cmocka_run_group_tests(tests, NULL, NULL);
