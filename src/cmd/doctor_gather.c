@@ -2,7 +2,6 @@
 /* Facts of the machines themselves, and what can be proven between them. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include "cluster/config_file.h"
 #include "cluster/proof.h"
 #include "cmd/doctor.h"
+#include "os/file.h"
 
 #define LOAD_S 2.0
 
@@ -75,11 +75,13 @@ static void set_model(const doctor_opts *o, const tw_config *c, size_t i, char *
 {
     const char *given = c->nodes.n > 0 ? c->nodes.v[i].model_path : "";
     const char *common = o->model != NULL ? o->model : c->serve.model;
-    char full[4096];
-    if (given[0] == '\0' && common[0] != '\0' && realpath(common, full) != NULL)
-        given = full;
-    else if (given[0] == '\0' && common[0] == '/')
-        given = common;
+    char here[2048];
+    if (given[0] == '\0' && common[0] != '/' && tw_file_exists(common) &&
+        getcwd(here, sizeof here) != NULL) {
+        snprintf(out, out_bytes, "%s/%s", here, common);
+        return;
+    }
+    given = given[0] == '\0' ? common : given;
     snprintf(out, out_bytes, "%.*s", (int)out_bytes - 1, given[0] == '/' ? given : "");
 }
 

@@ -35,6 +35,8 @@ size_t tw_check_count(void)
 
 /* ---- saying ---- */
 
+static void say(char *out, size_t out_bytes, const char *fmt, va_list ap) TW_PRINTF(3, 0);
+
 static void say(char *out, size_t out_bytes, const char *fmt, va_list ap)
 {
     vsnprintf(out, out_bytes, fmt, ap);

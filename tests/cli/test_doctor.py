@@ -74,6 +74,29 @@ def test_one_dead_node_is_named_while_seven_report():
     assert len(re.findall(r"^  ok    5\d checks", out, re.M)) == 7
 
 
+def test_this_machine_alone(tmp_path):
+    """Without a config nothing is asked for: whatever machine this is, nothing fails."""
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = cli.run("doctor", "--json", env=env)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0 and found["summary"]["fail"] == 0, done.stdout
+    assert done.stderr == "" and [n["name"] for n in found["nodes"]] == ["this machine"]
+
+
+def test_fix_without_anything_to_mend(tmp_path):
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    steps = [c for c in json.loads(cli.run("doctor", "--json", env=env).stdout)["checks"] if "step" in c]
+    if steps:
+        pytest.skip(f"this machine has something to mend: {steps[0]['id']}")
+    done = cli.run("doctor", "--fix", env=env)
+    assert done.returncode == 0 and "nothing here that setup could mend" in done.stderr
+
+
+def test_a_record_that_cannot_be_written(tmp_path):
+    done = cli.run("doctor", "--record", tmp_path / "no" / "r.json", env={"HOME": str(tmp_path)})
+    assert done.returncode == 1 and "r.json" in done.stderr
+
+
 def test_the_list_is_the_page():
     assert cli.good("doctor", "--list").stdout == (cli.ROOT / "docs" / "doctor.md").read_text()
 

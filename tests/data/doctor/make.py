@@ -26,7 +26,7 @@ def system(os_id, version, pretty, kernel, cmdline, **more):
             "cmdline": cmdline, "laptop": False, "systemd": True, "is_ostree": False,
         },
         "user": {
-            "name": "user1", "home": "/home/user1", "uid": 1000, "sudo": True, "sudo_group": True,
+            "name": "user1", "home": "/srv/user1", "uid": 1000, "sudo": True, "sudo_group": True,
             "groups": ["user1", "wheel", "render", "video"], "file_groups": ["user1", "wheel", "render", "video"],
             "system_groups": ["render", "video", "rdma"],
         },
@@ -34,7 +34,7 @@ def system(os_id, version, pretty, kernel, cmdline, **more):
                    "nofile_soft": 1024, "nofile_hard": 524288},
         "disks": [
             {"what": "root", "path": "/", "filesystem": "btrfs", "free_bytes": 600 * GIB, "total_bytes": 930 * GIB},
-            {"what": "models", "path": "/home/user1/.cache/huggingface", "filesystem": "btrfs",
+            {"what": "models", "path": "/srv/user1/.cache/huggingface", "filesystem": "btrfs",
              "free_bytes": 600 * GIB, "total_bytes": 930 * GIB},
         ],
         "security": {},
@@ -161,14 +161,14 @@ def good_pair(gib=128, **more):
     for k in 1, 2:
         f = card(strix(gib, **more), f"192.168.100.{k}", f"192.168.1.{10 + k}")
         routes(f, [f"192.168.100.{3 - k}"], "enp194s0np0")
-        f["model"] = {"path": "/home/user1/models/big", "id": MODEL_ID, "bytes": 140 * GIB if gib > 100 else 60 * GIB}
+        f["model"] = {"path": "/srv/user1/models/big", "id": MODEL_ID, "bytes": 140 * GIB if gib > 100 else 60 * GIB}
         nodes.append(node(f"box{k}", f"192.168.100.{k}", f, "enp194s0np0"))
     nodes[1]["facts"]["os"]["kernel"] = nodes[1]["facts"]["os"]["kernel"].replace("6.18.5", "6.18.6")
     return nodes
 
 
 def make_good():
-    write("strix128-e810-good", GUIDE, good_pair(), VLLM_RDMA | {"model": "/home/user1/models/big"}, proofs(2))
+    write("strix128-e810-good", GUIDE, good_pair(), VLLM_RDMA | {"model": "/srv/user1/models/big"}, proofs(2))
     for gib in 64, 96:
         write(f"strix{gib}-e810-good", f"{GUIDE}, with {gib} GB", good_pair(gib), VLLM_RDMA, proofs(2))
 
@@ -356,7 +356,7 @@ def make_mismatch():
                  {"kind": "shm", "of": "ray", "what": "/dev/shm/plasma-x", "bytes": 2 * GIB}]  # fmt: skip
     f["security"] |= {"denials": ["avc: denied { read write } for comm=twinax path=/dev/infiniband/uverbs0"]}
     write("mismatch", "synthetic: other versions and another model on the second node (reports: Ray 2.43.0 against "
-          "2.44.1, diverging ranks, orphaned workers)", nodes, VLLM_RDMA | {"model": "/home/user1/models/big"},
+          "2.44.1, diverging ranks, orphaned workers)", nodes, VLLM_RDMA | {"model": "/srv/user1/models/big"},
           proofs(2))  # fmt: skip
 
 

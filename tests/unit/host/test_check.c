@@ -18,6 +18,7 @@
 #include "base/scope.h"
 #include "host/check_inside.h"
 #include "host/check_record.h"
+#include "host/setup_plan.h"
 #include "os/file.h"
 
 enum { FILE_MAX = 4 << 20 };
@@ -233,6 +234,14 @@ static void one_dead_node_of_eight(void **state)
 
 /* ---- any record ---- */
 
+static bool is_setups(const char *step)
+{
+    for (const char *const *s = tw_setup_step_ids; *s != NULL; s++)
+        if (strcmp(step, *s) == 0)
+            return true;
+    return false;
+}
+
 static void check_all(void)
 {
     for (size_t i = 0; i < n_results; i++) {
@@ -243,6 +252,8 @@ static void check_all(void)
             fail_msg("%s is %s without a mend: %s", r->check->id, tw_check_status_name(r->status),
                      r->found);
         assert_true(bad || r->mend[0] == '\0');
+        if (r->step != NULL && !is_setups(r->step))
+            fail_msg("%s: setup has no step %s", r->check->id, r->step);
         for (const char *c = r->mend; *c != '\0'; c++)
             assert_true((unsigned char)*c >= 0x20 && *c != 0x7f);
     }
