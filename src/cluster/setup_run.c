@@ -259,8 +259,7 @@ static int gather(tw_setup_run *r, tw_err *err)
 {
     tw_setup_want *w = &r->want;
     const tw_net *nets[TW_NODES_MAX];
-    *w = (tw_setup_want){.n = r->n,
-                         .vllm = strcmp(r->config.serve.engine, "native") != 0 && r->n > 1};
+    *w = (tw_setup_want){.n = r->n, .vllm = strcmp(r->config.serve.engine, "native") != 0};
     int rc = 0;
     for (size_t i = 0; i < r->n && rc == 0; i++) {
         run_node *n = &r->nodes[i];
@@ -289,6 +288,14 @@ static bool is_asked(const char *only, const char *id)
     return only == NULL;
 }
 
+static bool any_step(const json_t *steps, const char *flag)
+{
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        if (json_is_true(json_object_get(json_array_get(steps, i), flag)))
+            return true;
+    return false;
+}
+
 static int plan_node(run_node *n, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
@@ -307,6 +314,10 @@ static int plan_node(run_node *n, tw_err *err)
         const char *id = json_string_value(json_object_get(json_array_get(steps, i - 1), "id"));
         if (id == NULL || !is_asked(n->run->o.only, id))
             json_array_remove(steps, i - 1);
+    }
+    if (n->run->o.only != NULL) {
+        json_object_set_new(plan, "reboot", json_boolean(any_step(steps, "reboot")));
+        json_object_set_new(plan, "login", json_boolean(any_step(steps, "login")));
     }
     json_decref(n->plan);
     n->plan = json_incref(plan);
@@ -494,14 +505,15 @@ static int on_all(tw_setup_run *r, void *(*what)(void *), tw_err *err)
         if (!has[i])
             tw_err_set(&r->nodes[i].err, rc_thread, "no thread: %s", strerror(-rc_thread));
     }
-    for (size_t i = 0; i < r->n; i++) {
+    for (size_t i = 0; i < r->n; i++)
         if (has[i])
             pthread_join(threads[i], NULL);
-        if (rc == 0 && r->nodes[i].err.code != 0) {
-            rc = r->nodes[i].err.code;
-            *err = r->nodes[i].err;
+    /* The head's own error may be that of a worker: theirs first. */
+    for (size_t i = r->n; i > 0 && rc == 0; i--)
+        if (r->nodes[i - 1].err.code != 0) {
+            *err = r->nodes[i - 1].err;
+            rc = err->code;
         }
-    }
     return rc;
 }
 

@@ -14,6 +14,15 @@ static bool wants_rdma(const tw_setup_maker *m)
     return m->w->link == TW_SETUP_LINK_RDMA || m->w->soft_roce;
 }
 
+/* A GPU that ROCm can use: without one the GPU engine is not what runs here. */
+static bool has_rocm(const tw_setup_maker *m)
+{
+    for (size_t i = 0; i < m->f->n_gpus; i++)
+        if (m->f->gpus[i].gfx[0] != '\0')
+            return true;
+    return false;
+}
+
 static bool is_so(const tw_setup_maker *m, const char *path, const char *text)
 {
     const char *now = tw_setup_seen_file(m->s, path, NULL);
@@ -35,7 +44,7 @@ void tw_setup_plan_memlock(tw_setup_maker *m)
                                     "[Service]\n"
                                     "LimitMEMLOCK=infinity\n";
     char text[400];
-    if (!wants_rdma(m) && !m->w->vllm)
+    if (!wants_rdma(m) && !(m->w->vllm && has_rocm(m)))
         return;
     snprintf(text, sizeof text,
              "# Made by `twinax setup`; `twinax setup --undo` removes it.\n"

@@ -38,7 +38,7 @@ typedef struct tw_setup_want {
     enum tw_setup_link link;
     uint8_t prefix; /* of the cluster's subnet; 0: not ours to set */
     uint32_t mtu;
-    bool vllm;      /* the GPU engine is wanted */
+    bool vllm;      /* the GPU engine, where there is a GPU for it */
     bool soft_roce; /* rdma over an interface that has no RDMA card */
 } tw_setup_want;
 

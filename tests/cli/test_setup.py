@@ -46,6 +46,7 @@ FILES = {
     "root/.ssh/id_ed25519.pub": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIUser@X@ me@@X@\n",
     "root/.ssh/authorized_keys": "ssh-rsa AAAAB3Nzold somebody@laptop",
     "var/packages": "libc6\n",
+    "var/lib/there": "",
 }  # fmt: skip
 # Strix Halo with grub, where this machine has neither.
 FACTS = {
@@ -268,6 +269,9 @@ def test_step_that_cuts_ssh_reverts(clean, folder):
         time.sleep(0.1)
     assert nodes[B].tree() == nodes[B].before
     assert LAN[B] in addresses(clean, B, "lan0") and not addresses(clean, B)
+    for pid, line in clean.processes(B).items():  # sessions whose other end is gone for good
+        if line.startswith("sshd:"):
+            os.kill(pid, signal.SIGKILL)
     assert setup(clean, nodes, "--undo", "--yes").returncode == 0
     unchanged(nodes)
 
@@ -276,7 +280,7 @@ def test_killed_head(clean, folder):
     """kill -9 of the head and of the worker's hand amid a step: the next run takes up from there."""
     mark = folder / "mark"
     nodes = Node(folder, A), Node(folder, B)
-    nodes[B].program("update-grub", f"#!/bin/sh\ntouch {mark}; sleep 60\n")
+    nodes[B].program("update-grub", f"#!/bin/sh\ntouch {mark}; exec sleep 60\n")
     p = start(clean, nodes, "--yes", "--only", "kernel")
     until = time.monotonic() + 60
     while not mark.exists() and time.monotonic() < until:
@@ -372,6 +376,7 @@ def test_password(folder):
     prompt = b"sudo password (not stored): "
     status, said = in_terminal(argv, env, [(prompt, b"guess\n"), (prompt, b"open sesame\n")], uid=65534)
     assert status == 0 and said.count("sudo password") == 2 and "wrong" in said, said
+    assert "126976" in n.text("boot/grub/grub.cfg")
     assert "sesame" not in said and "guess" not in said
     assert not any(b"sesame" in (v[2] or b"") for v in n.tree().values())
     assert not any("sesame" in line for line in n.logged())
@@ -402,7 +407,7 @@ def test_init(clean, folder):
     p = init(clean, folder, *base, "--interface", "cable0", "--transport", "tcp", "--yes")
     assert p.returncode == 0, p.err
     text = conf.read_text()
-    for words in "nodes = box1, node-b", f"ip = {IPS[A]}", f"ip = {IPS[B]}", "interface = cable0", "transport = tcp":
+    for words in "nodes = box1,node-b", f"ip = {IPS[A]}", f"ip = {IPS[B]}", "interface = cable0", "transport = tcp":
         assert words in text, text
     assert stat.S_IMODE(conf.stat().st_mode) & 0o022 == 0
     p = init(clean, folder, *base, "--yes")
