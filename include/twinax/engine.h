@@ -121,6 +121,12 @@ TW_API TW_MUST_CHECK int tw_model_detokenize(tw_model *m, const uint32_t *ids, s
 TW_API TW_MUST_CHECK int tw_model_render_chat(tw_model *m, const char *messages_json,
                                               const char *tools_json, bool add_generation_prompt,
                                               char **ret_text, tw_err *err);
+/* The same with more variables for the template: kwargs_json, an object, or NULL. -EINVAL: one has a
+ * name of ours (messages, tools, ...). */
+TW_API TW_MUST_CHECK int tw_model_render_chat_with(tw_model *m, const char *messages_json,
+                                                   const char *tools_json, const char *kwargs_json,
+                                                   bool add_generation_prompt, char **ret_text,
+                                                   tw_err *err);
 TW_API void tw_text_free(void *p);
 
 typedef struct tw_engine_info {

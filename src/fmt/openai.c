@@ -200,10 +200,10 @@ static bool is_off(const json_t *v)
 static int refuse_unsupported(const json_t *root, enum tw_openai_kind kind, tw_openai_fail *f)
 {
     static const char *const names[] = {
-        "logprobs",        "top_logprobs",       "logit_bias",           "echo",
-        "suffix",          "functions",          "guided_json",          "guided_regex",
-        "audio",           "structured_outputs", "guided_choice",        "guided_grammar",
-        "prompt_logprobs", "use_beam_search",    "chat_template_kwargs", "web_search_options"};
+        "logprobs",        "top_logprobs",       "logit_bias",        "echo",
+        "suffix",          "functions",          "guided_json",       "guided_regex",
+        "audio",           "structured_outputs", "guided_choice",     "guided_grammar",
+        "prompt_logprobs", "use_beam_search",    "web_search_options"};
     for (size_t i = 0; i < TW_ARRAY_LEN(names); i++) {
         const json_t *v = json_object_get(root, names[i]);
         /* "logprobs": 0 of completions asks for the chosen token's */
@@ -308,7 +308,8 @@ int tw_openai_parse(enum tw_openai_kind kind, const char *body, size_t n, tw_ope
     json_error_t e;
     *ret = (tw_openai_request){.kind = kind,
                                .messages = TW_BUF(2 * TW_OPENAI_BODY_MAX),
-                               .tools = TW_BUF(2 * TW_OPENAI_BODY_MAX)};
+                               .tools = TW_BUF(2 * TW_OPENAI_BODY_MAX),
+                               .kwargs = TW_BUF(2 * TW_OPENAI_BODY_MAX)};
     tw_arena_init(&ret->arena, (size_t)4 * TW_OPENAI_BODY_MAX);
     ret->root = json_loadb(n ? body : "", n, 0, &e);
     if (ret->root == NULL)
@@ -322,6 +323,7 @@ void tw_openai_request_done(tw_openai_request *r)
 {
     tw_buf_done(&r->messages);
     tw_buf_done(&r->tools);
+    tw_buf_done(&r->kwargs);
     tw_arena_done(&r->arena);
     json_decref(r->root);
     r->root = NULL;

@@ -70,6 +70,7 @@ typedef struct tw_openai_request {
     size_t n_stops;
     tw_buf messages; /* chat: JSON text; text parts are joined, arguments of tool calls decoded */
     tw_buf tools;    /* chat: JSON text, empty when there are none */
+    tw_buf kwargs;   /* chat: chat_template_kwargs, JSON text, empty when there are none */
     tw_openai_prompt *prompts; /* text: [n_prompts] */
     size_t n_prompts;
     json_t *root; /* strings above lie in it */

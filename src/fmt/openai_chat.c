@@ -119,6 +119,16 @@ static int fix_message(json_t *m, size_t i, tw_openai_fail *f)
     return r;
 }
 
+static int parse_kwargs(tw_openai_request *ret, tw_openai_fail *f)
+{
+    const json_t *v = json_object_get(ret->root, "chat_template_kwargs");
+    if (v == NULL || json_is_null(v) || (json_is_object(v) && json_object_size(v) == 0))
+        return 0;
+    if (!json_is_object(v))
+        return tw_openai_bad_type(f, "chat_template_kwargs", v, "an object");
+    return dump(v, &ret->kwargs, f);
+}
+
 static int parse_tools(tw_openai_request *ret, tw_openai_fail *f)
 {
     const json_t *tools = json_object_get(ret->root, "tools");
@@ -151,5 +161,7 @@ int tw_openai_parse_chat(tw_openai_request *ret, tw_openai_fail *f)
         r = fix_message(json_array_get(messages, i), i, f);
     if (r == 0)
         r = dump(messages, &ret->messages, f);
+    if (r == 0)
+        r = parse_kwargs(ret, f);
     return r ? r : parse_tools(ret, f);
 }

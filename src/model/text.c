@@ -80,8 +80,37 @@ static int render(const char *source, const json_t *ctx, tw_buf *b, tw_err *err)
     return r;
 }
 
+/* What a request adds to the template's variables; it may not change those that are ours. */
+static int add_kwargs(json_t *ctx, const char *kwargs_json, tw_err *err)
+{
+    TW_CLEANUP(json_done) json_t *kwargs = NULL;
+    json_error_t e;
+    const char *key;
+    json_t *v;
+    kwargs = json_loads(kwargs_json, 0, &e);
+    if (!json_is_object(kwargs))
+        return tw_err_set(err, -EINVAL, "chat_template_kwargs: wanted a JSON object");
+    json_object_foreach(kwargs, key, v)
+    {
+        if (json_object_get(ctx, key) != NULL)
+            return tw_err_set(err, -EINVAL,
+                              "chat_template_kwargs: %.60s is the server's own: leave it out", key);
+        if (json_object_set(ctx, key, v) != 0)
+            return tw_err_set(err, -ENOMEM, "out of memory for the chat template's variables");
+    }
+    return 0;
+}
+
 int tw_model_render_chat(tw_model *m, const char *messages_json, const char *tools_json,
                          bool add_generation_prompt, char **ret_text, tw_err *err)
+{
+    return tw_model_render_chat_with(m, messages_json, tools_json, NULL, add_generation_prompt,
+                                     ret_text, err);
+}
+
+int tw_model_render_chat_with(tw_model *m, const char *messages_json, const char *tools_json,
+                              const char *kwargs_json, bool add_generation_prompt, char **ret_text,
+                              tw_err *err)
 {
     TW_CLEANUP(json_done) json_t *messages = NULL;
     TW_CLEANUP(json_done) json_t *tools = NULL;
@@ -104,7 +133,10 @@ int tw_model_render_chat(tw_model *m, const char *messages_json, const char *too
                     tw_model_bos_text(m), "eos_token", tw_model_eos_text(m));
     if (ctx == NULL)
         return tw_err_set(err, -ENOMEM, "out of memory for the chat template's variables");
-    r = render(source, ctx, &b, err);
+    if (kwargs_json != NULL)
+        r = add_kwargs(ctx, kwargs_json, err);
+    if (r == 0)
+        r = render(source, ctx, &b, err);
     return r ? r : take_text(&b, ret_text, err);
 }
 

@@ -45,8 +45,9 @@ static int chat_ids(tw_http *h, const tw_openai_request *r, prompts *ps)
 {
     tw_err err = {0};
     TW_CLEANUP(text_done) char *text = NULL;
-    int e = tw_model_render_chat(h->serve->model, r->messages.data,
-                                 r->tools.len ? r->tools.data : NULL, true, &text, &err);
+    int e = tw_model_render_chat_with(h->serve->model, r->messages.data,
+                                      r->tools.len ? r->tools.data : NULL,
+                                      r->kwargs.len ? r->kwargs.data : NULL, true, &text, &err);
     if (e == 0)
         e = tw_model_tokenize(h->serve->model, text, strlen(text), false, &ps->p[0].ids,
                               &ps->p[0].n, &err);
@@ -55,7 +56,9 @@ static int chat_ids(tw_http *h, const tw_openai_request *r, prompts *ps)
     err.code = e == -E2BIG ? -EINVAL : e; /* a bound of the template, not the context */
     tw_http_fail_from(&h->fail, &err);
     if (h->fail.status == 400)
-        snprintf(h->fail.param, sizeof(h->fail.param), "messages");
+        snprintf(h->fail.param, sizeof(h->fail.param), "%s",
+                 strncmp(err.msg, "chat_template_kwargs", 20) == 0 ? "chat_template_kwargs"
+                                                                   : "messages");
     return e;
 }
 

@@ -33,6 +33,13 @@ enum MHD_Result tw_http_reply(tw_http *h, int status, const tw_buf *json)
     return queue(h, (unsigned)status, r, "application/json");
 }
 
+enum MHD_Result tw_http_reply_text(tw_http *h, const tw_buf *text)
+{
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(text->len, text->data, MHD_RESPMEM_MUST_COPY);
+    return queue(h, 200, r, "text/plain; version=0.0.4; charset=utf-8");
+}
+
 enum MHD_Result tw_http_refuse(tw_http *h, const tw_openai_fail *f)
 {
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(64 << 10);

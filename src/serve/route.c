@@ -22,6 +22,8 @@ enum tw_route tw_http_route(const char *url)
         return TW_ROUTE_MODEL;
     if (strcmp(url, "/health") == 0)
         return TW_ROUTE_HEALTH;
+    if (strcmp(url, "/metrics") == 0)
+        return TW_ROUTE_METRICS;
     return TW_ROUTE_UNKNOWN;
 }
 
@@ -72,7 +74,7 @@ void tw_http_check(tw_http *h, const char *method)
     if (h->route == TW_ROUTE_UNKNOWN)
         tw_openai_fail_set(f, 404, "invalid_request_error", "unknown_url", NULL,
                            "no such endpoint; there are /v1/chat/completions, /v1/completions, "
-                           "/v1/models and /health");
+                           "/v1/models, /health and /metrics");
     else if (is_foreign_page(h))
         tw_openai_fail_set(f, 403, "invalid_request_error", "foreign_origin", NULL,
                            "a web page of another site asks a server without a key; start it "
@@ -120,10 +122,18 @@ static enum MHD_Result reply_models(tw_http *h)
     return tw_http_reply(h, 200, &b);
 }
 
+static enum MHD_Result reply_metrics(tw_http *h)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(64 << 10);
+    return tw_serve_metrics(h->serve, &b) ? MHD_NO : tw_http_reply_text(h, &b);
+}
+
 enum MHD_Result tw_http_get(tw_http *h, const char *method)
 {
     const tw_buf nothing = TW_BUF(1);
     if (strcmp(method, MHD_HTTP_METHOD_OPTIONS) == 0)
         return tw_http_reply(h, 204, &nothing);
+    if (h->route == TW_ROUTE_METRICS)
+        return reply_metrics(h);
     return h->route == TW_ROUTE_HEALTH ? reply_health(h) : reply_models(h);
 }

@@ -110,6 +110,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
         if (h == NULL)
             return MHD_NO;
         *con_cls = h;
+        tw_crowd_moved(h->serve, conn, false);
         if (!is_hopeless(h))
             return MHD_YES;
         too_large(h);
@@ -117,6 +118,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     }
     if (h->stream) /* resumed */
         return tw_http_collect(h);
+    tw_crowd_moved(h->serve, conn, *n_upload == 0);
     if (*n_upload) {
         bool ok = take_body(h, upload, *n_upload);
         *n_upload = 0;
@@ -132,9 +134,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
                          enum MHD_RequestTerminationCode why)
 {
-    (void)cls;
-    (void)conn;
     (void)why;
+    tw_crowd_moved(cls, conn, false);
     if (*con_cls)
         http_free(*con_cls);
     *con_cls = NULL;
@@ -205,9 +206,10 @@ static int start_daemon(tw_serve *s, const char *host, uint16_t port, tw_err *er
     s->daemon =
         MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
                          on_request, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
-                         on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)TW_SERVE_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                         (unsigned)TW_SERVE_TIMEOUT_S, MHD_OPTION_END);
+                         on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, tw_crowd_notify, s,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)TW_SERVE_CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TW_SERVE_TIMEOUT_S,
+                         MHD_OPTION_END);
     if (s->daemon)
         return 0;
     r = errno ? -errno : -EIO;

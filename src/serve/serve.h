@@ -4,7 +4,7 @@
  * any more. Events of the engine are put into a bounded queue of the request; a client that reads
  * too slowly loses its request, never the engine's time.
  * Endpoints: POST /v1/chat/completions, POST /v1/completions, GET /v1/models, GET /v1/models/NAME,
- * GET /health. Tools are given to the chat template; tool calls in the answer are not parsed.
+ * GET /health, GET /metrics. Tools are given to the chat template; tool calls in the answer are not parsed.
  * Sees of the engine only twinax/engine.h. */
 #ifndef TWINAX_SERVE_SERVE_H
 #define TWINAX_SERVE_SERVE_H

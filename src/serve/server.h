@@ -14,6 +14,7 @@
 
 enum {
     TW_SERVE_CONNECTIONS_MAX = 512,
+    TW_SERVE_CROWD_MAX = 448, /* beyond it a new connection costs the idlest one its place */
     TW_SERVE_BODIES_MAX_BYTES = 64 << 20,  /* held for all connections together */
     TW_SERVE_DISCARD_MAX_BYTES = 64 << 20, /* read and thrown away so that a refusal arrives */
     TW_SERVE_ANSWER_MAX_BYTES = 64 << 20,
@@ -22,6 +23,13 @@ enum {
 };
 
 struct tw_http;
+struct tw_conn;
+
+/* HTTP thread only. */
+typedef struct tw_crowd {
+    struct tw_conn *idlest, *newest;
+    size_t n, n_closed; /* n_closed: of them, closed by us, not yet gone */
+} tw_crowd;
 
 struct tw_serve {
     tw_engine *engine;
@@ -34,6 +42,7 @@ struct tw_serve {
     uint64_t created_s;
     struct MHD_Daemon *daemon;
     size_t n_body_bytes; /* HTTP thread only */
+    tw_crowd crowd;
 
     pthread_t watcher;
     bool watching;
@@ -53,6 +62,7 @@ enum tw_route {
     TW_ROUTE_MODELS,
     TW_ROUTE_MODEL,
     TW_ROUTE_HEALTH,
+    TW_ROUTE_METRICS,
     TW_ROUTE_UNKNOWN
 };
 
@@ -83,6 +93,7 @@ typedef struct tw_http {
 
 /* reply.c */
 enum MHD_Result tw_http_reply(tw_http *h, int status, const tw_buf *json);
+enum MHD_Result tw_http_reply_text(tw_http *h, const tw_buf *text); /* of /metrics */
 enum MHD_Result tw_http_refuse(tw_http *h, const tw_openai_fail *f);
 enum MHD_Result tw_http_reply_stream(tw_http *h);
 /* answers what ended wrong */
@@ -96,6 +107,15 @@ enum MHD_Result tw_http_get(tw_http *h, const char *method);
 /* generate.c: a POST whose body has arrived; called again when the connection was resumed. */
 enum MHD_Result tw_http_generate(tw_http *h);
 enum MHD_Result tw_http_collect(tw_http *h);
+
+/* metrics.c */
+TW_MUST_CHECK int tw_serve_metrics(tw_serve *s, tw_buf *b);
+
+/* crowd.c: of MHD_OPTION_NOTIFY_CONNECTION; and when something moved on a connection. busy: a whole
+ * request is there and unanswered. */
+void tw_crowd_notify(void *cls, struct MHD_Connection *conn, void **socket_context,
+                     enum MHD_ConnectionNotificationCode what);
+void tw_crowd_moved(tw_serve *s, struct MHD_Connection *conn, bool busy);
 
 /* watch.c */
 int tw_serve_watch_start(tw_serve *s, tw_err *err);

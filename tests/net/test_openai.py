@@ -193,6 +193,48 @@ def test_concurrent_answers_do_not_mix(client, name):
     assert results == [(k, alone[k]) for k, _ in results]
 
 
+def test_metrics(server, client, name):
+    chat(client, name)
+    status, text = get(server.url + "/metrics")
+    values = dict(line.rsplit(b" ", 1) for line in text.splitlines() if not line.startswith(b"#"))
+    assert status == 200 and values[b"twinax_up"] == b"1" and values[b"twinax_ranks"] == b"2"
+    assert float(values[b"twinax_generated_tokens_total"]) > 0
+    assert float(values[b"twinax_generated_tokens_per_second"]) > 0
+    for line in text.splitlines():
+        assert line.startswith(b"# ") or line.startswith(b"twinax_"), line
+
+
+def test_template_variables(client, name):
+    """What the template does not know changes nothing; what is the server's own is refused."""
+    plain = chat(client, name).choices[0].message.content
+    more = {"chat_template_kwargs": {"enable_thinking": False, "colour": "blue"}}
+    assert chat(client, name, extra_body=more).choices[0].message.content == plain
+    for bad in {"messages": []}, {"add_generation_prompt": False}, "text":
+        with pytest.raises(openai.BadRequestError) as e:
+            chat(client, name, extra_body={"chat_template_kwargs": bad})
+        assert "chat_template_kwargs" in str(e.value)
+
+
+def test_silent_crowd_keeps_nobody_out(server, client, name):
+    """More silent connections than there are places, and the next one is served at once."""
+    host, port = server.url.removeprefix("http://").split(":")
+    crowd = []
+    try:
+        for i in range(600):
+            s = socket.create_connection((host, int(port)), timeout=30)
+            if i % 2:  # a request that does not come to its end
+                s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            crowd.append(s)
+        began = time.monotonic()
+        assert get(server.url + "/health")[0] == 200
+        assert chat(client, name).choices
+        assert time.monotonic() - began < 30  # their time-out is 120 s
+    finally:
+        for s in crowd:
+            s.close()
+    assert get(server.url + "/health")[0] == 200
+
+
 def test_key_and_shutdown():
     s = Server("--api-key", "sk-test")
     try:

@@ -273,6 +273,13 @@ void tw_engine_get_info(const tw_engine *e, tw_engine_info *ret)
     *ret = (tw_engine_info){.n_ranks = 2, .ctx = FAKE_CTX, .vocab = FAKE_VOCAB, .cpu = "fake"};
 }
 
+void tw_engine_get_stats(tw_engine *e, uint64_t wait_ns, tw_engine_stats *ret)
+{
+    (void)wait_ns;
+    *ret = (tw_engine_stats){.n_generated_10s = 0};
+    tw_engine_get_info(e, &ret->info);
+}
+
 void tw_sampling_defaults(const tw_model *m, tw_sampling *ret)
 {
     (void)m;
@@ -320,6 +327,14 @@ int tw_model_render_chat(tw_model *m, const char *messages_json, const char *too
     json_decref(j);
     *ret_text = text;
     return 0;
+}
+
+int tw_model_render_chat_with(tw_model *m, const char *messages_json, const char *tools_json,
+                              const char *kwargs_json, bool add_generation_prompt, char **ret_text,
+                              tw_err *err)
+{
+    (void)kwargs_json;
+    return tw_model_render_chat(m, messages_json, tools_json, add_generation_prompt, ret_text, err);
 }
 
 void tw_text_free(void *p)
