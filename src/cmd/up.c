@@ -41,7 +41,7 @@ enum { ARGS_MAX = 120, LOOK_MS = 50, ASK_EVERY = 8, WAIT_S = 3600, TAIL_LINES = 
 
 typedef struct up {
     tw_args args; /* first: the tables of serve are up's too */
-    bool install, push, json;
+    bool install, json;
     uint64_t wait_s;
     char *serve_argv[ARGS_MAX]; /* of keep and of serve: argv[0], options, MODEL; no key */
     int n_serve;
@@ -63,7 +63,7 @@ typedef struct up {
  * machine can read command lines. */
 static void split_args(up *u, int argc, char **argv)
 {
-    static const char *const flags[] = {"--install", "--push", "--json"};
+    static const char *const flags[] = {"--install", "--json"};
     bool rest = false; /* after "--" come words */
     for (int i = 0; i < argc; i++) {
         const char *a = argv[i];
@@ -109,8 +109,6 @@ static int parse(up *u, int argc, char **argv, tw_err *err)
     tw_args_init(&u->args);
     int rc = tw_serve_args_parse(&tw_command_up, argc, copy, &u->args, err);
     nodes = u->args;
-    if (rc == 0 && u->push)
-        rc = tw_err_set(err, -ENOTSUP, "--push: this version cannot copy itself yet");
     if (rc == 0)
         rc = tw_far_find_nodes(&nodes, err);
     if (rc != 0)
@@ -447,8 +445,6 @@ static const tw_option options[] = {
     {"install",
      .help = "as a systemd user unit: it survives logout and reboots; `twinax down` removes it",
      .type = TW_OPT_FLAG, .offset = offsetof(up, install)},
-    {"push", .help = "first copy twinax to the nodes where it is missing or another version",
-     .type = TW_OPT_FLAG, .offset = offsetof(up, push)},
     {"wait", .arg = "S", .help = "give up when it is not ready after so many seconds (3600)",
      .type = TW_OPT_U64, .offset = offsetof(up, wait_s)},
     {"json", .help = "one JSON object", .type = TW_OPT_FLAG, .offset = offsetof(up, json)},
