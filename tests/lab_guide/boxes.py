@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shlex
 import shutil
 import socket
@@ -136,9 +137,9 @@ class Box:
 
     def start(self, command, user=USER, tty=False, **more):
         """A command there as a child of ours, in the user's own login shell."""
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(self.ssh_argv(command, user, tty), text=True, errors="replace",
-                                **(pipes | more))
+        how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+               "text": True, "errors": "replace"}
+        return subprocess.Popen(self.ssh_argv(command, user, tty), **(how | more))
 
     def run(self, command, seconds=120, user=USER, text=None):
         t0 = time.monotonic()
@@ -151,6 +152,33 @@ class Box:
             raise LabError(f"{self.name}: not done after {seconds} s: {command}\n{said[0]}{said[1]}") \
                 from why
         return Result(done.returncode, done.stdout, done.stderr, time.monotonic() - t0)
+
+    def talk(self, command, answers, seconds=300, user=USER):
+        """A command at a terminal: what it asks for (a text that ends its output) is typed."""
+        t0, said, seen = time.monotonic(), "", 0
+        child = self.start(command, user, tty=True, stdin=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=False, errors=None)
+        try:
+            while True:
+                left = t0 + seconds - time.monotonic()
+                if left < 0 or not select.select([child.stdout], [], [], left)[0]:
+                    raise LabError(f"{self.name}: not done after {seconds} s: {command}\n{said[-1500:]}")
+                data = os.read(child.stdout.fileno(), 65536)
+                if not data:
+                    break
+                said += data.decode(errors="replace")
+                for question, answer in answers:
+                    if said[seen:].rstrip().endswith(question):
+                        seen = len(said)
+                        child.stdin.write(f"{answer}\n".encode())
+                        child.stdin.flush()
+            child.wait(30)
+        finally:
+            child.kill()
+            child.wait()
+            child.stdin.close()
+            child.stdout.close()
+        return Result(child.returncode, said.replace("\r\n", "\n"), "", time.monotonic() - t0)
 
     def must(self, command, seconds=120, user=USER, text=None):
         r = self.run(command, seconds, user, text)

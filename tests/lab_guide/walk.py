@@ -70,11 +70,15 @@ class Walk:
         told = self.head.run("test -e ~/.config/twinax/twinax.conf").status == 0
         return "" if told else f"--nodes {NODES}"
 
-    def show(self, command, seconds=300, box=None, good=0, text=None, user=boxes.USER):
-        """Runs a command as the user would, on the head if nothing else is said, and logs it."""
+    def show(self, command, seconds=300, box=None, good=0, text=None, answers=None):
+        """Runs a command as the user would, on the head if nothing else is said, and logs it; at a
+        terminal where there is something to answer."""
         box = box or self.head
         self.log.say(f"{box.name}$ {command}")
-        r = box.run(command, seconds, user, text)
+        if answers is None:
+            r = box.run(command, seconds, text=text)
+        else:
+            r = box.talk(command, answers, seconds)
         for part in (r.out, r.err):
             if part:
                 self.log.say(part.rstrip("\n"))
