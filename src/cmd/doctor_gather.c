@@ -78,7 +78,9 @@ static void set_model(const doctor_opts *o, const tw_config *c, size_t i, char *
     char here[2048];
     if (given[0] == '\0' && common[0] != '/' && tw_file_exists(common) &&
         getcwd(here, sizeof here) != NULL) {
-        snprintf(out, out_bytes, "%s/%s", here, common);
+        const int n = snprintf(out, out_bytes, "%s/%s", here, common);
+        if (n < 0 || (size_t)n >= out_bytes)
+            out[0] = '\0'; /* unknown, rather than another folder */
         return;
     }
     given = given[0] == '\0' ? common : given;

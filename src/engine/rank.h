@@ -55,8 +55,8 @@ typedef struct tw_rank {
     tw_choice *choices;       /* [max_seqs] of the last step */
     uint32_t n_choices;
     uint64_t step;
-    bool only_count;                                 /* take nothing, count array_bytes */
-    uint64_t array_bytes;                            /* taken beside weights, KV and fwd's */
+    bool only_count;      /* take nothing, count array_bytes */
+    uint64_t array_bytes; /* taken beside weights, KV and fwd's */
     tw_pace pace;
     bool plan_follows;                               /* the next step needs a plan */
     float *(*logits_sink)(void *ctx, uint32_t slot); /* rank 0: where wanted logits go */

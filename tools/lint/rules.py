@@ -137,6 +137,8 @@ LONG = re.compile(r"(?<!long )\blong\b(?! (?:long|double)\b)")
 SKIP = call("skip")
 GOTO = re.compile(r"\bgoto\b")
 NOTE = re.compile(r"\b(TODO|FIXME|XXX)\b(?!\(\w)")
+# Their people have homes too.
+MADE_UP_MACHINES = ("tests/data/", "tests/lab_guide/")
 HOME = re.compile(r"(?<![\w.$}~])/(home|root|Users)/\w")
 CONFLICT = re.compile(r"(<{7}|>{7}) \S")
 # /* budget: why */ on the same line or the one above lifts the rule for that line.
@@ -188,7 +190,7 @@ def check_text(root, files):
                 found.append(Finding(path, i + 1, "a merge's conflict marker"))
             if note and not path.endswith((".md", ".txt")):
                 found.append(Finding(path, i + 1, f"{note.group(1)} without an owner: write {note.group(1)}(name)"))
-            if home:
+            if home and not path.startswith(MADE_UP_MACHINES):
                 found.append(Finding(path, i + 1, f"{home.group(0)}…: a path of one machine"))
     return found
 

@@ -62,6 +62,7 @@ CASES = [
     ("text", "src/os/a.c", C + "/* TO" "DO(anna): later */\n", None),
     ("text", "docs/a.md", "x\nsee /ho" "me/anna/notes\n", 2),
     ("text", "docs/a.md", "x\nsee $HOME/notes and ~/home/notes\n", None),
+    ("text", "tests/data/a.txt", "/home/me/.ssh\n", None),
     ("text", "src/os/a.c", C + "<" * 7 + " HEAD\n", 2),
     ("spdx", "src/os/a.c", "\n" + C, 1),
     ("spdx", "tools/a.sh", "#!/bin/sh\n\n" + SH, 1),
