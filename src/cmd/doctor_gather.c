@@ -78,9 +78,8 @@ static void set_model(const doctor_opts *o, const tw_config *c, size_t i, char *
     char here[2048];
     if (given[0] == '\0' && common[0] != '/' && tw_file_exists(common) &&
         getcwd(here, sizeof here) != NULL) {
-        const int n = snprintf(out, out_bytes, "%s/%s", here, common);
-        if (n < 0 || (size_t)n >= out_bytes)
-            out[0] = '\0'; /* unknown, rather than another folder */
+        if (snprintf(out, out_bytes, "%s/%s", here, common) >= (int)out_bytes)
+            out[0] = '\0';
         return;
     }
     given = given[0] == '\0' ? common : given;
