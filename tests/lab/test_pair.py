@@ -3,6 +3,7 @@
 
 import os
 import re
+import time
 
 import conftest
 import pytest
@@ -39,8 +40,14 @@ def test_perftest_moves_messages(pair, tool):
 
 @pytest.mark.parametrize("name", units())
 def test_units_pass_there(pair, name):
-    env = f"CMOCKA_MESSAGE_OUTPUT=TAP TW_TIME_SCALE={TIME_SCALE} TW_SOAK={SOAK} TW_TEST_DATA={conftest.ROOT}/tests/data"
-    r = pair.a.run(f"{env} TW_SOURCE_ROOT={conftest.ROOT} {conftest.BUILD}/tests/{name}", 150)
+    env = f"CMOCKA_MESSAGE_OUTPUT=TAP TW_TIME_SCALE={TIME_SCALE} TW_SOAK={SOAK}"
+    env += f" TW_TEST_DATA={conftest.ROOT}/tests/data TW_SOURCE_ROOT={conftest.ROOT}"
+    until = time.monotonic() + 150
+    for _ in range(3):
+        r = pair.a.run(f"{env} {conftest.BUILD}/tests/{name}", int(until - time.monotonic()))
+        # As machines.Lab.both: silence is death by contract, and its core may be taken away so long.
+        if "was silent for" not in r.out + r.err or time.monotonic() > until - 60:
+            break
     assert r.status == 0 and "\nok " in r.out and "\nnot ok" not in r.out, r.out[-3000:] + r.err[-2000:]
 
 
