@@ -74,7 +74,7 @@ static void *ask_memory(void *arg)
 /* All at a time; one that does not answer costs its own time-out alone. */
 static void ask_nodes(const tw_args *a, tw_plan_node *nodes, unsigned n)
 {
-    node_job jobs[TW_RANKS_MAX] = {{NULL}};
+    node_job jobs[TW_RANKS_MAX] = {{.node = NULL}};
     for (unsigned r = 0; r < n; r++) {
         const tw_node_spec *s = &a->nodes.v[r];
         node_job *j = &jobs[r];
