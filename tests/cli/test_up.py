@@ -189,7 +189,9 @@ def test_killed_keeper(service):
     assert "went without a word" in service.do("status").stdout
     done = service.good("up", cli.DEMO, *LOCAL)
     assert "went without a word: cleaning up" in done.stderr, done.stderr
-    os.kill(service.status()["keeper"], signal.SIGKILL)
+    keeper = service.status()["keeper"]
+    os.kill(keeper, signal.SIGKILL)
+    assert cli.gone_after([keeper], WAIT_S) < WAIT_S
     done = service.good("down")
     assert done.stdout == "was not running any more: demo; nothing is left on any node\n"
     assert service.status()["state"] == "none"
