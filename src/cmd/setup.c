@@ -350,29 +350,36 @@ static int forward(tw_setup_run *r, const setup_opts *o, tw_err *err)
 
 /* ---- taking back ---- */
 
+static void show_words(const json_t *words)
+{
+    for (size_t c = 0; c < json_array_size(words); c++) {
+        TW_CLEANUP(tw_buf_done) tw_buf line = TW_BUF(TEXT_MAX);
+        if (tw_setup_quote(json_array_get(words, c), &line) == 0)
+            printf("      %s\n", line.data);
+    }
+}
+
+static void show_done(const char *node, const json_t *step)
+{
+    const json_t *saved = json_object_get(step, "saved");
+    printf("%s: undo %s (%s)\n", node, json_string_value(json_object_get(step, "id")),
+           json_string_value(json_object_get(step, "title")));
+    show_words(json_object_get(step, "undo"));
+    for (size_t c = 0; c < json_array_size(saved); c++)
+        printf("      as it was: %s\n",
+               json_string_value(json_object_get(json_array_get(saved, c), "path")));
+    show_words(json_object_get(step, "settle"));
+}
+
+/* Last step first, as it is undone. */
 static size_t show_journal(const tw_setup_run *r, bool quiet)
 {
     size_t n = 0;
     for (size_t i = 0; i < tw_setup_run_n(r); i++) {
         const json_t *steps = json_object_get(tw_setup_run_status_of(r, i), "steps");
         n += json_array_size(steps);
-        for (size_t k = json_array_size(steps); k > 0 && !quiet; k--) {
-            const json_t *s = json_array_get(steps, k - 1), *saved = json_object_get(s, "saved");
-            printf("%s: undo %s (%s)\n", tw_setup_run_name(r, i),
-                   json_string_value(json_object_get(s, "id")),
-                   json_string_value(json_object_get(s, "title")));
-            for (int list = 0; list < 2; list++) {
-                const json_t *words = json_object_get(s, list == 0 ? "undo" : "settle");
-                for (size_t c = 0; list == 1 && c < json_array_size(saved); c++)
-                    printf("      as it was: %s\n",
-                           json_string_value(json_object_get(json_array_get(saved, c), "path")));
-                for (size_t c = 0; c < json_array_size(words); c++) {
-                    TW_CLEANUP(tw_buf_done) tw_buf line = TW_BUF(TEXT_MAX);
-                    if (tw_setup_quote(json_array_get(words, c), &line) == 0)
-                        printf("      %s\n", line.data);
-                }
-            }
-        }
+        for (size_t k = json_array_size(steps); k > 0 && !quiet; k--)
+            show_done(tw_setup_run_name(r, i), json_array_get(steps, k - 1));
     }
     return n;
 }
