@@ -126,13 +126,17 @@ static void report(const struct bench *b, const char *test, double tok_s, double
 {
     char text[24];
     if (b->json) {
-        snprintf(text, sizeof text, share < 0 ? "null" : "%.4f", share);
+        snprintf(text, sizeof text, "null");
+        if (share >= 0)
+            snprintf(text, sizeof text, "%.4f", share);
         printf("{\"test\":\"%s\",\"tok_s\":%.3f,\"share\":%s,\"of\":\"%s\",\"tp\":%u,"
                "\"threads\":%u,\"cpu\":\"%s\",\"machine\":\"%s\"}\n",
                test, tok_s, text, of, b->node.args.tp, b->peak.n_threads,
                b->node.args.engine.cpu != NULL ? b->node.args.engine.cpu : "best", b->cpu_name);
     } else {
-        snprintf(text, sizeof text, share < 0 ? "" : "%5.1f %% of ", share * 100);
+        text[0] = '\0';
+        if (share >= 0)
+            snprintf(text, sizeof text, "%5.1f %% of ", share * 100);
         printf("%-12s %10.2f tok/s   %s%s\n", test, tok_s, text, of);
     }
     fflush(stdout);
