@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """More than two machines (a bridge and a namespace each, real sshd), and addresses that have zones."""
 
+import contextlib
 import os
 import re
+import signal
 
 import pytest
 import twinax_cli as cli
@@ -64,7 +66,8 @@ class ManyHosts(two_hosts.TwoHosts):
     def remove(self):
         for name in self.more:
             for pid in two_hosts.sh("ip", "netns", "pids", name, check=False).stdout.split():
-                os.kill(int(pid), 9)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
         for p in self.sshd:
             p.kill()
             p.wait()
