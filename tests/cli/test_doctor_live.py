@@ -44,7 +44,8 @@ def doctor(hosts, ips, *more, names=("node-a", "node-b"), ssh=""):
 
 def one(found, check, node=None):
     v = [c for c in found["checks"] if c["id"] == check and node in (None, c.get("node"))]
-    assert len(v) == 1, (check, node, v)
+    dead = [c["found"] for c in found["checks"] if c["id"] == "node.reached" and c["status"] != "ok"]
+    assert len(v) == 1, (check, node, v, dead)
     return v[0]
 
 
