@@ -70,7 +70,7 @@ def test_every_pair_as_json_and_chart(hosts, folder):
 
 def test_table_and_a_path_that_one_pair_has(hosts):
     p = compare(hosts)
-    assert p.returncode == 0, p.err
+    assert p.returncode == 0, p.out + p.err
     blocks = re.split(r"\n\n", p.out)
     assert "3 nodes, 3 pairs" in blocks[0]
     tb = next(b for b in blocks if b.startswith("Thunderbolt"))
