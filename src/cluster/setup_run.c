@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -371,11 +372,24 @@ static int reconnect(run_node *n, tw_err *err)
     return connect_node(n, err);
 }
 
-/* what: the error of the step's own call; the connection may have broken under it while the step
+/* Less than the node waits. */
+static uint64_t confirm_limit_ns(void)
+{
+    const char *wait = getenv("TW_SETUP_REVERT_S"); /* tests */
+    return wait != NULL ? strtoul(wait, NULL, 10) * TW_NS_PER_S / 4 * 3 : CONFIRM_LIMIT_NS;
+}
+
+/* The connection broke, whatever became of the step. */
+static bool is_break(int rc)
+{
+    return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -EPIPE || rc == -ENOTCONN;
+}
+
+/* rc_step: the error of the step's own call; the connection may have broken under it while the step
  * went well. */
 static int confirm(run_node *n, const char *id, int rc_step, tw_err *err)
 {
-    const uint64_t until = tw_clock_now_ns() + CONFIRM_LIMIT_NS;
+    const uint64_t until = tw_clock_now_ns() + confirm_limit_ns();
     tw_err why = {0}, first = *err;
     tell(n, TW_SETUP_WAITS, "for a new connection, to confirm it");
     while (tw_clock_now_ns() < until && !tw_signal_asked_to_stop()) {
@@ -384,12 +398,15 @@ static int confirm(run_node *n, const char *id, int rc_step, tw_err *err)
         int rc = reconnect(n, &why);
         if (rc == 0)
             rc = find_entry(n, id, &entry, &done, &why);
-        if (rc == -ENOENT && rc_step != 0) { /* it failed, and was rolled back */
+        if (rc == -ENOENT && rc_step != 0 && !is_break(rc_step)) { /* it failed by itself */
             *err = first;
             return first.code;
         }
         if (rc == -ENOENT)
-            break;
+            return tw_err_set(err, -ENETDOWN,
+                              "%s: %s: it cut the head's connection, so the node took it back: its "
+                              "network is as before",
+                              n->spec->name, id);
         if (rc == 0 && done)
             return call(n, "setup-confirm", json_pack("{s:I}", "n", entry), LOOK_LIMIT_NS, NULL,
                         err);

@@ -350,28 +350,27 @@ static int forward(tw_setup_run *r, const setup_opts *o, tw_err *err)
 
 /* ---- taking back ---- */
 
-static void show_words(const json_t *words)
+static void show_words(const json_t *list)
 {
-    for (size_t c = 0; c < json_array_size(words); c++) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
         TW_CLEANUP(tw_buf_done) tw_buf line = TW_BUF(TEXT_MAX);
-        if (tw_setup_quote(json_array_get(words, c), &line) == 0)
+        if (tw_setup_quote(json_array_get(list, i), &line) == 0)
             printf("      %s\n", line.data);
     }
 }
 
-static void show_done(const char *node, const json_t *step)
+static void show_entry(const char *node, const json_t *e)
 {
-    const json_t *saved = json_object_get(step, "saved");
-    printf("%s: undo %s (%s)\n", node, json_string_value(json_object_get(step, "id")),
-           json_string_value(json_object_get(step, "title")));
-    show_words(json_object_get(step, "undo"));
-    for (size_t c = 0; c < json_array_size(saved); c++)
+    const json_t *saved = json_object_get(e, "saved");
+    printf("%s: undo %s (%s)\n", node, json_string_value(json_object_get(e, "id")),
+           json_string_value(json_object_get(e, "title")));
+    show_words(json_object_get(e, "undo"));
+    for (size_t i = 0; i < json_array_size(saved); i++)
         printf("      as it was: %s\n",
-               json_string_value(json_object_get(json_array_get(saved, c), "path")));
-    show_words(json_object_get(step, "settle"));
+               json_string_value(json_object_get(json_array_get(saved, i), "path")));
+    show_words(json_object_get(e, "settle"));
 }
 
-/* Last step first, as it is undone. */
 static size_t show_journal(const tw_setup_run *r, bool quiet)
 {
     size_t n = 0;
@@ -379,7 +378,7 @@ static size_t show_journal(const tw_setup_run *r, bool quiet)
         const json_t *steps = json_object_get(tw_setup_run_status_of(r, i), "steps");
         n += json_array_size(steps);
         for (size_t k = json_array_size(steps); k > 0 && !quiet; k--)
-            show_done(tw_setup_run_name(r, i), json_array_get(steps, k - 1));
+            show_entry(tw_setup_run_name(r, i), json_array_get(steps, k - 1));
     }
     return n;
 }

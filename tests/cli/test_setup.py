@@ -19,6 +19,7 @@ import twinax_cli as cli
 import two_hosts
 from two_hosts import A, B, LAN
 
+REVERT_S = 20
 IPS = ["192.168.100.1", "192.168.100.2"]
 NODES = f"head={IPS[A]},node-b={IPS[B]}"
 STUBS = """apt-get dpkg-query rpm dnf update-grub ifup ifdown systemctl nmcli netplan networkctl firewall-cmd ufw nft
@@ -34,7 +35,9 @@ case "$name $*" in
 "ifup "*) @IFUP@
   a=$(sed -n 's/ *address //p' $R/etc/network/interfaces.d/twinax-$1)
   ip addr add "$a" dev $1 && ip link set $1 mtu "$(sed -n 's/ *mtu //p' $R/etc/network/interfaces.d/twinax-$1)";;
-"ifdown "*) ip addr flush dev $2; ip link set $2 mtu 1500 up; @IFDOWN@ :;;
+"ifdown "*) ip addr flush dev $2; ip link set $2 mtu 1500 up
+  @IFDOWN@
+  :;;
 "systemd-run "*) exit 1;;
 esac
 """
@@ -77,7 +80,7 @@ class Node:
         for name in STUBS:
             self.program(name, STUB.replace("@ROOT@", str(self.root)).replace("@LOG@", str(self.log))
                          .replace("@IFUP@", ifup).replace("@IFDOWN@", ifdown))  # fmt: skip
-        self.program("twinax-agent", f'#!/bin/sh\nexport TW_SETUP_ROOT={self.root} TW_SETUP_REVERT_S=3\n'
+        self.program("twinax-agent", f'#!/bin/sh\nexport TW_SETUP_ROOT={self.root} TW_SETUP_REVERT_S={REVERT_S}\n'
                      f'export PATH={self.bin}:$PATH\nexec {cli.BINARY} "$@"\n')  # fmt: skip
         self.before = self.tree()
 
@@ -134,7 +137,7 @@ def nodes(clean, folder):
 
 
 def environment(h, node):
-    return {"TW_SETUP_ROOT": str(node.root), "PATH": f"{node.bin}:{h.path()['PATH']}", "TW_SETUP_REVERT_S": "3",
+    return {"TW_SETUP_ROOT": str(node.root), "PATH": f"{node.bin}:{h.path()['PATH']}", "TW_SETUP_REVERT_S": str(REVERT_S),
             "XDG_CONFIG_HOME": "/nowhere"}  # fmt: skip
 
 
@@ -264,7 +267,7 @@ def test_step_that_cuts_ssh_reverts(clean, folder):
                                   ifdown=f"ip addr add {LAN[B]}/24 dev lan0")  # fmt: skip
     p = setup(clean, nodes, "--yes", "--only", "network")
     assert p.returncode == 1 and "node-b: network" in p.err, p.out + p.err
-    until = time.monotonic() + 60
+    until = time.monotonic() + 3 * REVERT_S
     while nodes[B].tree() != nodes[B].before and time.monotonic() < until:
         time.sleep(0.1)
     assert nodes[B].tree() == nodes[B].before
