@@ -154,6 +154,22 @@ static void show(const tw_setup_want *w, const char *path, const tw_buf *text)
     fflush(stdout);
 }
 
+/* Those of path's folders that are not there: ~/.config/twinax on a fresh machine. */
+static int make_folders(const char *path, tw_err *err)
+{
+    char part[512];
+    if (strlen(path) >= sizeof part)
+        return tw_err_set(err, -ENAMETOOLONG, "%.100s...: too long a path", path);
+    for (size_t i = 1; path[i] != '\0'; i++) {
+        if (path[i] != '/')
+            continue;
+        snprintf(part, sizeof part, "%.*s", (int)i, path);
+        if (mkdir(part, 0755) != 0 && errno != EEXIST && errno != EISDIR)
+            return tw_err_set(err, -errno, "%s: cannot be made: %s", part, strerror(errno));
+    }
+    return 0;
+}
+
 static int write_new(const setup_opts *o, const char *path, const tw_buf *text, tw_err *err)
 {
     if (tw_file_exists(path) && !o->force)
@@ -163,7 +179,9 @@ static int write_new(const setup_opts *o, const char *path, const tw_buf *text, 
     if (!o->yes && !tw_setup_consents("write it? (yes): "))
         return tw_err_set(err, -ECANCELED, "nothing was written");
     (void)umask(022); /* one that others may write is ignored later */
-    int rc = tw_file_write(path, text->data, text->len, err);
+    int rc = make_folders(path, err);
+    if (rc == 0)
+        rc = tw_file_write(path, text->data, text->len, err);
     if (rc == 0)
         printf("written: %s. Next: twinax setup --dry-run\n", path);
     return rc;

@@ -403,8 +403,8 @@ def init(h, cwd, *argv):
 
 
 def test_init(clean, folder):
-    conf = folder / "twinax.conf"
-    base = "--head", "box1", "--worker", "node-b", "--agent-path", cli.BINARY
+    conf = folder / "not" / "there" / "twinax.conf"
+    base = "-o", conf, "--head", "box1", "--worker", "node-b", "--agent-path", cli.BINARY
     p = init(clean, folder, *base, "--interface", "cable0", "--transport", "tcp", "--dry-run")
     assert p.returncode == 0 and not conf.exists(), p.err
     p = init(clean, folder, *base, "--interface", "cable0", "--transport", "tcp", "--yes")
