@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of the guide on a pair of machines, each a function here, and their log."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -16,6 +17,8 @@ STEPS = []  # in the order of the guide
 CABLE = {"box1": "192.168.100.1", "box2": "192.168.100.2"}
 NODES = ",".join(f"{name}={ip}" for name, ip in CABLE.items())
 SCALE = float(os.environ.get("TW_TIME_SCALE", "4"))  # emulation is slow
+CONF = ".config/twinax/twinax.conf"
+SUDO = [("(not stored):", "guide")]
 PROMPT = "What is the capital of France?"
 
 
@@ -101,6 +104,11 @@ cat /proc/cmdline; id {boxes.USER}; ls /var/lib/systemd/linger /run/user 2>/dev/
 find /dev/shm /tmp /run/twinax /var/tmp -mindepth 1 -not -name 'systemd-private*' -not -path '*/tmp' -not -name '.*-unix' 2>/dev/null | sort"""
 
 
+def together(function, boxes_):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(function, boxes_))
+
+
 def state(box):
     """Everything of a machine that must be as before, a line each."""
     text = box.must(LIST, 300, user="root")
@@ -114,14 +122,13 @@ def state(box):
 def install(w):
     """Program, model and an ssh key: what the guide takes for granted."""
     with tempfile.TemporaryDirectory(prefix="twinax-guide-") as folder:
-        argv = ["meson", "install", "-C", str(w.build), "--no-rebuild", "--quiet", "--destdir", folder]
+        argv = ["meson", "install", "-C", str(w.build), "--no-rebuild", "--quiet", "--strip", "--destdir", folder]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
         tree = pathlib.Path(folder) / "usr" / "local"
         need((tree / "bin" / "twinax").exists(), f"no {tree}/bin/twinax: is the prefix /usr/local?")
-        for box in w.boxes:
-            box.put(tree, "/usr/local")
-            box.put(ROOT / "models/demo", "/srv/models/demo")
-            box.must("ldconfig", user="root")
+        together(lambda box: box.put(tree, "/usr/local"), w.boxes)
+        together(lambda box: box.put(ROOT / "models/demo", "/srv/models/demo"), w.boxes)
+        together(lambda box: box.must("ldconfig", user="root"), w.boxes)
     w.head.must("test -e .ssh/id_ed25519 || ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519")
     public = w.head.must("cat .ssh/id_ed25519.pub")
     w.worker.must("cat >>.ssh/authorized_keys", text=public)
@@ -131,12 +138,35 @@ def install(w):
 
 
 @step
+def init(w):
+    """twinax.conf, from flags."""
+    w.show("twinax setup --init --head box1 --worker box2 --transport rdma --interface eth1 --yes "
+           f"-o {CONF}", 200)
+    w.show(f"grep -v '^;' {CONF}")
+
+
+@step
 def before(w):
     """The state that setup --undo must bring back."""
-    for box in w.boxes:
-        lines = state(box)
+    for box, lines in zip(w.boxes, together(state, w.boxes)):
         (w.pair.job / f"{box.name}.before").write_text("\n".join(lines))
         w.log.say(f"{box.name}: {len(lines)} lines of files, packages, connections, zones")
+
+
+@step
+def doctor_red(w):
+    """What is wrong is said, each with its mend."""
+    r = w.show("twinax doctor", 300, good=1)
+    for what in ("eth1", "memlock"):
+        need(what in r.out, f"no word of {what}")
+
+
+@step
+def setup(w):
+    """Plan, consent, sudo's password once a node; then all is done and read again."""
+    w.show("twinax setup --dry-run", 200)
+    r = w.show("twinax setup", 900, answers=[*SUDO, ("yes", "yes")])
+    again = w.show("twinax setup --dry-run", 200)
 
 
 @step
