@@ -165,7 +165,7 @@ def doctor_red(w):
 def setup(w):
     """Plan, consent, sudo's password once a node; then all is done and read again."""
     w.show("twinax setup --dry-run", 200)
-    r = w.show("twinax setup", 900, answers=[*SUDO, ("yes", "yes")])
+    r = w.show("twinax setup", 900, answers=[*SUDO, ("(yes):", "yes")])
     again = w.show("twinax setup --dry-run", 200)
 
 
