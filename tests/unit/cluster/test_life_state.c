@@ -86,6 +86,8 @@ static void record_comes_back_as_it_was(void **state)
 static void damaged_records_are_refused(void **state)
 {
     (void)state;
+    static const char long_how[] = "{\"schema\":1,\"phase\":\"ready\",\"how\":\"much longer "
+                                   "than any of the words it may be\"}";
     static const char *const bad[] = {"",
                                       "{",
                                       "[]",
@@ -95,8 +97,7 @@ static void damaged_records_are_refused(void **state)
                                       "{\"schema\":1,\"phase\":\"ready\",\"keeper\":7}",
                                       "{\"schema\":1,\"phase\":\"ready\",\"ranks\":[1]}",
                                       "{\"schema\":1,\"phase\":\"ready\",\"ranks\":[{\"rank\":8}]}",
-                                      "{\"schema\":1,\"phase\":\"ready\",\"how\":\"much longer "
-                                      "than any of the words it may be\"}"};
+                                      long_how};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         tw_err err = {0};
         tw_life_record r;
