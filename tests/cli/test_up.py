@@ -2,6 +2,7 @@
 """up, status, logs, down: the service in the background, on one machine and on two with sshd."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -229,6 +231,12 @@ def test_usage(service, argv, words):
         assert service.do(command, "word").returncode == 2
 
 
+def take_terminal():
+    """As a login does. Whoever runs the tests under nohup has SIGHUP ignored, and so would we."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 def test_closed_terminal(service):
     """Started from a terminal that is then closed: SIGHUP reaches nothing of it."""
     leader, follower = pty.openpty()
@@ -236,7 +244,7 @@ def test_closed_terminal(service):
     shell = subprocess.Popen(
         ["sh", "-c", '"$@" && echo is-up && sleep 100', "sh", *argv], stdin=follower, stdout=follower, stderr=follower,
         env=os.environ | service.env, start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))  # fmt: skip
+        preexec_fn=take_terminal)  # fmt: skip
     os.close(follower)
     seen = b""
     while b"is-up" not in seen:
