@@ -9,7 +9,7 @@
 #include "base/scope.h"
 #include "host/setup_do.h"
 
-enum { TIMER_STEP_US = 250000 };
+enum { TIMER_STEP_US = 250000, TIMER_TRIES = 2400 };
 #define LIST_LIMIT_NS (60 * TW_NS_PER_S)
 
 static const char *text_of(const json_t *v, const char *key)
@@ -262,6 +262,31 @@ static int undo_files(tw_setup_site *s, json_t *entry, const bool *foreign, json
     return first;
 }
 
+/* Which files others have changed: found before the first change of the way back, and kept with the
+ * entry, for what is cut off and tried again sees its own half-done work. */
+static int judge_files(tw_setup_site *s, json_t *entry, bool *foreign, size_t n, tw_err *err)
+{
+    const json_t *known = json_object_get(entry, "foreign");
+    int rc = 0;
+    for (size_t k = 0; k < n && known != NULL; k++)
+        foreign[k] = json_is_true(json_array_get(known, k));
+    if (known != NULL)
+        return 0;
+    json_t *found = json_array();
+    for (size_t k = 0; k < n && rc == 0; k++) {
+        rc = find_foreign(s, entry, k, &foreign[k], err);
+        json_array_append_new(found, json_boolean(foreign[k]));
+    }
+    if (json_object_set_new(entry, "foreign", found) != 0 && rc == 0)
+        rc = tw_err_set(err, -ENOMEM, "no memory to undo");
+    if (rc != 0)
+        (void)json_object_del(entry, "foreign");
+    tw_err ignored; /* a full disk: the files are restored all the same */
+    if (rc == 0)
+        (void)!tw_setup_journal_write(s, &ignored);
+    return rc;
+}
+
 int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *said, tw_err *err)
 {
     const json_t *step = json_object_get(entry, "step");
@@ -269,8 +294,8 @@ int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *s
     TW_CLEANUP(tw_mem_freep) bool *foreign = tw_mem_calloc(n + 1, sizeof *foreign);
     tw_err why = {0};
     int rc = foreign == NULL ? tw_err_set(err, -ENOMEM, "no memory to undo") : 0;
-    for (size_t k = 0; k < n && rc == 0; k++)
-        rc = find_foreign(s, entry, k, &foreign[k], err);
+    if (rc == 0)
+        rc = judge_files(s, entry, foreign, n, err);
     if (rc != 0)
         return rc;
     run_list(s, json_object_get(step, "undo"), said);
@@ -358,14 +383,30 @@ int tw_setup_status(tw_setup_site *s, json_t **ret, tw_err *err)
 
 /* ---- the timer ---- */
 
+/* 1: not yet; 0: nothing is left to do. */
+static int revert(tw_setup_site *s, json_int_t n, bool was_done, tw_err *err)
+{
+    int rc = tw_setup_site_lock(s, false, err);
+    if (rc != 0)
+        return rc == -EAGAIN ? 1 : rc; /* who holds the lock is still at work */
+    json_t *own = tw_setup_journal_find(s, n);
+    if (own != NULL && json_is_true(json_object_get(own, "unconfirmed")))
+        rc = is_done(own) != was_done ? 1 /* done a moment ago: the head has its time */
+                                      : tw_setup_entry_undo(s, own, NULL, NULL, err);
+    tw_setup_site_unlock(s);
+    return rc;
+}
+
+/* What fails (a full disk, no memory) is tried again: nobody else can come in to mend it. */
 int tw_setup_timer(tw_setup_site *s, json_int_t n, tw_err *err)
 {
     uint64_t until = tw_clock_now_ns() + s->revert_s * TW_NS_PER_S;
     bool was_done = false;
-    for (;; usleep(TIMER_STEP_US)) {
-        int rc = tw_setup_journal_read(s, err);
-        if (rc != 0)
-            return rc;
+    for (unsigned n_failed = 0; n_failed < TIMER_TRIES; usleep(TIMER_STEP_US)) {
+        if (tw_setup_journal_read(s, err) != 0) {
+            n_failed++;
+            continue;
+        }
         const json_t *e = tw_setup_journal_find(s, n);
         if (e == NULL || !json_is_true(json_object_get(e, "unconfirmed")))
             return 0;
@@ -373,13 +414,10 @@ int tw_setup_timer(tw_setup_site *s, json_int_t n, tw_err *err)
             was_done = true;
             until = tw_clock_now_ns() + s->revert_s * TW_NS_PER_S;
         }
-        if (tw_clock_now_ns() < until || tw_setup_site_lock(s, false, err) != 0)
-            continue; /* who holds the lock is still at work */
-        json_t *own = tw_setup_journal_find(s, n);
-        rc = own != NULL && json_is_true(json_object_get(own, "unconfirmed"))
-                 ? tw_setup_entry_undo(s, own, NULL, NULL, err)
-                 : 0;
-        tw_setup_site_unlock(s);
-        return rc;
+        int rc = tw_clock_now_ns() < until ? 1 : revert(s, n, was_done, err);
+        if (rc == 0)
+            return 0;
+        n_failed += rc < 0;
     }
+    return err->code;
 }

@@ -301,6 +301,25 @@ static void test_revert(void **state)
     tw_mem_free(before);
 }
 
+/* The way back fails at first: something is where a file's new text is put. */
+static void test_revert_again(void **state)
+{
+    (void)state;
+    char *before = tree();
+    good(step_with("true", true));
+    sh("mkdir -p etc/default/grub.tw-new/x", NULL);
+    usleep((REVERT_S + 1) * 1000000);
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\n"));
+    sh("rm -r etc/default/grub.tw-new", NULL);
+    assert_true(wait_for("/etc/default/grub", "A=1\nB=\"x\"\n"));
+    tw_setup_site s = site_of();
+    tw_err err = {0};
+    assert_int_equal(tw_setup_confirm(&s, 1, &err), -ETIMEDOUT); /* waits for who undoes */
+    tw_setup_site_done(&s);
+    same(before);
+    tw_mem_free(before);
+}
+
 static void test_confirm(void **state)
 {
     (void)state;
@@ -339,6 +358,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {TEST(test_round_trip),   TEST(test_two_steps),
                                        TEST(test_failure),      TEST(test_foreign),
                                        TEST(test_kill_in_step), TEST(test_kill_anywhere),
-                                       TEST(test_revert),       TEST(test_confirm)};
+                                       TEST(test_revert),       TEST(test_revert_again),
+                                       TEST(test_confirm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
