@@ -248,6 +248,15 @@ static int read_keys(run_node *n, tw_setup_node *ret, tw_err *err)
     int rc = call(n, "setup-keys", NULL, LOOK_LIMIT_NS, &got, err);
     if (rc != 0)
         return rc;
+    const char *key = json_string_value(json_object_get(got, "key"));
+    const char *host_key = json_string_value(json_object_get(got, "host_key"));
+    /* They go into the other nodes' files. */
+    if (!tw_setup_is_key(key != NULL ? key : "") ||
+        !tw_setup_is_key(host_key != NULL ? host_key : ""))
+        return tw_err_set(err, -EPROTO,
+                          "%s: what it calls its public ssh key is none (one line, ssh-ed25519 "
+                          "AAAA...): see ~/.ssh/id_*.pub and /etc/ssh/ssh_host_*_key.pub there",
+                          n->spec->name);
     copy_text(got, "key", ret->key, sizeof ret->key);
     copy_text(got, "host_key", ret->host_key, sizeof ret->host_key);
     copy_text(got, "user", n->user, sizeof n->user);
@@ -349,7 +358,7 @@ static int find_entry(run_node *n, const char *id, json_int_t *ret_n, bool *ret_
         return rc;
     const json_t *steps = json_object_get(got, "steps");
     const json_t *last = json_array_get(steps, json_array_size(steps) - 1);
-    if (last == NULL || strcmp(id_of(last), id) != 0)
+    if (last == NULL || id_of(last) == NULL || strcmp(id_of(last), id) != 0)
         return tw_err_set(err, -ENOENT, "%s: %s was undone again", n->spec->name, id);
     const char *state = json_string_value(json_object_get(last, "state"));
     *ret_n = json_integer_value(json_object_get(last, "n"));
@@ -412,6 +421,11 @@ static int confirm(run_node *n, const char *id, int rc_step, tw_err *err)
                         err);
         usleep(RETRY_US);
     }
+    if (tw_signal_asked_to_stop())
+        return tw_err_set(err, -ECANCELED,
+                          "%s: %s: interrupted before it was confirmed: the node undoes it by "
+                          "itself",
+                          n->spec->name, id);
     return tw_err_set(err, -ETIMEDOUT,
                       "%s: %s: the head could not come in again (%.100s): the node undoes the step "
                       "by itself",

@@ -15,6 +15,7 @@
 #include "cmd/args.h"
 #include "cmd/commands.h"
 #include "cmd/out.h"
+#include "host/facts_field.h"
 #include "host/setup_plan.h"
 #include "os/signal.h"
 
@@ -350,27 +351,38 @@ static int forward(tw_setup_run *r, const setup_opts *o, tw_err *err)
 
 /* ---- taking back ---- */
 
-static void show_words(const json_t *list)
+static void show_words(const json_t *words)
 {
-    for (size_t i = 0; i < json_array_size(list); i++) {
+    for (size_t c = 0; c < json_array_size(words); c++) {
         TW_CLEANUP(tw_buf_done) tw_buf line = TW_BUF(TEXT_MAX);
-        if (tw_setup_quote(json_array_get(list, i), &line) == 0)
-            printf("      %s\n", line.data);
+        char text[1000];
+        if (tw_setup_quote(json_array_get(words, c), &line) != 0 || line.data == NULL)
+            continue;
+        tw_field_text(line.data, text, sizeof text);
+        printf("      %s\n", text);
     }
 }
 
-static void show_entry(const char *node, const json_t *e)
+/* A text of another node's, without what would steer the terminal. */
+static const char *plain(const json_t *v, const char *key, char out[400])
 {
-    const json_t *saved = json_object_get(e, "saved");
-    printf("%s: undo %s (%s)\n", node, json_string_value(json_object_get(e, "id")),
-           json_string_value(json_object_get(e, "title")));
-    show_words(json_object_get(e, "undo"));
-    for (size_t i = 0; i < json_array_size(saved); i++)
-        printf("      as it was: %s\n",
-               json_string_value(json_object_get(json_array_get(saved, i), "path")));
-    show_words(json_object_get(e, "settle"));
+    const char *text = json_string_value(json_object_get(v, key));
+    tw_field_text(text != NULL ? text : "?", out, 400);
+    return out;
 }
 
+static void show_done(const char *node, const json_t *step)
+{
+    const json_t *saved = json_object_get(step, "saved");
+    char id[400], text[400];
+    printf("%s: undo %s (%s)\n", node, plain(step, "id", id), plain(step, "title", text));
+    show_words(json_object_get(step, "undo"));
+    for (size_t c = 0; c < json_array_size(saved); c++)
+        printf("      as it was: %s\n", plain(json_array_get(saved, c), "path", text));
+    show_words(json_object_get(step, "settle"));
+}
+
+/* Last step first, as it is undone. */
 static size_t show_journal(const tw_setup_run *r, bool quiet)
 {
     size_t n = 0;
@@ -378,7 +390,7 @@ static size_t show_journal(const tw_setup_run *r, bool quiet)
         const json_t *steps = json_object_get(tw_setup_run_status_of(r, i), "steps");
         n += json_array_size(steps);
         for (size_t k = json_array_size(steps); k > 0 && !quiet; k--)
-            show_entry(tw_setup_run_name(r, i), json_array_get(steps, k - 1));
+            show_done(tw_setup_run_name(r, i), json_array_get(steps, k - 1));
     }
     return n;
 }
@@ -470,5 +482,6 @@ const tw_command tw_command_setup = {
         "again. Root is needed on the nodes: as root, or by sudo, whose password is asked once "
         "a node and stored nowhere.",
     .tables = setup_tables,
+    .group = TW_GROUP_HOSTS,
     .run = run_setup,
 };

@@ -12,6 +12,7 @@
 #include "base/scope.h"
 #include "cmd/setup.h"
 #include "os/fd.h"
+#include "os/secret.h"
 #include "os/signal.h"
 
 enum { PASSWORD_MAX = 512 };
@@ -22,14 +23,19 @@ static void tell(void *ctx, const char *node, enum tw_setup_word what, const cha
         [TW_SETUP_BEGINS] = "",         [TW_SETUP_LINE] = "  | ",    [TW_SETUP_DONE] = "done: ",
         [TW_SETUP_FAILED] = "FAILED: ", [TW_SETUP_WAITS] = "waits ", [TW_SETUP_SAYS] = "note: "};
     const setup_face *f = ctx;
+    text = text != NULL ? text : "?";
     if (f->quiet && what != TW_SETUP_FAILED)
         return;
     /* An error names its node itself. */
     const size_t n = strlen(node);
     if (what == TW_SETUP_FAILED && strncmp(text, node, n) == 0 && text[n] == ':')
         text += n + 1 + (text[n + 1] == ' ');
-    fprintf(f->quiet ? stderr : stdout, "%s: %s%s\n", node, words[what], text);
-    fflush(f->quiet ? stderr : stdout);
+    FILE *out = f->quiet ? stderr : stdout;
+    fprintf(out, "%s: %s", node, words[what]);
+    for (; *text != '\0'; text++) /* another's words */
+        putc((unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text, out);
+    putc('\n', out);
+    fflush(out);
 }
 
 bool tw_setup_can_ask(void)
@@ -90,6 +96,7 @@ static char *ask_password(void *ctx, const char *node, bool wrong)
     TW_CLEANUP(tw_fd_closep) int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 || tcgetattr(fd, &before) != 0)
         return NULL;
+    tw_secret_guard(); /* no core file, no debugger */
     quiet = before;
     quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
     if (tcsetattr(fd, TCSAFLUSH, &quiet) != 0)

@@ -153,7 +153,8 @@ static int make_parents(const tw_setup_site *s, const json_t *entry, const char 
         const char *last = strrchr(folder, '/');
         if (mkdir(full, strcmp(last, "/.ssh") == 0 ? 0700 : 0755) != 0 && errno != EEXIST)
             return tw_err_set(err, -errno, "%s: cannot be made: %s", full, strerror(errno));
-        if (uid != 0 && geteuid() == 0 && chown(full, uid, gid) != 0)
+        /* Not through a link that the folder's owner may have put there meanwhile. */
+        if (uid != 0 && geteuid() == 0 && lchown(full, uid, gid) != 0)
             return tw_err_set(err, -errno, "%s: chown: %s", full, strerror(errno));
     }
     return 0;

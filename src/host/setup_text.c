@@ -195,16 +195,28 @@ static int put_step(const json_t *step, size_t number, tw_buf *out)
     return rc != 0 ? rc : put_undo(step, out);
 }
 
+/* Another's words, and the files of another: none may steer the terminal that asks for consent. */
+static void flatten(char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (((unsigned char)p[i] < 0x20 && p[i] != '\n' && p[i] != '\t') || p[i] == 0x7f)
+            p[i] = '?';
+}
+
 int tw_setup_plan_text(const json_t *plan, tw_buf *out, tw_err *err)
 {
     const json_t *steps = json_object_get(plan, "steps"), *notes = json_object_get(plan, "notes");
-    size_t n = json_array_size(steps);
+    const size_t n = json_array_size(steps), first = out->len;
     int rc = tw_buf_printf(out, "%s: %zu step%s\n", text_of(plan, "node"), n, n == 1 ? "" : "s");
     for (size_t i = 0; i < n && rc == 0; i++)
         rc = put_step(json_array_get(steps, i), i + 1, out);
-    for (size_t i = 0; i < json_array_size(notes) && rc == 0; i++)
-        rc = tw_buf_printf(out, "  note: %s\n", json_string_value(json_array_get(notes, i)));
+    for (size_t i = 0; i < json_array_size(notes) && rc == 0; i++) {
+        const char *note = json_string_value(json_array_get(notes, i));
+        rc = tw_buf_printf(out, "  note: %s\n", note != NULL ? note : "?");
+    }
     if (rc == 0 && json_is_true(json_object_get(plan, "reboot")))
         rc = tw_buf_puts(out, "  a reboot is needed for all of it to count\n");
+    if (rc == 0)
+        flatten(out->data + first, out->len - first);
     return rc == 0 ? 0 : tw_err_set(err, rc, "no memory for a plan's text");
 }

@@ -56,8 +56,7 @@ static bool is_interface(const char *s)
     return *s != '-' && strcmp(s, ".") != 0 && strcmp(s, "..") != 0;
 }
 
-/* "ssh-ed25519 AAAA... comment": one line that cannot end or begin another. */
-static bool is_key(const char *s)
+bool tw_setup_is_key(const char *s)
 {
     if (*s == '\0')
         return true;
@@ -105,8 +104,8 @@ static int parse_node(const json_t *v, tw_setup_node *ret, tw_err *err)
     take(&o, "name", is_name, "a name", ret->name, sizeof ret->name);
     take(&o, "ip", is_ip, "an address", ret->ip, sizeof ret->ip);
     take(&o, "interface", is_interface, "an interface", ret->interface, sizeof ret->interface);
-    take(&o, "key", is_key, "a public key", ret->key, sizeof ret->key);
-    take(&o, "host_key", is_key, "a public key", ret->host_key, sizeof ret->host_key);
+    take(&o, "key", tw_setup_is_key, "a public key", ret->key, sizeof ret->key);
+    take(&o, "host_key", tw_setup_is_key, "a public key", ret->host_key, sizeof ret->host_key);
     return o.rc;
 }
 

@@ -47,6 +47,9 @@ json_t *tw_setup_want_print(const tw_setup_want *w);
 /* Another's word: every text is checked for what its place allows. */
 TW_MUST_CHECK int tw_setup_want_parse(const json_t *v, tw_setup_want *ret, tw_err *err);
 
+/* "ssh-ed25519 AAAA... comment": one line that can neither end nor begin another. "": none, good. */
+bool tw_setup_is_key(const char *s);
+
 const char *tw_setup_link_name(enum tw_setup_link l);
 /* The longest prefix whose subnet holds all addresses, none of them its first or last (IPv4); 30 at
  * most, 24 on Thunderbolt (the guide's). 64 for IPv6. 0: they lie too far apart (< 16). */

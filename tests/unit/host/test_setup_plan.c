@@ -260,13 +260,42 @@ static void test_quote(void **state)
     assert_string_equal(out.data, "a '' 'it'\\''s' 'x=$y'");
 }
 
+/* A hostile node's plan cannot steer the terminal; what is missing is no crash. */
+static void test_hostile_plan(void **state)
+{
+    (void)state;
+    TW_CLEANUP(tw_buf_done) tw_buf out = TW_BUF(10000);
+    tw_err err = {0};
+    TW_CLEANUP(tw_json_freep)
+    json_t *plan =
+        json_pack("{s:s, s:[{s:s, s:s, s:[{s:s, s:s}, {s:[s]}, {}]}, {}], s:[i]}", "node",
+                  "a\x1b[2J", "steps", "id", "x\x1b]0;t\a", "title", "t\x7f", "do", "file",
+                  "/etc/x", "after", "a\rb\n", "run", "\x1b[1A", "notes", 7);
+    assert_non_null(plan);
+    assert_int_equal(tw_setup_plan_text(plan, &out, &err), 0);
+    for (size_t i = 0; i < out.len; i++)
+        assert_true((unsigned char)out.data[i] >= 0x20 || out.data[i] == '\n');
+    assert_null(memchr(out.data, 0x7f, out.len));
+}
+
+static void test_key(void **state)
+{
+    (void)state;
+    assert_true(tw_setup_is_key(""));
+    assert_true(tw_setup_is_key("ssh-ed25519 AAAA me@box"));
+    assert_true(tw_setup_is_key("ecdsa-sha2-nistp256 AAAA"));
+    assert_false(tw_setup_is_key("ssh-ed25519"));
+    assert_false(tw_setup_is_key("ssh-ed25519 AAAA\nssh-rsa BBBB"));
+    assert_false(tw_setup_is_key("command=\"x\" ssh-ed25519 AAAA"));
+    assert_false(tw_setup_is_key("@cert-authority * ssh-ed25519 AAAA"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),
-                                       cmocka_unit_test(test_files_once),
-                                       cmocka_unit_test(test_prefix),
-                                       cmocka_unit_test(test_link),
-                                       cmocka_unit_test(test_hostile),
-                                       cmocka_unit_test(test_quote)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden),       cmocka_unit_test(test_files_once),
+        cmocka_unit_test(test_prefix),       cmocka_unit_test(test_link),
+        cmocka_unit_test(test_hostile),      cmocka_unit_test(test_quote),
+        cmocka_unit_test(test_hostile_plan), cmocka_unit_test(test_key)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
