@@ -16,6 +16,7 @@
 #include "fmt/agent_frame.h"
 #include "host/setup_exec.h"
 #include "os/child.h"
+#include "os/secret.h"
 
 enum { READ_BYTES = 16 * 1024, SAYS_MAX = 600, SLICE_MS = 100, PATH_BYTES = 512 };
 #define SUDO_LIMIT_NS (20 * TW_NS_PER_S)
@@ -157,6 +158,8 @@ int tw_agent_setup_open(tw_agent *a, const json_t *request, json_t **ret, tw_err
     if (o.rc != 0)
         return o.rc;
     tw_agent_setup_end(a);
+    if (password != NULL)
+        tw_secret_guard();
     if (by_sudo && password == NULL && !sudo_is_free()) {
         *ret = json_pack("{s:b}", "needs_password", 1);
         return 0;
