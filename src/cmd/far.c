@@ -21,8 +21,6 @@
 
 #define RUN_LIMIT_NS (10 * TW_NS_PER_S)
 #define END_WAIT_NS  (300 * TW_NS_PER_MS)
-/* A rank that was refused ends before rank 0 has said why: rank 0 first. */
-#define LOST_AFTER_NS (400 * TW_NS_PER_MS)
 /* This process was stopped or starved: what is late is not the node. */
 #define LATE_NS (500 * TW_NS_PER_MS)
 
@@ -35,7 +33,6 @@ typedef struct far_node {
     bool ended; /* the rank, or the connection to it */
     bool has_status;
     int status; /* as by waitpid */
-    uint64_t ended_ns;
     tw_err why; /* the connection's end */
     char report[1024];
     uint64_t report_ns; /* 0: none yet */
@@ -70,7 +67,6 @@ static void take_event(void *ctx, const tw_remote_event *e)
     }
     n->ended = n->has_status = true;
     n->status = e->status;
-    n->ended_ns = tw_clock_now_ns();
 }
 
 /* True while there is more to come from it. */
@@ -82,7 +78,6 @@ static bool hear(tw_far *f, far_node *n)
     const bool news = rc != 0 && !n->ended;
     if (news) {
         n->ended = true;
-        n->ended_ns = tw_clock_now_ns();
         n->why = why;
         if (f->on_lost != NULL)
             f->on_lost(f->lost_ctx, n->rank, why.msg);
@@ -271,10 +266,9 @@ static void tell_end(const far_node *n, char *why, size_t why_bytes)
 unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes)
 {
     unsigned lost = 0;
-    uint64_t now = tw_clock_now_ns();
     pthread_mutex_lock(&f->lock);
     for (unsigned r = 1; r < f->n_ranks && lost == 0; r++)
-        if (f->nodes[r].ended && now - f->nodes[r].ended_ns > LOST_AFTER_NS) {
+        if (f->nodes[r].ended) {
             tell_end(&f->nodes[r], why, why_bytes);
             lost = r;
         }

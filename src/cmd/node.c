@@ -17,6 +17,14 @@
 #include "os/signal.h"
 #include "os/sys.h"
 
+/* A machine under load takes its time to refuse. */
+#define LOST_AFTER_NS (1500 * TW_NS_PER_MS)
+
+typedef struct lost_child {
+    uint64_t at_ns; /* when it was seen; 0: none */
+    char why[300];
+} lost_child;
+
 /* Who cannot reach a rank's machine cannot end it either: the group goes. */
 static void lose_rank(void *ctx, unsigned rank, const char *why)
 {
@@ -29,13 +37,15 @@ static void watch_nodes(tw_node *n)
 }
 
 /* A child that ends before it joined would leave rank 0 waiting for the rendezvous' deadline: say
- * it at once. The other children die with us. */
-static void end_if_child_lost(tw_node *n)
+ * it soon. A rank that was refused ends before rank 0 has said why: rank 0 first. The other children
+ * die with us. */
+static void end_if_child_lost(tw_node *n, lost_child *lost)
 {
-    char why[300];
-    if (tw_group_lost(&n->group, why, sizeof why) == 0)
+    if (lost->at_ns == 0 && tw_group_lost(&n->group, lost->why, sizeof lost->why) != 0)
+        lost->at_ns = tw_clock_now_ns();
+    if (lost->at_ns == 0 || tw_clock_now_ns() - lost->at_ns < LOST_AFTER_NS)
         return;
-    tw_log(TW_LOG_ERROR, "cmd", "%s", why);
+    tw_log(TW_LOG_ERROR, "cmd", "%s", lost->why);
     _exit(TW_EXIT_FAILED);
 }
 
@@ -44,6 +54,7 @@ static void end_if_child_lost(tw_node *n)
 static void *watch_start(void *arg)
 {
     tw_node *n = arg;
+    lost_child lost = {0};
     while (!atomic_load(&n->opened)) {
         struct pollfd p = {.fd = tw_signal_fd(), .events = POLLIN};
         if (poll(&p, 1, 20) > 0 && tw_signal_asked_to_stop()) {
@@ -51,7 +62,7 @@ static void *watch_start(void *arg)
             _exit(128 + SIGINT);
         }
         if (atomic_load(&n->spawned) && !atomic_load(&n->joined))
-            end_if_child_lost(n);
+            end_if_child_lost(n, &lost);
     }
     return NULL;
 }
