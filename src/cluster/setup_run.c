@@ -264,6 +264,25 @@ static int read_keys(run_node *n, tw_setup_node *ret, tw_err *err)
     return 0;
 }
 
+/* "a,b" has id. */
+static bool is_asked(const char *only, const char *id)
+{
+    size_t n = strlen(id);
+    for (const char *p = only; p != NULL && *p != '\0';
+         p += strcspn(p, ",") + (p[strcspn(p, ",")] == ','))
+        if (strncmp(p, id, n) == 0 && (p[n] == ',' || p[n] == '\0'))
+            return true;
+    return only == NULL;
+}
+
+static bool any_step(const json_t *steps, const char *flag)
+{
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        if (json_is_true(json_object_get(json_array_get(steps, i), flag)))
+            return true;
+    return false;
+}
+
 /* What every node wants to know of all. */
 static int gather(tw_setup_run *r, tw_err *err)
 {
@@ -285,25 +304,6 @@ static int gather(tw_setup_run *r, tw_err *err)
     }
     const char *transport = r->config.transport[0] != '\0' ? r->config.transport : "auto";
     return rc != 0 ? rc : tw_setup_want_complete(w, transport, nets, err);
-}
-
-/* "a,b" has id. */
-static bool is_asked(const char *only, const char *id)
-{
-    size_t n = strlen(id);
-    for (const char *p = only; p != NULL && *p != '\0';
-         p += strcspn(p, ",") + (p[strcspn(p, ",")] == ','))
-        if (strncmp(p, id, n) == 0 && (p[n] == ',' || p[n] == '\0'))
-            return true;
-    return only == NULL;
-}
-
-static bool any_step(const json_t *steps, const char *flag)
-{
-    for (size_t i = 0; i < json_array_size(steps); i++)
-        if (json_is_true(json_object_get(json_array_get(steps, i), flag)))
-            return true;
-    return false;
 }
 
 static int plan_node(run_node *n, tw_err *err)

@@ -43,7 +43,9 @@ static tw_kernel_ask ask_of(const tw_setup_maker *m)
     return (tw_kernel_ask){.installed_bytes = tw_kernel_installed(f->mem.installed_bytes,
                                                                   f->mem.total_bytes, vram),
                            .unified_gpu = unified && m->w->vllm,
-                           .rdma_card = m->w->link == TW_SETUP_LINK_RDMA && has_rdma_card(m),
+                           .rdma_card = m->w->kernel
+                                            ? m->w->link == TW_SETUP_LINK_RDMA || m->w->soft_roce
+                                            : m->w->link == TW_SETUP_LINK_RDMA && has_rdma_card(m),
                            .no_gttsize = g->amdgpu == TW_YES && !g->amdgpu_gttsize_mb.known &&
                                          g->amdgpu_gttsize_auto == TW_UNKNOWN};
 }

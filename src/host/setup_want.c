@@ -31,9 +31,9 @@ json_t *tw_setup_want_print(const tw_setup_want *w)
         if (v == NULL || json_array_append_new(nodes, v) != 0)
             return NULL;
     }
-    return json_pack("{s:O, s:i, s:s, s:i, s:i, s:b, s:b}", "nodes", nodes, "self", (int)w->self,
-                     "link", link_names[w->link], "prefix", (int)w->prefix, "mtu", (int)w->mtu,
-                     "vllm", w->vllm, "soft_roce", w->soft_roce);
+    return json_pack("{s:O, s:i, s:s, s:i, s:i, s:b, s:b, s:b}", "nodes", nodes, "self",
+                     (int)w->self, "link", link_names[w->link], "prefix", (int)w->prefix, "mtu",
+                     (int)w->mtu, "vllm", w->vllm, "kernel", w->kernel, "soft_roce", w->soft_roce);
 }
 
 /* ---- what another said ---- */
@@ -130,6 +130,7 @@ int tw_setup_want_parse(const json_t *v, tw_setup_want *ret, tw_err *err)
     w->prefix = (uint8_t)tw_json_u64(&o, "prefix", 0, 0, 128);
     w->mtu = (uint32_t)tw_json_u64(&o, "mtu", 0, 0, 65535);
     w->vllm = tw_json_bool(&o, "vllm", false);
+    w->kernel = tw_json_bool(&o, "kernel", false);
     w->soft_roce = tw_json_bool(&o, "soft_roce", false);
     const char *link = tw_json_text(&o, "link", "none");
     if (o.rc != 0)

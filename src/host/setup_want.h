@@ -39,6 +39,7 @@ typedef struct tw_setup_want {
     uint8_t prefix; /* of the cluster's subnet; 0: not ours to set */
     uint32_t mtu;
     bool vllm;      /* the GPU engine, where there is a GPU for it */
+    bool kernel;    /* the card's kernel parameters even where no card asks for them */
     bool soft_roce; /* rdma over an interface that has no RDMA card */
 } tw_setup_want;
 

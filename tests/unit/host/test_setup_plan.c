@@ -90,11 +90,12 @@ static void check_plan(const char *name)
 
 static void test_golden(void **state)
 {
-    static const char *const names[] = {"fedora43",     "fedora43-profile",
-                                        "ubuntu2404",   "debian12-ifupdown",
-                                        "debian12-nm",  "silverblue",
-                                        "systemd-boot", "lan-firewalld",
-                                        "protected",    "done"};
+    static const char *const names[] = {"fedora43",      "fedora43-profile",
+                                        "ubuntu2404",    "debian12-ifupdown",
+                                        "debian12-nm",   "debian12-kernel",
+                                        "silverblue",    "systemd-boot",
+                                        "lan-firewalld", "protected",
+                                        "done"};
     (void)state;
     for (size_t i = 0; i < TW_ARRAY_LEN(names); i++)
         check_plan(names[i]);
