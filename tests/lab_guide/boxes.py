@@ -169,6 +169,7 @@ class Box:
                 if not data:
                     break
                 said += data.decode(errors="replace")
+                (self.job / f"{self.name}.talk").write_text(said)  # for whoever waits
                 for question, answer in answers:
                     if said[seen:].rstrip().endswith(question):
                         seen = len(said)
