@@ -40,6 +40,13 @@ def need(condition, what):
         raise Wrong(what)
 
 
+def wait(condition, seconds, what):
+    end = time.monotonic() + seconds
+    while not condition():
+        need(time.monotonic() < end, f"{what} within {seconds:.0f} s")
+        time.sleep(0.5)
+
+
 class Log:
     """What a reader of the whole sees: commands, what they said, how long they took. Names of this
     host's folders are left out."""
@@ -162,10 +169,31 @@ def doctor_red(w):
 
 
 @step
+def revert(w):
+    """A network step during which the head is lost takes itself back."""
+    seen = "nmcli -t -f NAME connection show | grep -qx twinax-eth1"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        doing = pool.submit(w.show, "twinax setup --only network --yes", 400, answers=SUDO, good=None)
+        try:
+            wait(lambda: w.worker.run(seen, user="root").status == 0, 120, "no profile came on box2")
+            w.head.plug("lan", False)
+            t0 = time.monotonic()
+            wait(lambda: w.worker.run(seen, user="root").status != 0, 60 + 30 * SCALE, "no revert")
+            w.log.say(f"box2: the profile is gone {time.monotonic() - t0:.0f} s after the LAN was cut")
+        finally:
+            w.head.plug("lan", True)
+            need(doing.result().status != 0, "setup took it for done")
+    for box in w.boxes:
+        wait(lambda box=box: box.run(seen, user="root").status != 0, 60 + 30 * SCALE,
+             f"{box.name}: no revert")
+
+
+@step
 def setup(w):
     """Plan, consent, sudo's password once a node; all is done, recorded and read again."""
     w.show("twinax setup", 900, answers=SUDO, good=None)  # 1: this login has the old limits
-    again = w.show("twinax setup --yes", 300, answers=SUDO)
+    w.show("twinax setup --only kernel --yes", 300, answers=SUDO, good=None)
+    again = w.show("twinax setup --only kernel,network,firewall,packages --yes", 300, answers=SUDO)
     need("nothing is to be changed" in again.out, "a second run would change something")
 
 
@@ -174,6 +202,7 @@ def reboot(w):
     """Worker first, then head, both through grub."""
     for box in (w.worker, w.head):
         w.log.say(f"{box.name}: up again after {box.reboot():.0f} s")
+        w.show("cat /proc/cmdline", box=box)
 
 
 @step
@@ -269,6 +298,7 @@ ALLOWED = [
 def undo(w):
     """All that setup did is taken back, after which the hosts are as before."""
     w.show("twinax setup --undo", 900, answers=SUDO)
+    together(boxes.Box.reboot, w.boxes)
     for box, now in zip(w.boxes, together(state, w.boxes)):
         was = (w.pair.job / f"{box.name}.before").read_text().splitlines()
         changed = [f"- {line}" for line in was if line not in set(now)]
