@@ -43,6 +43,8 @@ void tw_mend_packages(tw_check_ctx *c, const char *fedora, const char *debian);
 void tw_mend_kernel(tw_check_ctx *c, const tw_kernel_param *v, size_t n);
 void tw_mend_mtu(tw_check_ctx *c, unsigned mtu);
 void tw_mend_address(tw_check_ctx *c);
+/* It carries ssh or the default route: nobody gives it another address. */
+bool tw_check_is_shared(const tw_check_ctx *c, const tw_net_if *f);
 void tw_mend_firewall(tw_check_ctx *c);
 void tw_mend_group(tw_check_ctx *c, const char *group);
 

@@ -74,6 +74,7 @@ CHECK(host_sleep);
 CHECK(host_denials);
 CHECK(host_sudo);
 CHECK(same_twinax);
+CHECK(model_here);
 CHECK(same_model);
 CHECK(same_container);
 CHECK(same_kernel);

@@ -283,10 +283,25 @@ void tw_mend_mtu(tw_check_ctx *c, unsigned mtu)
     }
 }
 
+/* Something else than the cluster is on it: ssh, or the way out. */
+static bool is_shared(const tw_check_ctx *c)
+{
+    return c->use->net != NULL && tw_check_is_shared(c, c->use->net);
+}
+
 void tw_mend_address(tw_check_ctx *c)
 {
     char address[80];
     const char *name = tw_check_if_name(c);
+    if (is_shared(c)) { /* another address there may cut the machine off */
+        const tw_net_if *f = c->use->net;
+        tw_check_mend(c,
+                      "%s also carries ssh or the default route and keeps its address: %s%s%s in "
+                      "twinax.conf, or interface = the cable's",
+                      name, f->n_addrs > 0 ? "ip = " : "another interface",
+                      f->n_addrs > 0 ? f->addrs[0].ip : "", f->n_addrs > 0 ? " for this node" : "");
+        return;
+    }
     wanted_address(c, address, sizeof address);
     c->r->step = TW_STEP_NETWORK;
     switch (owner_of(c)) {
@@ -317,14 +332,6 @@ void tw_mend_address(tw_check_ctx *c)
                       address, name, name);
         break;
     }
-}
-
-/* The whole interface only where nothing but the cluster is on it. */
-static bool is_shared(const tw_check_ctx *c)
-{
-    const char *name = c->use->net != NULL ? c->use->net->name : "";
-    return (c->use->net != NULL && c->use->net->default_route) ||
-           strcmp(c->f->routes.ssh_interface, name) == 0;
 }
 
 static void list_peers(const tw_check_ctx *c, const char *fmt_before, const char *fmt_after,

@@ -42,6 +42,11 @@ CHECK(net_address)
     return TW_CHECK_FAIL;
 }
 
+bool tw_check_is_shared(const tw_check_ctx *c, const tw_net_if *f)
+{
+    return f->default_route || strcmp(c->f->routes.ssh_interface, f->name) == 0;
+}
+
 /* Two interfaces in one subnet: answers leave by the wrong one. */
 CHECK(net_overlap)
 {
@@ -56,11 +61,17 @@ CHECK(net_overlap)
                            f->addrs[k].prefix, f->name);
             tw_check_wanted(c, "a subnet of its own for %s", tw_check_if_name(c));
             char other[80];
-            tw_check_mend(c,
-                          "sudo ip addr del %s/%u dev %s, or give the cluster other addresses: "
-                          "twinax setup --init",
-                          f->addrs[k].ip, f->addrs[k].prefix,
-                          tw_check_quote(f->name, other, sizeof other));
+            if (tw_check_is_shared(c, f))
+                tw_check_mend(c,
+                              "give the cluster addresses of another subnet (%s carries ssh or "
+                              "the default route and keeps its own): twinax setup --init",
+                              f->name);
+            else
+                tw_check_mend(c,
+                              "sudo ip addr del %s/%u dev %s, or give the cluster other addresses: "
+                              "twinax setup --init",
+                              f->addrs[k].ip, f->addrs[k].prefix,
+                              tw_check_quote(f->name, other, sizeof other));
             return TW_CHECK_FAIL;
         }
     }

@@ -28,6 +28,24 @@ CHECK(same_twinax)
     return TW_CHECK_FAIL;
 }
 
+/* The head's own: the others look for it by its id. */
+CHECK(model_here)
+{
+    const tw_facts_model *m = &c->f->model;
+    const char *asked = c->w->config.model;
+    if (m->id[0] != '\0') {
+        tw_check_found(c, "%.12s, %.3g GiB", m->id, (double)m->bytes / (1 << 30));
+        return TW_CHECK_OK;
+    }
+    if (asked[0] == '\0' || c->i != 0)
+        return tw_check_na(c, "no model was asked about");
+    tw_check_found(c, "%.100s is no model", asked);
+    tw_check_wanted(c, "a folder with config.json and *.safetensors");
+    tw_check_mend(c, "give the folder of a model in Hugging Face layout: --model, or model = under "
+                     "[serve] in twinax.conf");
+    return TW_CHECK_FAIL;
+}
+
 CHECK(same_model)
 {
     const tw_facts_model *a = &c->f->model, *b = &c->g->model;
