@@ -113,6 +113,10 @@ void tw_plan_print(const tw_plan_report *r)
            "tok/s");
     for (unsigned i = 0; i < TW_BUDGET_SPLITS; i++)
         print_split(r, i);
+    printf(
+        "* asked for. A node takes weights, KV and work of its rank, and %u MiB beside: program, "
+        "tokenizer, connections.\n",
+        (unsigned)(TW_PLAN_BESIDE_BYTES >> 20));
     print_limits(r);
     if (r->budgets[r->i_chosen].allowed)
         print_nodes(r);
