@@ -64,8 +64,9 @@ TW_API void tw_coll_close(tw_coll *c);
 TW_API unsigned tw_coll_rank(const tw_coll *c);
 TW_API unsigned tw_coll_n_ranks(const tw_coll *c);
 
-/* Registered memory, 64-byte aligned, zeroed, freed by tw_coll_close. Collectives' buffers come
- * from here (others work, by a copy). */
+/* Memory of the group: 64-byte aligned, zeroed, freed by tw_coll_close. Collectives' buffers come
+ * from here, so that a link may one day send right out of them; today each link copies into the
+ * memory that it has registered, and any other buffer does as well. */
 TW_API void *tw_coll_alloc(tw_coll *c, size_t bytes);
 
 /* x [n] += the others' x, in place, finished by the canonical tree over ranks:
