@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* twinax-node: what another machine needs to take part, and no more: `agent`, `rank`, `version`. It
- * links nothing but the C library, so that one file is copied and runs (push.h). */
+/* twinax-node: what another machine needs to take part, and no more: `agent`, `rank`, `setup-hand`,
+ * `version`. It links nothing but the C library, so that one file is copied and runs (push.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -57,6 +57,8 @@ int main(int argc, char **argv)
     tw_log_set(TW_LOG_INFO, -1);
     if (strcmp(word, "rank") == 0) /* keeps its signals */
         return tw_cmd_rank(argc - 1, argv + 1);
+    if (strcmp(word, tw_command_setup_hand.name) == 0) /* likewise */
+        return tw_command_setup_hand.run(argc - 1, argv + 1);
     tw_signal_init();
     if (strcmp(word, "agent") == 0)
         return tw_cmd_agent(argc - 1, argv + 1);

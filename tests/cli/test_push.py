@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """twinax-node: what it links, that its rank computes the same, and how it gets to other machines."""
 
+import json
 import os
 import pathlib
 import re
@@ -173,6 +174,16 @@ def test_what_does_not_run_is_taken_away(hosts, folder):
 
 
 # ---- a model that lies elsewhere there -----------------------------------------------------------
+
+
+def test_it_prepares_its_host_too(hosts, folder):
+    """setup on a machine that has this file alone: the agent starts its own setup-hand."""
+    p = subprocess.run(hosts.ns(A, cli.BINARY, "setup", "--dry-run", "--json", "--nodes",
+                                f"head={ROCE[A]},{HOME}={ROCE[B]}", "--agent-path", NODE), text=True,
+                       capture_output=True, stdin=subprocess.DEVNULL, timeout=60,
+                       env=os.environ | hosts.path() | {"XDG_STATE_HOME": str(folder)})  # fmt: skip
+    assert p.returncode == 0, p.stderr
+    assert [n["node"] for n in json.loads(p.stdout)["nodes"]] == ["head", HOME]
 
 
 def test_model_is_found_by_its_id(hosts, wanted, folder):
