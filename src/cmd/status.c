@@ -62,16 +62,18 @@ static void put_bytes(double bytes, char out[24])
 
 static void put_link(const json_t *link, char *out, size_t out_bytes)
 {
-    char sent[24], got[24];
+    char sent[24], got[24], mtu[24] = "";
     if (!json_is_object(link)) {
         snprintf(out, out_bytes, "-");
         return;
     }
     put_bytes(number(link, "tx_bytes"), sent);
     put_bytes(number(link, "rx_bytes"), got);
-    snprintf(out, out_bytes, "%s %s, %s -> %s, mtu %.0f, %s out, %s in", text_of(link, "transport"),
-             text_of(link, "device"), text_of(link, "local"), text_of(link, "peer"),
-             number(link, "mtu"), sent, got);
+    if (number(link, "mtu") > 0) /* shared memory has none */
+        snprintf(mtu, sizeof mtu, ", mtu %.0f", number(link, "mtu"));
+    snprintf(out, out_bytes, "%s %s, %s -> %s%s, %s out, %s in", text_of(link, "transport"),
+             text_of(link, "device"), text_of(link, "local"), text_of(link, "peer"), mtu, sent,
+             got);
 }
 
 static void put_sensor(const json_t *v, const char *key, const char *unit, char out[24])
