@@ -49,9 +49,8 @@ struct tw_team {
     tw_team_fn *fn;
     void *ctx;
     team_worker *workers; /* [n_threads - 1] */
-    team_gate start, done, barrier;
-    alignas(LINE_BYTES) _Atomic uint32_t n_left;    /* of the job */
-    alignas(LINE_BYTES) _Atomic uint32_t n_arrived; /* at the barrier */
+    team_gate start, done;
+    alignas(LINE_BYTES) _Atomic uint32_t n_left; /* of the job */
 };
 
 /* n_sleep and word form a Dekker pair: the opener stores word, then looks at n_sleep; the sleeper
@@ -234,7 +233,6 @@ int tw_team_new(unsigned n_threads, const int *cpus, tw_team **ret, tw_err *err)
     t->spin_max_ns = n_threads <= count_cpus(n_threads, cpus) ? SPIN_MAX_NS : 0;
     atomic_init(&t->start.spin_ns, t->spin_max_ns);
     atomic_init(&t->done.spin_ns, t->spin_max_ns);
-    atomic_init(&t->barrier.spin_ns, t->spin_max_ns);
 
     rc = start_workers(t, cpus, err);
     if (rc == 0 && cpus != NULL)
@@ -266,21 +264,6 @@ void tw_team_run(tw_team *t, tw_team_fn *fn, void *ctx)
     open_gate(&t->start, epoch + 1);
     fn(ctx, 0, t->n_threads);
     wait_at_gate(t, &t->done, epoch);
-}
-
-void tw_team_barrier(tw_team *t)
-{
-    if (t->n_threads == 1)
-        return;
-    /* Read before arriving: the last to arrive may open the gate at once. */
-    uint32_t seen = atomic_load_explicit(&t->barrier.word, memory_order_relaxed);
-    uint32_t n_before = atomic_fetch_add_explicit(&t->n_arrived, 1, memory_order_acq_rel);
-    if (n_before + 1 < t->n_threads) {
-        wait_at_gate(t, &t->barrier, seen);
-        return;
-    }
-    atomic_store_explicit(&t->n_arrived, 0, memory_order_relaxed);
-    open_gate(&t->barrier, seen + 1);
 }
 
 void tw_team_free(tw_team *t)

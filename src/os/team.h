@@ -17,8 +17,6 @@ unsigned tw_team_size(const tw_team *t);
 /* Thread: one caller at a time, not from inside fn. Runs fn on all threads and returns when all are done. No allocation, no system call while the
  * others still spin. */
 void tw_team_run(tw_team *t, tw_team_fn *fn, void *ctx);
-/* Waits for the other threads inside fn (user-space barrier); all of them must call it. */
-void tw_team_barrier(tw_team *t);
 void tw_team_free(tw_team *t);
 
 #endif

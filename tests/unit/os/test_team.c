@@ -23,14 +23,13 @@
 #include "os/sys.h"
 #include "os/team.h"
 
-enum { N_MAX = 128, N_PHASES = 5 };
+enum { N_MAX = 128 };
 static const unsigned team_sizes[] = {1, 2, 3, 7, 16, 64, 128};
 
 typedef struct job {
     tw_team *team;
     unsigned n_threads;
     unsigned count[N_MAX]; /* plain: the team alone orders the accesses (tsan looks on) */
-    unsigned phase[N_MAX];
     atomic_uint n_wrong;
 } job;
 
@@ -70,32 +69,6 @@ static void test_each_thread_once(void **state)
     }
 }
 
-static void walk_phases(void *ctx, unsigned i_thread, unsigned n_threads)
-{
-    job *j = ctx;
-    for (unsigned phase = 1; phase <= N_PHASES; phase++) {
-        j->phase[i_thread] = phase;
-        tw_team_barrier(j->team);
-        for (unsigned k = 0; k < n_threads; k++)
-            if (j->phase[k] != phase)
-                atomic_fetch_add(&j->n_wrong, 1);
-        tw_team_barrier(j->team);
-    }
-}
-
-static void test_barrier(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < TW_ARRAY_LEN(team_sizes); i++) {
-        unsigned n = team_sizes[i];
-        job j = {.team = new_team(n), .n_threads = n};
-        for (unsigned k = 0; k < 2000 / (n * n) + 5; k++)
-            tw_team_run(j.team, walk_phases, &j);
-        assert_int_equal(atomic_load(&j.n_wrong), 0);
-        tw_team_free(j.team);
-    }
-}
-
 static void test_born_and_gone(void **state)
 {
     (void)state;
@@ -125,7 +98,7 @@ static void test_no_allocation(void **state)
     uint64_t before = tw_mem_count();
     tw_mem_guard_begin();
     for (unsigned k = 0; k < 100; k++)
-        tw_team_run(j.team, walk_phases, &j);
+        tw_team_run(j.team, count_thread, &j);
     tw_mem_guard_end();
     assert_int_equal(tw_mem_count(), before);
     tw_team_free(j.team);
@@ -283,10 +256,13 @@ static void test_idle_team_sleeps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_thread_once), cmocka_unit_test(test_barrier),
-        cmocka_unit_test(test_born_and_gone),    cmocka_unit_test(test_two_teams_take_turns),
-        cmocka_unit_test(test_no_allocation),    cmocka_unit_test(test_subnormals_live),
-        cmocka_unit_test(test_pinned),           cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_each_thread_once),
+        cmocka_unit_test(test_born_and_gone),
+        cmocka_unit_test(test_two_teams_take_turns),
+        cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_subnormals_live),
+        cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_idle_team_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
