@@ -259,7 +259,7 @@ def pulled(w):
 @step
 def up(w):
     """In the background; the model's address answers."""
-    w.show("twinax up", 400)
+    w.show("twinax up /srv/models/demo", 400)
     r = w.show("twinax status", 60)
     need("rxe0" in r.out and "box2" in r.out, "status names neither box2 nor the RDMA device")
 
