@@ -59,6 +59,8 @@ class Log:
             text = text.replace(path, name)
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r\n", "\n")
         for line in text.splitlines() or [""]:
+            if re.search(r"\(Reading database \.\.\. ?\d*%?$", line):
+                continue  # dpkg counts to a hundred
             self.lines.append(line.rstrip())
             print(line, flush=True)
 
