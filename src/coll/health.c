@@ -168,16 +168,28 @@ static void hear(tw_health *h, unsigned peer, uint64_t now)
     }
 }
 
+/* He may yet live (starved, or heard by nobody but able to hear): then he wants to know why. */
+static void tell_silent(tw_health *h, unsigned peer, double silent_s)
+{
+    char text[80];
+    snprintf(text, sizeof text, "it heard nothing of rank %u for %.1f s", peer, silent_s);
+    tw_buf_reset(&h->out);
+    if (tw_frame_text_encode(&h->out, TW_FRAME_BYE, (uint8_t)h->rank, text) == 0)
+        send_frame(&h->peers[peer], &h->out);
+}
+
 static void check_silence(tw_health *h, uint64_t now)
 {
     for (unsigned i = 0; i < h->n_ranks; i++) {
         health_peer *p = &h->peers[i];
         if (p->fd < 0 || now - p->heard_ns < TW_HEALTH_SILENCE_NS)
             continue;
+        const double silent_s = (double)(now - p->heard_ns) * 1e-9;
         char line[160];
         snprintf(line, sizeof line,
                  "rank %u (%s) was silent for %.1f s: stopped, or its network is cut", i, p->name,
-                 (double)(now - p->heard_ns) * 1e-9);
+                 silent_s);
+        tell_silent(h, i, silent_s);
         note_death(h, i, line);
     }
 }

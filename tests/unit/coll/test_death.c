@@ -272,6 +272,10 @@ static int hear_lost(tw_coll *c, void *arg, tw_err *err)
     int rc = sum_rounds(c, 10, x, err);
     if (rc != 0)
         return rc;
+    if (tw_coll_rank(c) != 0)
+        atomic_fetch_add(&told->n_ready, 1);
+    while (tw_coll_rank(c) == 0 && atomic_load(&told->n_ready) + 1 < tw_coll_n_ranks(c))
+        sched_yield();
     if (tw_coll_rank(c) == 0)
         tw_coll_lost(c, 2, "its agent hangs");
     const uint64_t until = tw_clock_now_ns() + scaled_limit(5 * TW_NS_PER_S);
@@ -298,6 +302,41 @@ static void test_lost_by_another_way(void **state)
     for (unsigned i = 0; i < 4; i++)
         waitpid(pids[i], &status[i], 0);
     for (unsigned i = 0; i < 4; i++)
+        if (status[i] != 0)
+            fail_msg("rank %u: status %d: %s", i, status[i], told->heard[i].wrong);
+}
+
+static int stop_and_go_on(tw_coll *c, void *arg, tw_err *err)
+{
+    (void)arg;
+    tw_err why = {0};
+    float x[1000] = {0};
+    int rc = sum_rounds(c, 10, x, err);
+    if (rc != 0)
+        return rc;
+    raise(SIGSTOP);
+    const uint64_t until = tw_clock_now_ns() + scaled_limit(5 * TW_NS_PER_S);
+    while (rc == 0 && tw_clock_now_ns() < until)
+        rc = tw_coll_health(c, &why);
+    return check_words(rc, &why, "gave up: it heard nothing of rank 1 for", err);
+}
+
+/* One who comes back after the others gave him up is told why. */
+static void test_back_too_late(void **state)
+{
+    (void)state;
+    int status[2];
+    pid_t pids[2];
+    memset(told, 0, sizeof *told);
+    fixture_init(ranks, 2, TW_TRANSPORT_TCP, survive_idle);
+    ranks[1].fn = stop_and_go_on;
+    for (unsigned i = 0; i < 2; i++)
+        pids[i] = fork_rank(&ranks[i]);
+    close(ranks[0].opts.listen_fd);
+    waitpid(pids[0], &status[0], 0);
+    kill(pids[1], SIGCONT);
+    waitpid(pids[1], &status[1], 0);
+    for (unsigned i = 0; i < 2; i++)
         if (status[i] != 0)
             fail_msg("rank %u: status %d: %s", i, status[i], told->heard[i].wrong);
 }
@@ -376,7 +415,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_in_collective), cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_killed_while_idle),    cmocka_unit_test(test_lost_by_another_way),
-        cmocka_unit_test(test_idle_costs_nothing),
+        cmocka_unit_test(test_back_too_late),        cmocka_unit_test(test_idle_costs_nothing),
     };
     return told == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
