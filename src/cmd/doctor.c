@@ -178,6 +178,8 @@ static int run(int argc, char **argv)
     TW_CLEANUP(freep) tw_check_record *r = tw_mem_calloc(1, sizeof *r);
     TW_CLEANUP(tw_mem_freep) doctor_results *v = tw_mem_calloc(1, sizeof *v);
     rc = r != NULL && v != NULL ? examine(&o, r, v, &err) : tw_err_set(&err, -ENOMEM, "no memory");
+    if (rc == -EINVAL && o.facts == NULL) /* --nodes, twinax.conf */
+        return tw_command_misused(&tw_command_doctor, &err);
     if (rc != 0)
         return tw_command_end(&tw_command_doctor, rc, &err);
     if (o.fix)
