@@ -66,7 +66,7 @@ bool tw_setup_is_key(const char *s)
     if (space == NULL || space[1] == '\0')
         return false;
     for (; *s != '\0'; s++)
-        if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f) /* a comment may be in any language */
             return false;
     return true;
 }

@@ -284,6 +284,7 @@ static void test_key(void **state)
     (void)state;
     assert_true(tw_setup_is_key(""));
     assert_true(tw_setup_is_key("ssh-ed25519 AAAA me@box"));
+    assert_true(tw_setup_is_key("ssh-ed25519 AAAA j\xc3\xb6rg@box"));
     assert_true(tw_setup_is_key("ecdsa-sha2-nistp256 AAAA"));
     assert_false(tw_setup_is_key("ssh-ed25519"));
     assert_false(tw_setup_is_key("ssh-ed25519 AAAA\nssh-rsa BBBB"));
