@@ -187,7 +187,8 @@ void tw_setup_plan_groups(tw_setup_maker *m)
             need(m, &g, d->group);
         }
     }
-    if (m->w->vllm && has_rocm(m) && group_exists(m, "video")) /* older images open the display node too */
+    if (m->w->vllm && has_rocm(m) &&
+        group_exists(m, "video")) /* older images open the display node too */
         need(m, &g, "video");
     if (gpu || rdma)
         plan_rules(m, gpu, rdma);
