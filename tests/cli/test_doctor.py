@@ -14,7 +14,8 @@ import twinax_cli as cli
 DATA = cli.ROOT / "tests" / "data" / "doctor"
 GOLDEN = DATA / "golden"
 RECORDS = sorted(p.stem for p in DATA.glob("*.json"))
-GREEN = {"laptop-wifi", "recorded-dev-vm", "strix128-e810-good", "strix64-e810-good", "strix96-e810-good"}
+GREEN = {"laptop-wifi", "recorded-debian12-pair", "recorded-dev-vm", "strix128-e810-good", "strix64-e810-good",
+         "strix96-e810-good"}
 
 
 def doctor(name, *more):
