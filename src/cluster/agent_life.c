@@ -72,7 +72,8 @@ static void read_more(tw_agent_life *l, uint64_t now)
 static void check_silence(tw_agent_life *l, uint64_t now)
 {
     char why[80];
-    if (l->silence_ns == 0 || l->full || now - l->heard_ns < l->silence_ns)
+    /* The main thread may have heard it after now was read. */
+    if (l->silence_ns == 0 || l->full || now < l->heard_ns + l->silence_ns)
         return;
     snprintf(why, sizeof why, "the head was silent for %.1f s", (double)(now - l->heard_ns) * 1e-9);
     note_end(l, why);

@@ -116,6 +116,16 @@ static void test_silence(void **state)
 }
 
 /* Who was not asked to beat is not watched after its first word. */
+/* The head's word may be noted between the look at the clock and the look at the word: once that
+ * was a silence of 585 years. */
+static void test_word_after_look(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300000 && !atomic_load(&life.cut); i++)
+        tw_agent_life_beat(&life); /* wakes the thread, which looks at the clock */
+    assert_false(atomic_load(&life.cut));
+}
+
 static void test_no_beats(void **state)
 {
     (void)state;
@@ -191,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_end_of_input, begin, end),
         cmocka_unit_test_setup_teardown(test_frames, begin, end),
         cmocka_unit_test_setup_teardown(test_silence, begin, end),
+        cmocka_unit_test_setup_teardown(test_word_after_look, begin, end),
         cmocka_unit_test_setup_teardown(test_no_beats, begin, end),
         cmocka_unit_test_setup_teardown(test_overdue, begin, end),
         cmocka_unit_test_setup_teardown(test_full, begin, end),
