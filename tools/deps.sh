@@ -35,6 +35,7 @@ build|pc:libpcre2-8|libpcre2-dev|pcre2-devel
 build|pc:libutf8proc|libutf8proc-dev|utf8proc-devel
 build|pc:inih|libinih-dev|inih-devel
 build|pc:libcrypto|libssl-dev|openssl-devel
+build|pc:libcurl|libcurl4-openssl-dev|libcurl-devel
 build|pc:libibverbs|libibverbs-dev|rdma-core-devel
 test|pc:cmocka|libcmocka-dev|libcmocka-devel
 build|cmd:python3|python3|python3
@@ -42,6 +43,7 @@ test|fn:has_venv|python3-venv|python3-pip
 test|cmd:flock|util-linux|util-linux-core
 test|cmd:unshare|util-linux|util-linux-core
 test|cmd:nm|binutils|binutils
+test|cmd:openssl|openssl|openssl
 test|cmd:tc|iproute2|iproute-tc
 test|cmd:ssh|openssh-client|openssh-clients
 test|cmd:ssh-keygen|openssh-client|openssh
