@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cmd/pull_model.h"
 #include "model/model.h"
 #include "os/secret.h"
 #include "os/signal.h"
@@ -113,9 +114,12 @@ int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
     if (a->model == NULL)
         return tw_err_set(err, -EINVAL,
                           "no MODEL given: a folder in Hugging Face layout is wanted");
+    int rc = tw_pull_model(&n->args.model, err);
+    if (rc != 0)
+        return rc;
     uint64_t t0 = tw_clock_now_ns();
     n->has_watch = pthread_create(&n->watch, NULL, watch_start, n) == 0;
-    int rc = open_group(n, err);
+    rc = open_group(n, err);
     end_watch(n);
     n->open_ns = tw_clock_now_ns() - t0;
     if (rc != 0)

@@ -15,6 +15,7 @@
 #include "cmd/commands.h"
 #include "cmd/far.h"
 #include "cmd/out.h"
+#include "cmd/pull_model.h"
 #include "model/model.h"
 #include "os/sys.h"
 
@@ -246,7 +247,9 @@ static int cmd_plan(int argc, char **argv)
     }
     if (rc != 0)
         return tw_command_misused(&tw_command_plan, &err);
-    rc = plan(&p, &p.args, is_assumed, &err);
+    rc = tw_pull_model(&p.args.model, &err);
+    if (rc == 0)
+        rc = plan(&p, &p.args, is_assumed, &err);
     return tw_command_end(&tw_command_plan, rc, &err);
 }
 

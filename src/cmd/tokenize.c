@@ -14,6 +14,7 @@
 #include "cmd/args.h"
 #include "cmd/commands.h"
 #include "cmd/out.h"
+#include "cmd/pull_model.h"
 #include "os/signal.h"
 
 enum { INPUT_MAX = 64 << 20 };
@@ -80,6 +81,8 @@ static int convert(const tw_command *c, int argc, char **argv,
     if (tw_args_parse(c, argc, argv, &a, &err) != 0)
         return tw_command_misused(c, &err);
     int rc = a.prompt != NULL ? tw_buf_puts(&in, a.prompt) : read_stdin(&in, &err);
+    if (rc == 0)
+        rc = tw_pull_model(&a.model, &err);
     if (rc == 0)
         rc = tw_model_open(a.model, &m, &err);
     if (rc == 0)

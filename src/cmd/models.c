@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `twinax models`: what the cache of this machine holds. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "cmd/commands.h"
+#include "cmd/out.h"
+#include "cmd/pull_model.h"
+#include "fmt/json.h"
+#include "hub/scan.h"
+#include "os/signal.h"
+
+typedef struct models_opts {
+    bool json, yes;
+} models_opts;
+
+/* "REPO" or "REPO@main" where one name stands for it, else "REPO@commit". */
+static void print_name(const tw_hub_model *m, char *out, size_t out_bytes)
+{
+    if (strcmp(m->refs, "main") == 0)
+        snprintf(out, out_bytes, "%s", m->repo);
+    else if (m->refs[0] != '\0' && strchr(m->refs, ',') == NULL)
+        snprintf(out, out_bytes, "%s@%s", m->repo, m->refs);
+    else
+        snprintf(out, out_bytes, "%s@%.12s", m->repo, m->commit);
+}
+
+/* ---- list ---- */
+
+static const char *state(const tw_hub_model *m)
+{
+    if (!m->is_whole)
+        return "not whole";
+    return m->has_weights ? "whole" : "no weights";
+}
+
+static void print_list(const tw_hub_models *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const tw_hub_model *m = &l->v[i];
+        char name[400], size[16];
+        print_name(m, name, sizeof name);
+        tw_pull_size(m->bytes, size);
+        if (i == 0)
+            printf("%-48s %9s %6s  %s\n", "model", "size", "files", "state");
+        printf("%-48s %9s %6zu  %s%s%s\n", name, size, m->n_files, state(m),
+               m->is_whole ? "" : ": ", m->is_whole ? "" : m->why);
+    }
+}
+
+static json_t *to_json(const tw_hub_model *m)
+{
+    json_t *v = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:b}", "model", m->repo,
+                          "commit", m->commit, "refs", m->refs, "path", m->path, "files",
+                          (json_int_t)m->n_files, "missing", (json_int_t)m->n_missing, "bytes",
+                          (json_int_t)m->bytes, "whole", m->is_whole, "weights", m->has_weights);
+    if (!m->is_whole)
+        (void)!json_object_set_new(v, "why", json_string(m->why));
+    return v;
+}
+
+static void print_object(json_t *v)
+{
+    (void)!json_dumpf(v, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(v);
+}
+
+static int list(const tw_hub_place *p, const models_opts *o, tw_err *err)
+{
+    TW_CLEANUP(tw_hub_models_done) tw_hub_models l = {.n = 0};
+    int rc = tw_hub_scan(p, NULL, &l, err);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < l.n && o->json; i++)
+        print_object(to_json(&l.v[i]));
+    if (!o->json)
+        print_list(&l);
+    if (l.n == 0)
+        fprintf(stderr, "no models in %s: `twinax pull ORG/NAME` gets one\n", p->cache);
+    return tw_out_flush(err);
+}
+
+/* ---- which ---- */
+
+/* Those of text: "org/name" all of its snapshots, "org/name@rev" one (rev: a name, a commit or its
+ * beginning). */
+static int select_models(const tw_hub_place *p, const char *text, tw_hub_models *ret, tw_err *err)
+{
+    tw_hub_name name;
+    size_t n = 0;
+    const char *at = strchr(text, '@');
+    int rc = tw_hub_name_parse(text, &name, err);
+    if (rc == 0)
+        rc = tw_hub_scan(p, name.repo, ret, err);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < ret->n; i++) {
+        const tw_hub_model *m = &ret->v[i];
+        const size_t k = strlen(name.revision);
+        bool is_it = at == NULL || (k >= 7 && strncmp(m->commit, name.revision, k) == 0);
+        for (const char *r = m->refs; !is_it && *r != '\0';) {
+            const size_t len = strcspn(r, ",");
+            is_it = len == k && strncmp(r, name.revision, k) == 0;
+            r += len + (r[len] == ',' ? 2 : 0);
+        }
+        if (is_it)
+            ret->v[n++] = *m;
+    }
+    ret->n = n;
+    return n > 0 ? 0 : tw_err_set(err, -ENOENT, "%.100s is not in the cache %.80s", text, p->cache);
+}
+
+/* ---- verify ---- */
+
+typedef struct verify {
+    const tw_hub_model *m;
+    const models_opts *o;
+    tw_hub_progress p;
+    tw_pull_show show;
+    size_t n_bad, n_unknown;
+} verify;
+
+static bool on_bytes(void *arg, uint64_t n)
+{
+    verify *v = arg;
+    v->p.done_bytes += n;
+    if (!v->o->json)
+        tw_pull_show_progress(&v->show, &v->p);
+    return !tw_signal_asked_to_stop();
+}
+
+static void report(verify *v, const tw_hub_seen *f, const char *what, const char *why)
+{
+    tw_pull_show_end(&v->show);
+    if (v->o->json)
+        print_object(json_pack("{s:s, s:s, s:s, s:s, s:s}", "model", v->m->repo, "commit",
+                               v->m->commit, "file", f->path, "state", what, "why", why));
+    else
+        printf("%s: %s: %s: %s\n", v->m->repo, f->path, what, why);
+}
+
+static int verify_file(void *arg, const tw_hub_seen *f, tw_err *err)
+{
+    verify *v = arg;
+    char path[TW_HUB_PATH_BYTES];
+    tw_err why = {0};
+    if (!f->is_there) {
+        v->n_bad++;
+        report(v, f, "missing", "its link leads nowhere");
+        return 0;
+    }
+    if (f->etag[0] == '\0') {
+        v->n_unknown++;
+        report(v, f, "unknown", "no link into blobs: its hash is not known here");
+        return 0;
+    }
+    if (snprintf(path, sizeof path, "%s/%s", v->m->path, f->path) >= (int)sizeof path)
+        return tw_err_set(err, -ENAMETOOLONG, "%.150s: too long a path", f->path);
+    int rc = tw_hub_hash_check(path, f->etag, on_bytes, v, &why);
+    if (rc == -EINTR) {
+        *err = why;
+        return rc;
+    }
+    v->p.n_done++;
+    if (rc != 0) {
+        v->n_bad++;
+        report(v, f, "bad", why.msg);
+    }
+    return 0;
+}
+
+static int verify_model(const tw_hub_model *m, const models_opts *o, tw_err *err)
+{
+    verify v = {.m = m, .o = o, .p = {.total_bytes = m->bytes, .n_files = m->n_files}};
+    char name[400], size[16];
+    print_name(m, name, sizeof name);
+    tw_pull_show_init(&v.show, name, false);
+    int rc = tw_hub_each_file(m->path, verify_file, &v, err);
+    tw_pull_show_end(&v.show);
+    if (rc != 0)
+        return rc;
+    tw_pull_size(m->bytes, size);
+    if (o->json)
+        print_object(json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "model", m->repo, "commit",
+                               m->commit, "files", (json_int_t)m->n_files, "bad",
+                               (json_int_t)v.n_bad, "bytes", (json_int_t)m->bytes, "good",
+                               v.n_bad == 0 && m->is_whole));
+    else if (v.n_bad == 0 && m->is_whole)
+        printf("%s: good: %zu files, %s\n", name, v.p.n_done, size);
+    if (v.n_bad > 0)
+        return tw_err_set(err, -EBADMSG,
+                          "%.100s: %zu of its files are not as they were: `twinax pull --verify "
+                          "%.80s` fetches those again",
+                          name, v.n_bad, name);
+    if (!m->is_whole)
+        return tw_err_set(err, -EAGAIN, "%.100s: %.100s: `twinax pull` gets them", name, m->why);
+    return 0;
+}
+
+static int verify_all(const tw_hub_place *p, const models_opts *o, const char *text, tw_err *err)
+{
+    TW_CLEANUP(tw_hub_models_done) tw_hub_models l = {.n = 0};
+    int rc = text != NULL ? select_models(p, text, &l, err) : tw_hub_scan(p, NULL, &l, err);
+    int first_bad = 0;
+    for (size_t i = 0; i < l.n && rc == 0; i++) {
+        tw_err one = {0};
+        rc = verify_model(&l.v[i], o, &one);
+        if (rc != 0 && first_bad == 0) {
+            first_bad = rc;
+            *err = one;
+        }
+        rc = rc == -EINTR ? rc : 0;
+    }
+    tw_err out = {0};
+    const int flushed = tw_out_flush(&out);
+    if (rc == 0 && first_bad == 0 && flushed != 0)
+        *err = out;
+    return rc != 0 ? rc : first_bad != 0 ? first_bad : flushed;
+}
+
+/* ---- rm ---- */
+
+static bool is_yes(void)
+{
+    char line[16];
+    fputs("remove? [y/N] ", stderr);
+    return fgets(line, sizeof line, stdin) != NULL && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static int remove_all(const tw_hub_place *p, const models_opts *o, const char *text, tw_err *err)
+{
+    TW_CLEANUP(tw_hub_models_done) tw_hub_models l = {.n = 0};
+    char name[400], size[16];
+    uint64_t freed = 0;
+    int rc = select_models(p, text, &l, err);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < l.n; i++) {
+        print_name(&l.v[i], name, sizeof name);
+        tw_pull_size(l.v[i].bytes, size);
+        fprintf(stderr, "%s: %zu files, %s, in %s\n", name, l.v[i].n_files, size, l.v[i].path);
+    }
+    if (!o->yes && !isatty(STDIN_FILENO))
+        return tw_err_set(err, -EPERM, "nothing is removed without consent: --yes gives it");
+    if (!o->yes && !is_yes())
+        return tw_err_set(err, -ECANCELED, "nothing was removed");
+    for (size_t i = 0; i < l.n && rc == 0; i++) {
+        uint64_t bytes = 0;
+        rc = tw_hub_remove(p, &l.v[i], &bytes, err);
+        freed += bytes;
+    }
+    if (rc != 0)
+        return rc;
+    tw_pull_size(freed, size);
+    if (o->json)
+        print_object(json_pack("{s:s, s:I, s:I}", "model", text, "removed", (json_int_t)l.n,
+                               "freed_bytes", (json_int_t)freed));
+    else
+        printf("%s freed\n", size);
+    return tw_out_flush(err);
+}
+
+/* ---- commands ---- */
+
+enum verb { LIST, VERIFY, REMOVE };
+
+static int start(const tw_command *c, enum verb verb, int argc, char **argv)
+{
+    TW_CLEANUP(tw_hub_place_done) tw_hub_place p = {.offline = false};
+    models_opts o = {.json = false};
+    tw_hub_name name;
+    tw_err err = {0};
+    int first = 0;
+    int rc = tw_options_parse(c->tables, argc, argv, &o, &first, &err);
+    const char *text = rc == 0 && first < argc ? argv[first] : NULL;
+    if (rc == 0 && verb == LIST && text != NULL)
+        rc = tw_err_set(&err, -EINVAL, "%.100s: wanted nothing, verify or rm", text);
+    else if (rc == 0 && (first + 1 < argc || (verb == REMOVE && text == NULL)))
+        rc = tw_err_set(&err, -EINVAL, "one ORG/NAME[@REVISION] is wanted");
+    else if (rc == 0 && text != NULL)
+        rc = tw_hub_name_parse(text, &name, &err);
+    if (rc != 0)
+        return tw_command_misused(c, &err);
+    rc = tw_hub_place_get(&p, &err);
+    if (rc == 0)
+        rc = verb == LIST     ? list(&p, &o, &err)
+             : verb == VERIFY ? verify_all(&p, &o, text, &err)
+                              : remove_all(&p, &o, text, &err);
+    return tw_command_end(c, rc, &err);
+}
+
+static int cmd_models(int argc, char **argv)
+{
+    return start(&tw_command_models, LIST, argc, argv);
+}
+
+static int cmd_verify(int argc, char **argv)
+{
+    return start(&tw_command_models_verify, VERIFY, argc, argv);
+}
+
+static int cmd_rm(int argc, char **argv)
+{
+    return start(&tw_command_models_rm, REMOVE, argc, argv);
+}
+
+static const tw_option options[] = {
+    {"json", .help = "one JSON object a line", .type = TW_OPT_FLAG,
+     .offset = offsetof(models_opts, json)},
+    {.name = NULL},
+};
+static const tw_option rm_options[] = {
+    {"yes", 'y', .help = "remove without asking", .type = TW_OPT_FLAG,
+     .offset = offsetof(models_opts, yes)},
+    {"json", .help = "one JSON object", .type = TW_OPT_FLAG, .offset = offsetof(models_opts, json)},
+    {.name = NULL},
+};
+static const tw_option_table tables[] = {{NULL, options}, {NULL, NULL}};
+static const tw_option_table rm_tables[] = {{NULL, rm_options}, {NULL, NULL}};
+
+const tw_command tw_command_models = {
+    .name = "models",
+    .args = "",
+    .summary = "models in the cache of this machine",
+    .about = "Size of each, and whether all of its files are here, whoever brought it.",
+    .tables = tables,
+    .run = cmd_models,
+    .group = TW_GROUP_MODEL,
+};
+
+const tw_command tw_command_models_verify = {
+    .name = "models verify",
+    .args = "[ORG/NAME[@REVISION]]",
+    .summary = "hash a model's files, or those of all",
+    .about = "Each file is named by its hash, so nobody is asked. Changes nothing; exit status 1 "
+             "when a file is not as it was.",
+    .tables = tables,
+    .run = cmd_verify,
+    .group = TW_GROUP_MODEL,
+};
+
+const tw_command tw_command_models_rm = {
+    .name = "models rm",
+    .args = "ORG/NAME[@REVISION]",
+    .summary = "remove a model from the cache",
+    .about = "Lists what goes, and asks. Files that another revision has too stay.",
+    .tables = rm_tables,
+    .run = cmd_rm,
+    .group = TW_GROUP_MODEL,
+};

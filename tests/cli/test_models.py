@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`twinax models`: what the cache holds, whole or not; verify finds a flipped byte; rm removes what no
+other revision has."""
+
+import json
+
+import fake_hub
+import pytest
+import twinax_cli as cli
+
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors.index.json": json.dumps(
+        {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    ).encode(),
+    "model-1.safetensors": b"1" * 5000,
+    "model-2.safetensors": b"2" * 6000,
+}
+
+
+@pytest.fixture
+def hub(folder):
+    (folder / "hub").mkdir()
+    with fake_hub.serving(folder / "hub") as h:
+        h.repos["org/name"] = fake_hub.Repo(FILES)
+        yield h
+
+
+@pytest.fixture
+def home(folder):
+    return folder / "home"
+
+
+def models(hub, home, *argv):
+    done = cli.run("models", *argv, env=hub.env(home))
+    lines = [json.loads(x) for x in done.stdout.splitlines()] if "--json" in argv else None
+    return done, lines
+
+
+def pull(hub, home, *argv):
+    return cli.good("pull", *argv, env=hub.env(home)).stdout.strip()
+
+
+def test_an_empty_cache(hub, home):
+    done, lines = models(hub, home, "--json")
+    assert done.returncode == 0 and lines == [] and "twinax pull" in done.stderr
+
+
+def test_whole_and_not_whole(hub, home):
+    path = pull(hub, home, "org/name")
+    _, lines = models(hub, home, "--json")
+    assert [(m["model"], m["whole"], m["files"], m["path"]) for m in lines] == [("org/name", True, 4, path)]
+    assert lines[0]["bytes"] == sum(map(len, FILES.values()))
+    blob = home / "hub/models--org--name/blobs" / fake_hub.etag_of(FILES["model-2.safetensors"])
+    blob.unlink()
+    _, lines = models(hub, home, "--json")
+    assert not lines[0]["whole"] and lines[0]["missing"] == 1
+    assert "model-2.safetensors" in models(hub, home)[0].stdout
+    before = hub.sent_bytes()
+    pull(hub, home, "org/name")
+    assert hub.sent_bytes() - before == len(FILES["model-2.safetensors"])
+
+
+def test_a_shard_that_another_tool_did_not_bring(hub, home):
+    """Without our record the model's own index tells."""
+    pull(hub, home, "org/name", "--exclude", "model-2*")
+    for record in (home / "hub/models--org--name/.twinax").iterdir():
+        record.unlink()
+    _, lines = models(hub, home, "--json")
+    assert not lines[0]["whole"] and "model-2.safetensors" in lines[0]["why"]
+
+
+def test_verify_finds_one_flipped_byte(hub, home):
+    pull(hub, home, "org/name")
+    done, _ = models(hub, home, "verify")
+    assert done.returncode == 0 and "good: 4 files" in done.stdout
+    for name in ("config.json", "model-1.safetensors"):
+        blob = home / "hub/models--org--name/blobs" / fake_hub.etag_of(FILES[name])
+        good = blob.read_bytes()
+        blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        done, lines = models(hub, home, "verify", "org/name", "--json")
+        assert done.returncode == 1 and "pull --verify org/name" in done.stderr
+        assert [x["file"] for x in lines if x.get("state") == "bad"] == [name]
+        assert blob.exists(), "verify changes nothing"
+        before = hub.sent_bytes()
+        pull(hub, home, "org/name", "--verify")
+        assert hub.sent_bytes() - before == len(good)
+        assert models(hub, home, "verify", "org/name")[0].returncode == 0
+
+
+def test_rm_keeps_what_another_revision_has(hub, home):
+    first = pull(hub, home, "org/name")
+    hub.repos["org/name"].push(FILES | {"model-1.safetensors": b"3" * 5000})
+    second = pull(hub, home, "org/name")
+    old, new = first.rsplit("/", 1)[1], second.rsplit("/", 1)[1]
+    done, _ = models(hub, home, "rm", "org/name")
+    assert done.returncode == 1 and "--yes" in done.stderr and first in done.stderr
+    done, lines = models(hub, home, "rm", f"org/name@{old[:10]}", "--yes", "--json")
+    assert done.returncode == 0 and lines[0]["freed_bytes"] == 5000
+    _, lines = models(hub, home, "--json")
+    assert [(m["commit"], m["whole"]) for m in lines] == [(new, True)]
+    assert models(hub, home, "verify")[0].returncode == 0
+    done, _ = models(hub, home, "rm", "org/name", "--yes")
+    assert done.returncode == 0 and not (home / "hub/models--org--name").exists()
+    assert models(hub, home, "rm", "org/name", "--yes")[0].returncode == 1
+
+
+def test_usage(hub, home):
+    for argv in (["what"], ["rm"], ["rm", "no-slash"], ["verify", "a/b", "c/d"]):
+        assert models(hub, home, *argv)[0].returncode == 2, argv
