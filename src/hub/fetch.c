@@ -271,9 +271,10 @@ static int open_item(fetch *f, tw_hub_item *it, uint64_t now)
         return 0;
     tw_hub_hasher_lock(&f->hasher);
     int rc = tw_hub_item_open(it, f->o, f->err);
-    tw_hub_hasher_unlock(&f->hasher);
-    if (rc == -EEXIST) { /* another program brought it meanwhile */
+    if (rc == -EEXIST) /* another program brought it meanwhile */
         it->state = TW_HUB_ITEM_DONE;
+    tw_hub_hasher_unlock(&f->hasher);
+    if (rc == -EEXIST) {
         f->p->done_bytes += it->file->size;
         f->p->n_done++;
         return link_it(f, it);
