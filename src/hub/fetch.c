@@ -173,7 +173,8 @@ static int wait_a_while(fetch *f, transfer *t, const char *why)
     const uint64_t ns = tw_hub_http_pause_ns(&t->answer, f->n_failed);
     if (++f->n_failed > TW_HUB_RETRIES || ns > PAUSE_MAX_NS)
         return f->err != NULL && f->err->code != 0 ? f->err->code : -EIO;
-    f->not_before_ns = tw_clock_now_ns() + ns;
+    /* Another transfer may have been told to wait longer. */
+    f->not_before_ns = TW_MAX(f->not_before_ns, tw_clock_now_ns() + ns);
     snprintf(f->waits, sizeof f->waits, "%s; again in %llu s", why,
              (unsigned long long)((ns + TW_NS_PER_S - 1) / TW_NS_PER_S));
     return 0;
