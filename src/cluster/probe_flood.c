@@ -2,6 +2,7 @@
 /* Bulk data: one thread per stream and way. Rates are what arrived between two looks of the
  * receiving end, while all streams were busy: neither the start nor the end of a stream counts. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -13,7 +14,8 @@
 #include "base/scope.h"
 #include "cluster/probe_inside.h"
 
-#define LOOK_NS     (20 * TW_NS_PER_MS)
+#define LOOK_MS     20
+#define LOOK_NS     (LOOK_MS * TW_NS_PER_MS)
 #define WARM_MIN    (50 * TW_NS_PER_MS)
 #define MORE_NS     (100 * TW_NS_PER_MS) /* senders go on beyond the window: the ends' clocks differ */
 #define STACK_BYTES (256 * 1024)
@@ -58,10 +60,10 @@ static void *send_blocks(void *arg)
     return NULL;
 }
 
-/* Takes what is there, never beyond the block: the next one's first byte must be seen. */
-static int take_some(flood_worker *w, size_t at, const tw_probe_stop *stop, size_t *ret_n)
+/* Takes what is there, a block at most. */
+static int take_some(flood_worker *w, const tw_probe_stop *stop, size_t *ret_n)
 {
-    ssize_t got = recv(w->fd, w->block + at, PROBE_BLOCK_BYTES - at, MSG_DONTWAIT);
+    ssize_t got = recv(w->fd, w->block, PROBE_BLOCK_BYTES, MSG_DONTWAIT);
     if (got == 0)
         return -ECONNRESET;
     *ret_n = got > 0 ? (size_t)got : 0;
@@ -69,9 +71,9 @@ static int take_some(flood_worker *w, size_t at, const tw_probe_stop *stop, size
         return 0;
     if (errno != EAGAIN && errno != EINTR)
         return -errno;
-    int rc = tw_probe_recv(w->fd, w->block + at, 1, TW_PROBE_SLEEP, stop);
-    *ret_n = rc == 0;
-    return rc;
+    struct pollfd p = {.fd = w->fd, .events = POLLIN};
+    (void)poll(&p, 1, LOOK_MS);
+    return tw_probe_stopped(stop) ? -ECANCELED : 0;
 }
 
 static void *receive_blocks(void *arg)
@@ -79,13 +81,14 @@ static void *receive_blocks(void *arg)
     flood_worker *w = arg;
     tw_probe_stop stop = {.asked = is_aborted, .ctx = w->abort};
     bool last = false;
-    for (size_t at = 0; !(last && at == PROBE_BLOCK_BYTES) && w->rc == 0;) {
-        at = at == PROBE_BLOCK_BYTES ? 0 : at;
+    for (size_t at = 0; !(last && at == 0) && w->rc == 0;) {
         size_t n = 0;
-        w->rc = take_some(w, at, &stop, &n);
-        if (at == 0 && n > 0)
-            last = w->block[0] == 1;
-        at += n;
+        w->rc = take_some(w, &stop, &n);
+        /* The first byte of a block says whether it is the last; after that nothing comes. */
+        const size_t first = (PROBE_BLOCK_BYTES - at) % PROBE_BLOCK_BYTES;
+        if (first < n)
+            last = w->block[first] == 1;
+        at = (at + n) % PROBE_BLOCK_BYTES;
         atomic_fetch_add_explicit(&w->bytes, n, memory_order_relaxed);
     }
     if (w->rc != 0)

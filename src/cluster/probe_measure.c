@@ -90,7 +90,9 @@ int tw_probe_measure(const tw_probe_job *j, tw_probe_result *ret, tw_err *err)
                             .bind_ip = j->bind_ip,
                             .port = j->port,
                             .token = j->token,
-                            .n_streams = TW_MIN(tw_sys_cpus(NULL, 0), (unsigned)STREAMS),
+                            /* The kernel's own work for a stream wants a core too. */
+                            .n_streams =
+                                TW_MAX(1U, TW_MIN(tw_sys_cpus(NULL, 0) / 2, (unsigned)STREAMS)),
                             .limit_ns = CONNECT_NS,
                             .stop = j->stop};
     int rc = tw_probe_connect(&to, &p, err);
