@@ -11,8 +11,8 @@ import time
 
 import pytest
 import twinax_cli as cli
-import two_hosts
 from two_hosts import A, B, LAN, LAN6, ROCE
+from two_hosts_fixture import made
 
 NODES = f"head={ROCE[A]},node-b={ROCE[B]}"
 DECODE = [
@@ -27,16 +27,7 @@ N_TRIES = 3  # a machine that others use too may be late once
 
 @pytest.fixture(scope="module")
 def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    h.left_alone = None
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
+    yield from made(prepare=lambda h: setattr(h, "left_alone", None))
 
 
 def ours(h):

@@ -6,20 +6,15 @@ import time
 
 import pytest
 import twinax_cli as cli
-from two_hosts import LAN, ROCE, TB, A, B, TwoHosts, why_not
+from two_hosts import LAN, ROCE, TB, A, B
+from two_hosts_fixture import made
 
 
 @pytest.fixture(scope="module")
 def hosts():
-    if why_not():
-        pytest.skip(why_not())
-    h = TwoHosts()
-    try:
-        h.build()
+    for h in made():
         yield h
         assert h.quiet_after() < 10, (h.processes(A), h.processes(B))
-    finally:
-        h.remove()
 
 
 def agent(hosts, ssh=""):

@@ -11,10 +11,9 @@ import signal
 import subprocess
 import time
 
-import pytest
 import twinax_cli as cli
-import two_hosts
 from two_hosts import A, B, ROCE
+from two_hosts_fixture import hosts  # noqa: F401
 
 # 100 are a minute and a half: `TW_KILL_ROUNDS=100`.
 N_ROUNDS = int(os.environ.get("TW_KILL_ROUNDS", "30"))
@@ -28,19 +27,6 @@ RUN = [
     "run", cli.DEMO, "--nodes", f"head={ROCE[A]},node-b={ROCE[B]}", "--agent-path", cli.BINARY,
     "--threads", "1", "--prompt-ids", "1,2,3", "-n", "100000", "--ignore-eos", "--ids",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
 
 
 def start(h):

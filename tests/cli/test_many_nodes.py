@@ -10,6 +10,7 @@ import pytest
 import twinax_cli as cli
 import two_hosts
 from two_hosts import A, B, ROCE
+from two_hosts_fixture import made
 
 RUN = ["--prompt-ids", "1,2,3,4,5", "-n", "6", "--temp", "0", "--ids", "--ignore-eos", "--threads", "1"]
 AGENT = ["--agent-path", cli.BINARY]
@@ -78,15 +79,7 @@ class ManyHosts(two_hosts.TwoHosts):
 
 @pytest.fixture(scope="module")
 def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = ManyHosts(8)
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
+    yield from made(8, ManyHosts)
 
 
 def nodes(n, address="10.7.0.{0}"):

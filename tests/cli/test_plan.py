@@ -9,8 +9,8 @@ import tempfile
 
 import pytest
 import twinax_cli as cli
-import two_hosts
 from two_hosts import A, ROCE
+from two_hosts_fixture import hosts  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +99,6 @@ def test_local_ranks_share_the_machine(cache):
 def test_usage(cache, argv, words):
     done = cli.run("plan", *argv)
     assert done.returncode == 2 and words in done.stderr, done
-
-
-@pytest.fixture(scope="module")
-def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
 
 
 def over_nodes(h, second, *argv):

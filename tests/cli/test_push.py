@@ -14,6 +14,7 @@ import pytest
 import twinax_cli as cli
 import two_hosts
 from two_hosts import A, B, ROCE
+from two_hosts_fixture import made
 
 NODE = cli.BINARY.parent / "twinax-node"
 RUN = ["--prompt-ids", "1,2,3,4,5", "-n", "8", "--temp", "0", "--ids", "--ignore-eos", "--threads", "1"]
@@ -49,27 +50,24 @@ def mounts(root):
     )
 
 
+def start_nodes(h):
+    for i, name in enumerate((BARE, FULL)):
+        root = h.folder / name
+        fill_root(root)
+        prepare = mounts(root)
+        if name == FULL:
+            (root / "root" / ".local").mkdir()
+            prepare += f" && mount -t tmpfs -o size=1m none {root}/root/.local"
+        daemons.start(h, name, 2201 + i, enter(root), {}, prepare)
+    (h.folder / HOME).mkdir()
+    daemons.start(h, HOME, 2210, daemons.SHELL, {"SetEnv": f"HOME={h.folder / HOME}"})
+
+
 @pytest.fixture(scope="module")
 def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why or not NODE.exists():
-        pytest.skip(why or f"no {NODE}")
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        for i, name in enumerate((BARE, FULL)):
-            root = h.folder / name
-            fill_root(root)
-            prepare = mounts(root)
-            if name == FULL:
-                (root / "root" / ".local").mkdir()
-                prepare += f" && mount -t tmpfs -o size=1m none {root}/root/.local"
-            daemons.start(h, name, 2201 + i, enter(root), {}, prepare)
-        (h.folder / HOME).mkdir()
-        daemons.start(h, HOME, 2210, daemons.SHELL, {"SetEnv": f"HOME={h.folder / HOME}"})
-        yield h
-    finally:
-        h.remove()
+    if not NODE.exists():
+        pytest.skip(f"no {NODE}")
+    yield from made(prepare=start_nodes)
 
 
 def over(h, node, *argv, binary=cli.BINARY):

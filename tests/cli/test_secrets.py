@@ -11,27 +11,14 @@ import subprocess
 
 import pytest
 import twinax_cli as cli
-import two_hosts
 from two_hosts import A, B, ROCE
+from two_hosts_fixture import hosts  # noqa: F401
 
 KEY = "geheim-0123456789-geheim"
 TOKEN = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")  # 256 bits in hex
 SERVE = ["serve", cli.DEMO, "--nodes", f"head={ROCE[A]},node-b={ROCE[B]}", "--agent-path", cli.BINARY,
          "--port", "0", "--threads", "1"]  # fmt: skip
 OURS = r"twinax |/exe rank|(^|/)ssh "
-
-
-@pytest.fixture(scope="module")
-def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import pytest
 import twinax_cli as cli
 import two_hosts
 from two_hosts import A, B, LAN
+from two_hosts_fixture import made
 
 REVERT_S = 20
 IPS = ["192.168.100.1", "192.168.100.2"]
@@ -107,19 +108,14 @@ class Node:
         return json.loads(path.read_text())["entries"] if path.exists() else []
 
 
+def add_cable(h):
+    two_hosts.sh("ip", "link", "add", "cable0", "netns", h.names[A], "type", "veth", "peer", "name", "cable0",
+                 "netns", h.names[B])  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        two_hosts.sh("ip", "link", "add", "cable0", "netns", h.names[A], "type", "veth", "peer", "name", "cable0",
-                     "netns", h.names[B])  # fmt: skip
-        yield h
-    finally:
-        h.remove()
+    yield from made(prepare=add_cable)
 
 
 @pytest.fixture

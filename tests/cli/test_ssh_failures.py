@@ -13,8 +13,8 @@ import time
 import daemons
 import pytest
 import twinax_cli as cli
-import two_hosts
 from two_hosts import A, B, LAN, ROCE
+from two_hosts_fixture import made
 
 AGENT = ["--agent-path", cli.BINARY]
 RUN = ["--prompt-ids", "1,2,3", "-n", "2", "--temp", "0", "--ids", "--threads", "1"]
@@ -28,23 +28,18 @@ DAEMONS = {
 }  # fmt: skip
 
 
+def start_daemons(h):
+    h.home = h.folder / "home"
+    h.home.mkdir()
+    for i, (name, (shell, settings)) in enumerate(DAEMONS.items()):
+        daemons.start(h, name, 2201 + i, shell, settings)
+    daemons.add_client(h, "mute", Port=2300)
+    daemons.add_client(h, "lost", HostName="192.168.77.99")
+
+
 @pytest.fixture(scope="module")
 def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        h.home = h.folder / "home"
-        h.home.mkdir()
-        for i, (name, (shell, settings)) in enumerate(DAEMONS.items()):
-            daemons.start(h, name, 2201 + i, shell, settings)
-        daemons.add_client(h, "mute", Port=2300)
-        daemons.add_client(h, "lost", HostName="192.168.77.99")
-        yield h
-    finally:
-        h.remove()
+    yield from made(prepare=start_daemons)
 
 
 def start(h, node, *argv, agent=AGENT, path=None):

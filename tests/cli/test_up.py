@@ -19,6 +19,7 @@ import pytest
 import twinax_cli as cli
 import two_hosts
 from two_hosts import A, B, ROCE
+from two_hosts_fixture import hosts  # noqa: F401
 
 KEY = "sk-not-for-others"
 LOCAL = ["--local", "--tp", "2", "--port", "0", "--threads", "1"]
@@ -92,19 +93,6 @@ def service(folder):
     finally:
         s.do("down")
     assert not s.processes()
-
-
-@pytest.fixture(scope="module")
-def hosts():
-    why = cli.missing_binary() or two_hosts.why_not()
-    if why:
-        pytest.skip(why)
-    h = two_hosts.TwoHosts()
-    try:
-        h.build()
-        yield h
-    finally:
-        h.remove()
 
 
 @pytest.fixture

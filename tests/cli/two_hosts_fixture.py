@@ -7,14 +7,16 @@ import twinax_cli as cli
 import two_hosts
 
 
-def made(n):
-    """For a fixture of module scope: built before, removed after."""
+def made(n=2, make=two_hosts.TwoHosts, prepare=None):
+    """For a fixture of module scope: built and prepared before, removed after."""
     why = cli.missing_binary() or two_hosts.why_not()
     if why:
         pytest.skip(why)
-    h = two_hosts.TwoHosts(n)
+    h = make(n)
     try:
         h.build()
+        if prepare:
+            prepare(h)
         yield h
     finally:
         h.remove()
@@ -22,7 +24,7 @@ def made(n):
 
 @pytest.fixture(scope="module")
 def hosts():
-    yield from made(2)
+    yield from made()
 
 
 @pytest.fixture(autouse=True)
