@@ -11,6 +11,7 @@
 #include "cmd/keep.h"
 #include "cmd/option.h"
 #include "cmd/out.h"
+#include "fmt/json.h"
 
 #define ASK_LIMIT_NS (2 * TW_NS_PER_S)
 enum { OLD_S = 10 }; /* a rank's word that is older is shown with its age */
@@ -41,12 +42,6 @@ static double number(const json_t *v, const char *key)
     return json_number_value(json_object_get(v, key));
 }
 
-static const char *text_of(const json_t *v, const char *key)
-{
-    const char *text = json_string_value(json_object_get(v, key));
-    return text != NULL ? text : "";
-}
-
 static void put_bytes(double bytes, char out[24])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -71,9 +66,9 @@ static void put_link(const json_t *link, char *out, size_t out_bytes)
     put_bytes(number(link, "rx_bytes"), got);
     if (number(link, "mtu") > 0) /* shared memory has none */
         snprintf(mtu, sizeof mtu, ", mtu %.0f", number(link, "mtu"));
-    snprintf(out, out_bytes, "%s %s, %s -> %s%s, %s out, %s in", text_of(link, "transport"),
-             text_of(link, "device"), text_of(link, "local"), text_of(link, "peer"), mtu, sent,
-             got);
+    snprintf(out, out_bytes, "%s %s, %s -> %s%s, %s out, %s in", tw_json_text_at(link, "transport"),
+             tw_json_text_at(link, "device"), tw_json_text_at(link, "local"),
+             tw_json_text_at(link, "peer"), mtu, sent, got);
 }
 
 static void put_sensor(const json_t *v, const char *key, const char *unit, char out[24])
@@ -93,7 +88,7 @@ static void print_rank(const json_t *v)
     put_sensor(v, "watts", "W", power);
     put_link(json_object_get(v, "link"), link, sizeof link);
     /* a degree sign is two bytes of one column */
-    printf("%-12s %4.0f %8.0f %10s %*s %6s  %s", text_of(v, "node"), number(v, "rank"),
+    printf("%-12s %4.0f %8.0f %10s %*s %6s  %s", tw_json_text_at(v, "node"), number(v, "rank"),
            number(v, "pid"), memory, heat[0] == '-' ? 6 : 7, heat, power, link);
     if (number(v, "age_s") > OLD_S)
         printf("  (last word %.0f s ago)", number(v, "age_s"));
@@ -111,8 +106,8 @@ static void print_ready(const json_t *s)
            number(v, "generated_tok_s"), number(v, "prompt_tok_s"),
            number(v, "generated_tok_s_since_start"), number(v, "generated_tokens"),
            number(v, "prompt_tokens"));
-    if (strcmp(text_of(s, "health"), "ok") != 0)
-        printf("health     %s\n", text_of(s, "health"));
+    if (strcmp(tw_json_text_at(s, "health"), "ok") != 0)
+        printf("health     %s\n", tw_json_text_at(s, "health"));
     printf("%-12s %4s %8s %10s %6s %6s  %s\n", "NODE", "RANK", "PID", "MEMORY", "TEMP", "POWER",
            "LINK OF RANK 0 TO IT");
     for (size_t i = 0; i < json_array_size(ranks); i++)

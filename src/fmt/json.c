@@ -58,6 +58,12 @@ void tw_json_freep(json_t **v)
     *v = NULL;
 }
 
+const char *tw_json_text_at(const json_t *v, const char *key)
+{
+    const char *text = json_string_value(json_object_get(v, key));
+    return text != NULL ? text : "";
+}
+
 struct shown {
     char *out;
     size_t n, cap;

@@ -22,6 +22,9 @@ TW_MUST_CHECK int tw_json_parse(const char *name, const char *p, size_t n, json_
                                 tw_err *err);
 void tw_json_freep(json_t **v); /* for TW_CLEANUP */
 
+/* The text under key of v; "" when v is no object, or has no text there. Borrowed from v. */
+const char *tw_json_text_at(const json_t *v, const char *key);
+
 /* Prints v on one line of ASCII into out, cut with "..." when longer. */
 void tw_json_show(const json_t *v, char *out, size_t out_bytes);
 

@@ -27,12 +27,6 @@ static json_t *load(tw_facts_reader *r, const char *folder, const char *file)
     return v;
 }
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *text = json_string_value(json_object_get(o, key));
-    return text != NULL ? text : "";
-}
-
 static bool has_dist(const char *name, const char *package, char *out, size_t out_bytes)
 {
     size_t n = strlen(package);
@@ -85,8 +79,8 @@ static const char *parent_of(const json_t *layers, const char *id)
     json_t *v;
     json_array_foreach(layers, i, v)
     {
-        if (strcmp(text_of(v, "id"), id) == 0)
-            return text_of(v, "parent");
+        if (strcmp(tw_json_text_at(v, "id"), id) == 0)
+            return tw_json_text_at(v, "parent");
     }
     return "";
 }
@@ -100,9 +94,9 @@ static void take_image(tw_facts_reader *r, const char *storage, const json_t *v,
         return; /* without a name: a rest of a build */
     tw_facts_image *m = &c->images[c->n_images++];
     tw_field_text(name, m->name, sizeof m->name);
-    tw_field_text(text_of(v, "digest"), m->digest, sizeof m->digest);
-    tw_field_text(text_of(v, "created"), m->created, sizeof m->created);
-    const char *layer = text_of(v, "layer");
+    tw_field_text(tw_json_text_at(v, "digest"), m->digest, sizeof m->digest);
+    tw_field_text(tw_json_text_at(v, "created"), m->created, sizeof m->created);
+    const char *layer = tw_json_text_at(v, "layer");
     /* An id is part of a path: hex digits, nothing else. */
     for (int i = 0;
          i < LAYERS_MAX && layer[0] != '\0' && strspn(layer, "0123456789abcdef") == strlen(layer);

@@ -19,12 +19,6 @@ enum { WORDS_MAX = 96 };
 #define COMMAND_LIMIT_NS (1800 * TW_NS_PER_S) /* packages may come from far */
 #define TIMER_LIMIT_NS   (20 * TW_NS_PER_S)
 
-static const char *text_of(const json_t *v, const char *key)
-{
-    const char *s = json_string_value(json_object_get(v, key));
-    return s != NULL ? s : "";
-}
-
 /* ---- commands ---- */
 
 int tw_setup_words(tw_setup_site *s, const json_t *words, tw_err *err)
@@ -87,7 +81,7 @@ static int save_one(const tw_setup_site *s, json_t *entry, const char *path, tw_
     char full[TW_SETUP_PATH_BYTES];
     size_t k = json_array_size(saved);
     for (size_t i = 0; i < k; i++)
-        if (strcmp(text_of(json_array_get(saved, i), "path"), path) == 0)
+        if (strcmp(tw_json_text_at(json_array_get(saved, i), "path"), path) == 0)
             return 0;
     if (path[0] != '/' || strstr(path, "/../") != NULL || !tw_setup_site_path(s, path, full))
         return tw_err_set(err, -EINVAL, "'%.100s': is no absolute path", path);
@@ -111,7 +105,7 @@ static int save_all(const tw_setup_site *s, json_t *entry, const json_t *step, t
     const json_t *actions = json_object_get(step, "do"), *touch = json_object_get(step, "touch");
     int rc = 0;
     for (size_t i = 0; i < json_array_size(actions) && rc == 0; i++) {
-        const char *path = text_of(json_array_get(actions, i), "file");
+        const char *path = tw_json_text_at(json_array_get(actions, i), "file");
         rc = path[0] != '\0' ? save_one(s, entry, path, err) : 0;
     }
     for (size_t i = 0; i < json_array_size(touch) && rc == 0; i++)
@@ -128,8 +122,8 @@ static int save_after(const tw_setup_site *s, json_t *entry, tw_err *err)
         json_t *v = json_array_get(saved, k);
         char full[TW_SETUP_PATH_BYTES];
         TW_CLEANUP(tw_setup_copy_done) tw_setup_copy c = {0};
-        if (!tw_setup_site_path(s, text_of(v, "path"), full))
-            return tw_err_set(err, -ENAMETOOLONG, "%s: name too long", text_of(v, "path"));
+        if (!tw_setup_site_path(s, tw_json_text_at(v, "path"), full))
+            return tw_err_set(err, -ENAMETOOLONG, "%s: name too long", tw_json_text_at(v, "path"));
         rc = tw_setup_copy_read(full, &c, err);
         if (rc == 0 && c.there)
             rc = keep_copy(s, entry, k, "after", &c, err);
@@ -162,7 +156,7 @@ static int make_parents(const tw_setup_site *s, const json_t *entry, const char 
 
 static int do_file(const tw_setup_site *s, const json_t *entry, const json_t *a, tw_err *err)
 {
-    const char *path = text_of(a, "file"), *user = text_of(a, "user");
+    const char *path = tw_json_text_at(a, "file"), *user = tw_json_text_at(a, "user");
     const json_t *after = json_object_get(a, "after");
     char full[TW_SETUP_PATH_BYTES];
     if (!tw_setup_site_path(s, path, full))
@@ -221,7 +215,7 @@ static int do_install(tw_setup_site *s, json_t *entry, const json_t *a, tw_err *
     static const char *const apt[] = {"apt-get", "install", "-y", "--no-install-recommends", NULL};
     static const char *const dnf[] = {"dnf", "install", "-y", NULL};
     static const char *const ostree[] = {"rpm-ostree", "install", "--idempotent", "-y", NULL};
-    const char *with = text_of(a, "with");
+    const char *with = tw_json_text_at(a, "with");
     const json_t *names = json_object_get(a, "install");
     const char *const *verb = strcmp(with, "apt") == 0   ? apt
                               : strcmp(with, "dnf") == 0 ? dnf
@@ -284,7 +278,7 @@ static int check_before(const tw_setup_site *s, const json_t *step, tw_err *err)
     const json_t *actions = json_object_get(step, "do");
     for (size_t i = 0; i < json_array_size(actions); i++) {
         const json_t *a = json_array_get(actions, i);
-        const char *path = text_of(a, "file"),
+        const char *path = tw_json_text_at(a, "file"),
                    *before = json_string_value(json_object_get(a, "before"));
         char full[TW_SETUP_PATH_BYTES];
         TW_CLEANUP(tw_setup_copy_done) tw_setup_copy now = {0};
@@ -350,7 +344,7 @@ static int roll_back(tw_setup_site *s, json_t *entry, const char *id, tw_err *er
 
 static int apply_locked(tw_setup_site *s, const json_t *step, json_int_t *ret_n, tw_err *err)
 {
-    const char *id = text_of(step, "id");
+    const char *id = tw_json_text_at(step, "id");
     int rc = check_before(s, step, err);
     json_t *entry = rc == 0 ? new_entry(s, step) : NULL;
     if (rc == 0 && entry == NULL)
@@ -379,7 +373,7 @@ static int apply_locked(tw_setup_site *s, const json_t *step, json_int_t *ret_n,
 
 int tw_setup_apply(tw_setup_site *s, const json_t *step, json_int_t *ret_n, tw_err *err)
 {
-    if (!json_is_object(step) || text_of(step, "id")[0] == '\0' ||
+    if (!json_is_object(step) || tw_json_text_at(step, "id")[0] == '\0' ||
         !json_is_array(json_object_get(step, "do")))
         return tw_err_set(err, -EINVAL, "setup: a step without id or actions");
     int rc = tw_setup_site_lock(s, true, err);

@@ -100,12 +100,6 @@ static int put_diff(tw_buf *out, const char *a, const char *b)
     return rc;
 }
 
-static const char *text_of(const json_t *v, const char *key)
-{
-    const char *s = json_string_value(json_object_get(v, key));
-    return s != NULL ? s : "";
-}
-
 static int put_file(const json_t *action, tw_buf *out)
 {
     const char *before = json_string_value(json_object_get(action, "before"));
@@ -116,13 +110,13 @@ static int put_file(const json_t *action, tw_buf *out)
                            : before == NULL ? "write"
                            : after == NULL  ? "remove"
                                             : "edit",
-                           text_of(action, "file"));
+                           tw_json_text_at(action, "file"));
     return rc != 0 ? rc : put_diff(out, before != NULL ? before : "", after != NULL ? after : "");
 }
 
 static int put_install(const json_t *action, tw_buf *out)
 {
-    const char *with = text_of(action, "with");
+    const char *with = tw_json_text_at(action, "with");
     const char *verb = strcmp(with, "apt") == 0   ? "apt-get install -y --no-install-recommends"
                        : strcmp(with, "dnf") == 0 ? "dnf install -y"
                                                   : "rpm-ostree install --idempotent -y";
@@ -182,13 +176,13 @@ static int put_step(const json_t *step, size_t number, tw_buf *out)
 {
     int rc =
         tw_buf_printf(out, "  %zu. %s: %s%s%s%s\n    why: %s\n    does%s:\n", number,
-                      text_of(step, "id"), text_of(step, "title"),
+                      tw_json_text_at(step, "id"), tw_json_text_at(step, "title"),
                       json_is_true(json_object_get(step, "cuts"))
                           ? " [reverts by itself after 60 s unless the head reconnects]"
                           : "",
                       json_is_true(json_object_get(step, "login")) ? " [from the next login]" : "",
                       json_is_true(json_object_get(step, "reboot")) ? " [from the next boot]" : "",
-                      text_of(step, "why"),
+                      tw_json_text_at(step, "why"),
                       json_is_true(json_object_get(step, "root")) ? " (as root)" : "");
     if (rc == 0)
         rc = put_do(step, out);
@@ -207,7 +201,8 @@ int tw_setup_plan_text(const json_t *plan, tw_buf *out, tw_err *err)
 {
     const json_t *steps = json_object_get(plan, "steps"), *notes = json_object_get(plan, "notes");
     const size_t n = json_array_size(steps), first = out->len;
-    int rc = tw_buf_printf(out, "%s: %zu step%s\n", text_of(plan, "node"), n, n == 1 ? "" : "s");
+    int rc =
+        tw_buf_printf(out, "%s: %zu step%s\n", tw_json_text_at(plan, "node"), n, n == 1 ? "" : "s");
     for (size_t i = 0; i < n && rc == 0; i++)
         rc = put_step(json_array_get(steps, i), i + 1, out);
     for (size_t i = 0; i < json_array_size(notes) && rc == 0; i++) {

@@ -12,15 +12,9 @@
 enum { TIMER_STEP_US = 250000, TIMER_TRIES = 2400 };
 #define LIST_LIMIT_NS (60 * TW_NS_PER_S)
 
-static const char *text_of(const json_t *v, const char *key)
-{
-    const char *s = json_string_value(json_object_get(v, key));
-    return s != NULL ? s : "";
-}
-
 static bool is_done(const json_t *entry)
 {
-    return strcmp(text_of(entry, "state"), "done") == 0;
+    return strcmp(tw_json_text_at(entry, "state"), "done") == 0;
 }
 
 static void say(tw_setup_site *s, json_t *said, const char *text)
@@ -94,10 +88,10 @@ static int open_place(const tw_setup_site *s, const json_t *entry, size_t k, pla
                       tw_err *err)
 {
     const json_t *v = json_array_get(json_object_get(entry, "saved"), k);
-    if (!tw_setup_site_path(s, text_of(v, "path"), ret->full))
-        return tw_err_set(err, -ENAMETOOLONG, "%s: name too long", text_of(v, "path"));
-    int rc = read_saved(s, entry, k, "before", strcmp(text_of(v, "was"), "file") == 0, &ret->before,
-                        err);
+    if (!tw_setup_site_path(s, tw_json_text_at(v, "path"), ret->full))
+        return tw_err_set(err, -ENAMETOOLONG, "%s: name too long", tw_json_text_at(v, "path"));
+    int rc = read_saved(s, entry, k, "before", strcmp(tw_json_text_at(v, "was"), "file") == 0,
+                        &ret->before, err);
     if (rc == 0)
         rc = tw_setup_copy_read(ret->full, &ret->now, err);
     if (rc != 0)
@@ -113,7 +107,7 @@ static const json_t *edit_of(const json_t *entry, const char *path)
 {
     const json_t *actions = json_object_get(json_object_get(entry, "step"), "do");
     for (size_t i = 0; i < json_array_size(actions); i++)
-        if (strcmp(text_of(json_array_get(actions, i), "file"), path) == 0)
+        if (strcmp(tw_json_text_at(json_array_get(actions, i), "file"), path) == 0)
             return json_array_get(actions, i);
     return NULL;
 }
@@ -136,11 +130,12 @@ static int find_foreign(const tw_setup_site *s, const json_t *entry, size_t k, b
     if (rc != 0)
         return rc;
     if (is_done(entry)) {
-        rc = read_saved(s, entry, k, "after", strcmp(text_of(v, "is"), "file") == 0, &left, err);
+        rc = read_saved(s, entry, k, "after", strcmp(tw_json_text_at(v, "is"), "file") == 0, &left,
+                        err);
         *ret = rc == 0 && !tw_setup_copy_same(&p.now, &left);
         return rc;
     }
-    const json_t *edit = edit_of(entry, text_of(v, "path"));
+    const json_t *edit = edit_of(entry, tw_json_text_at(v, "path"));
     *ret = edit != NULL && !tw_setup_copy_same(&p.now, &p.before) &&
            !equals_text(&p.now, json_string_value(json_object_get(edit, "after")));
     return 0;
@@ -188,7 +183,7 @@ static int take_out(const place *p, const json_t *edit, tw_err *err)
 static int restore_one(tw_setup_site *s, const json_t *entry, size_t k, bool foreign, json_t *kept,
                        json_t *said, tw_err *err)
 {
-    const char *path = text_of(json_array_get(json_object_get(entry, "saved"), k), "path");
+    const char *path = tw_json_text_at(json_array_get(json_object_get(entry, "saved"), k), "path");
     TW_CLEANUP(place_done) place p = {0};
     int rc = open_place(s, entry, k, &p, err);
     if (rc == 0)
@@ -299,8 +294,8 @@ int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *s
     if (rc != 0)
         return rc;
     run_list(s, json_object_get(step, "undo"), said);
-    if (tw_setup_remove_packages(s, text_of(entry, "with"), json_object_get(entry, "installed"),
-                                 &why) != 0)
+    if (tw_setup_remove_packages(s, tw_json_text_at(entry, "with"),
+                                 json_object_get(entry, "installed"), &why) != 0)
         say(s, said, why.msg);
     rc = undo_files(s, entry, foreign, kept, said, err);
     run_list(s, json_object_get(step, "settle"), said);
@@ -325,7 +320,7 @@ int tw_setup_mend(tw_setup_site *s, unsigned *ret_n, tw_err *err)
         if (is_done(e) && !json_is_true(json_object_get(e, "unconfirmed")))
             continue;
         tw_setup_site_say(s, "step %s was %s: it is undone",
-                          text_of(json_object_get(e, "step"), "id"),
+                          tw_json_text_at(json_object_get(e, "step"), "id"),
                           is_done(e) ? "never confirmed" : "cut off");
         rc = tw_setup_entry_undo(s, e, NULL, NULL, err);
         n += rc == 0;
