@@ -167,18 +167,6 @@ static int append_text(const char *p, size_t n, void *ctx)
     return tw_buf_append(ctx, p, n) == 0 ? 0 : -1;
 }
 
-static int write_whole(int fd, const char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t got = write(fd, p, n);
-        if (got < 0 && errno != EINTR)
-            return -errno;
-        p += got > 0 ? got : 0;
-        n -= got > 0 ? (size_t)got : 0;
-    }
-    return 0;
-}
-
 int tw_life_record_write(const tw_life_paths *p, const tw_life_record *r, tw_err *err)
 {
     char fresh[TW_LIFE_PATH_BYTES + 16];
@@ -194,9 +182,11 @@ int tw_life_record_write(const tw_life_paths *p, const tw_life_record *r, tw_err
     (void)unlink(fresh);
     TW_CLEANUP(tw_fd_closep)
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int rc = fd >= 0 ? write_whole(fd, b.data, b.len) : -errno;
+    int rc = fd >= 0 ? tw_fd_write_all(fd, b.data, b.len) : -errno;
     if (rc == 0 && rename(fresh, p->record) != 0)
         rc = -errno;
+    if (rc != 0 && fd >= 0)
+        (void)unlink(fresh);
     return rc == 0 ? 0 : tw_err_set(err, rc, "%s: cannot write: %s", p->record, strerror(-rc));
 }
 

@@ -164,22 +164,10 @@ static void resolve(const char *path, char out[TW_SETUP_PATH_BYTES])
         out[n] = '\0';
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t got = write(fd, p, n);
-        if (got < 0 && errno != EINTR)
-            return -errno;
-        p += got > 0 ? got : 0;
-        n -= got > 0 ? (size_t)got : 0;
-    }
-    return 0;
-}
-
 static int write_beside(const char *path, const char *tmp, const tw_setup_copy *c)
 {
     TW_CLEANUP(tw_fd_closep) int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int rc = fd < 0 ? -errno : write_all(fd, c->text.data, c->text.len);
+    int rc = fd < 0 ? -errno : tw_fd_write_all(fd, c->text.data, c->text.len);
     if (rc == 0 && (fchown(fd, c->uid, c->gid) != 0 && geteuid() == 0))
         rc = -errno;
     if (rc == 0 && (fchmod(fd, c->mode) != 0 || fsync(fd) != 0 || rename(tmp, path) != 0))

@@ -89,15 +89,16 @@ int tw_file_read(const char *path, tw_buf *buf, tw_err *err)
     return rc;
 }
 
-static int write_all(int fd, const char *p, size_t n)
+int tw_fd_write_all(int fd, const void *p, size_t n)
 {
+    const char *at = p;
     while (n > 0) {
-        ssize_t n_now = write(fd, p, n);
+        ssize_t n_now = write(fd, at, n);
         if (n_now < 0 && errno == EINTR)
             continue;
         if (n_now <= 0)
             return n_now < 0 ? -errno : -EIO;
-        p += n_now;
+        at += n_now;
         n -= (size_t)n_now;
     }
     return 0;
@@ -109,7 +110,7 @@ int tw_file_write(const char *path, const void *p, size_t n, tw_err *err)
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
     if (fd < 0)
         return tw_err_set(err, -errno, "%s: cannot create: %s", path, strerror(errno));
-    int rc = write_all(fd, p, n);
+    int rc = tw_fd_write_all(fd, p, n);
     if (close(tw_fd_steal(&fd)) < 0 && rc == 0)
         rc = -errno; /* network file systems say here that the disk is full */
     if (rc < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files: whole reads with a ceiling, read-only maps. */
+/* Files: whole reads with a ceiling, whole writes, read-only maps. */
 #ifndef TWINAX_OS_FILE_H
 #define TWINAX_OS_FILE_H
 
@@ -13,6 +13,8 @@
 TW_MUST_CHECK int tw_file_read(const char *path, tw_buf *buf, tw_err *err);
 /* Creates or overwrites, in place (not atomic, no fsync). */
 TW_MUST_CHECK int tw_file_write(const char *path, const void *p, size_t n, tw_err *err);
+/* All n bytes to an open file: 0 or -errno (-ENOSPC, -EIO when nothing is taken any more). */
+TW_MUST_CHECK int tw_fd_write_all(int fd, const void *p, size_t n);
 bool tw_file_exists(const char *path);
 bool tw_file_is_dir(const char *path);
 

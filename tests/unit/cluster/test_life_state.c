@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,6 +82,32 @@ static void record_comes_back_as_it_was(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(stat(p.runtime, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
+}
+
+/* No room: the old record stays, and nothing half-written beside it. */
+static void a_full_disk_keeps_the_old_record(void **state)
+{
+    (void)state;
+    tw_life_paths p;
+    tw_err err = {0};
+    tw_life_record r = example(), back;
+    char fresh[TW_LIFE_PATH_BYTES + 16];
+    struct rlimit before;
+    assert_int_equal(tw_life_paths_make(&p, &err), 0);
+    assert_int_equal(tw_life_record_write(&p, &r, &err), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit small = {.rlim_cur = 10, .rlim_max = before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    r.ready_s = 4711;
+    const int rc = tw_life_record_write(&p, &r, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rc, -EFBIG);
+    assert_non_null(strstr(err.msg, "cannot write"));
+    assert_int_equal(tw_life_record_read(&p, &back, &err), 0);
+    assert_int_equal(back.ready_s, 1001);
+    snprintf(fresh, sizeof fresh, "%s.new", p.record);
+    assert_int_equal(access(fresh, F_OK), -1);
 }
 
 static void damaged_records_are_refused(void **state)
@@ -178,6 +205,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(record_comes_back_as_it_was, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_full_disk_keeps_the_old_record, make_folder,
+                                        remove_folder),
         cmocka_unit_test(damaged_records_are_refused),
         cmocka_unit_test_setup_teardown(lock_tells_life, make_folder, remove_folder),
         cmocka_unit_test(a_process_is_its_pid_and_its_start),

@@ -8,9 +8,11 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -265,6 +267,39 @@ static void test_pages(void **state)
     assert_null(p);
 }
 
+/* A disk that is full, a pipe that takes a part at a time, an end that has gone. */
+static void test_write_all(void **state)
+{
+    (void)state;
+    enum { N = 300000 };
+    static char sent[N], got[N + 1000];
+    int fds[2], full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    if (full >= 0) {
+        assert_int_equal(tw_fd_write_all(full, "x", 1), -ENOSPC);
+        close(full);
+    }
+    assert_int_equal(tw_fd_write_all(-1, "x", 1), -EBADF);
+    assert_int_equal(tw_fd_write_all(-1, "", 0), 0);
+    for (size_t i = 0; i < N; i++)
+        sent[i] = (char)(i * 31);
+    assert_int_equal(pipe(fds), 0);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        close(fds[0]);
+        _exit(tw_fd_write_all(fds[1], sent, N) == 0 ? 0 : 1);
+    }
+    close(fds[1]);
+    size_t n = 0;
+    for (ssize_t k; (k = read(fds[0], got + n, 1000)) > 0; n += (size_t)k)
+        assert_true(n + (size_t)k <= N);
+    close(fds[0]);
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(n, N);
+    assert_memory_equal(sent, got, N);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_read_refusals),
         cmocka_unit_test(test_read_file_without_size),
         cmocka_unit_test(test_write_refusals),
+        cmocka_unit_test(test_write_all),
         cmocka_unit_test(test_exists),
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_map_refusals),
