@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "host/facts_field.h"
 
 static const char *const engines[] = {"auto", "native", "vllm"};
 static const char *const transports[] = {"auto", "rdma", "tcp"};
@@ -35,11 +36,7 @@ void tw_check_record_done(tw_check_record *r)
 
 static void read_text(tw_json_obj *o, const char *key, char *out, size_t out_bytes)
 {
-    const char *from = tw_json_text(o, key, "");
-    size_t n = 0;
-    for (; from[n] != '\0' && n + 1 < out_bytes; n++)
-        out[n] = (unsigned char)from[n] < 0x20 || from[n] == 0x7f ? '?' : from[n];
-    out[n] = '\0';
+    tw_field_text(tw_json_text(o, key, ""), out, out_bytes);
 }
 
 static unsigned read_choice(tw_json_obj *o, const char *key, const char *const names[3])

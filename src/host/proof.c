@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "host/facts_field.h"
 
 static const char *const ports[TW_PORTS] = {"unknown", "passes", "refused", "filtered",
                                             "unreachable"};
@@ -83,11 +84,7 @@ json_t *tw_proofs_print(const tw_proofs *p)
 
 static void read_text(tw_json_obj *o, const char *key, char *out, size_t out_bytes)
 {
-    const char *from = tw_json_text(o, key, "");
-    size_t n = 0;
-    for (; from[n] != '\0' && n + 1 < out_bytes; n++)
-        out[n] = (unsigned char)from[n] < 0x20 || from[n] == 0x7f ? '?' : from[n];
-    out[n] = '\0';
+    tw_field_text(tw_json_text(o, key, ""), out, out_bytes);
 }
 
 static void read_end(tw_json_obj *o, const char *key, tw_proof_end *ret)

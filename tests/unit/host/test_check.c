@@ -400,6 +400,22 @@ static void a_record_is_written_as_it_is_read(void **state)
     assert_true(json_equal(before, after));
 }
 
+/* Another's words are printed: neither controls (of one byte or of two) nor what turns the direction
+ * of writing gets to a terminal. */
+static void texts_of_a_record_cannot_steer_a_terminal(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"nodes\":[{\"name\":\"a\\u009b31mb\\u202ec\"}],"
+                               "\"proofs\":{\"nodes\":[{\"ssh_back\":false,"
+                               "\"ssh_back_why\":\"x\\u001b[2Jy\\u0085z\"}]}}";
+    tw_err err = {0};
+    if (tw_check_record_parse("r", text, sizeof text - 1, &record, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(record.world.nodes[0].name, "a?31mb?c");
+    assert_string_equal(record.proofs->nodes[0].ssh_back_why, "x?[2Jy?z");
+    tw_check_record_done(&record);
+}
+
 static void what_is_no_record_is_refused(void **state)
 {
     (void)state;
@@ -438,6 +454,7 @@ int main(void)
         cmocka_unit_test(one_dead_node_of_eight),
         cmocka_unit_test(random_facts_never_crash),
         cmocka_unit_test(a_record_is_written_as_it_is_read),
+        cmocka_unit_test(texts_of_a_record_cannot_steer_a_terminal),
         cmocka_unit_test(what_is_no_record_is_refused),
     };
     return cmocka_run_group_tests(tests, make_results, drop_record);
