@@ -7,18 +7,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cluster/config_file.h"
 #include "cluster/ssh.h"
 #include "cmd/compare.h"
+#include "cmd/find_config.h"
 
 static int find_in_file(tw_nodes *ret, tw_err *err)
 {
     TW_CLEANUP(tw_mem_freep) tw_config_found *f = tw_mem_calloc(1, sizeof *f);
     if (f == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the configuration");
-    int rc = tw_config_find(f, err);
-    if (f->warning[0] != '\0')
-        tw_log(TW_LOG_WARN, "config", "%s", f->warning);
+    int rc = tw_find_config(f, err);
     if (rc != 0)
         return rc;
     *ret = f->config.nodes;

@@ -5,12 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cluster/config_file.h"
 #include "cluster/proof.h"
 #include "cmd/doctor.h"
+#include "cmd/find_config.h"
 #include "os/file.h"
 
 #define LOAD_S 2.0
@@ -24,9 +23,7 @@ static int read_config(const doctor_opts *o, tw_config *ret, tw_err *err)
     TW_CLEANUP(tw_mem_freep) tw_config_found *f = tw_mem_calloc(1, sizeof *f);
     if (f == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the configuration");
-    int rc = tw_config_find(f, err);
-    if (f->warning[0] != '\0')
-        tw_log(TW_LOG_WARN, "config", "%s", f->warning);
+    int rc = tw_find_config(f, err);
     if (rc == 0)
         *ret = f->config;
     return rc;

@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cluster/config_file.h"
 #include "cmd/far.h"
+#include "cmd/find_config.h"
 #include "host/net.h"
 
 static const char *allowed_tp(size_t n_nodes)
@@ -74,9 +74,7 @@ static int find_in_file(tw_args *a, tw_err *err)
     TW_CLEANUP(tw_mem_freep) tw_config_found *f = tw_mem_calloc(1, sizeof *f);
     if (f == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the configuration");
-    int rc = tw_config_find(f, err);
-    if (f->warning[0] != '\0')
-        tw_log(TW_LOG_WARN, "config", "%s", f->warning);
+    int rc = tw_find_config(f, err);
     if (rc == 0)
         a->nodes = f->config.nodes;
     for (size_t i = 0; i < a->nodes.n; i++) /* the cluster's device is every node's, but its own */

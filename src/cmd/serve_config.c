@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/scope.h"
-#include "cluster/config_file.h"
+#include "cmd/find_config.h"
 
 static bool is_set(const char *text)
 {
@@ -98,7 +98,7 @@ int tw_serve_args_parse(const tw_command *c, int argc, char **argv, tw_args *a, 
     const char *key = a->api_key;
     const bool has_file = !a->local && a->nodes_list == NULL && !(a->has_tp && a->tp == 1);
     if (rc == 0 && has_file)
-        rc = tw_config_find(&found, err);
+        rc = tw_find_config(&found, err);
     if (rc == 0 && has_file && is_set(found.path)) {
         *a = defaults;
         rc = take_config(&found.config, a, err);

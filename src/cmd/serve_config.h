@@ -7,7 +7,7 @@
 #include "cmd/args.h"
 
 /* As tw_args_parse, of a struct that begins with the tw_args and holds its defaults. MODEL may come
- * from the file. What is odd about the file, tw_far_find_nodes says. */
+ * from the file. */
 TW_MUST_CHECK int tw_serve_args_parse(const tw_command *c, int argc, char **argv, tw_args *a,
                                       tw_err *err);
 

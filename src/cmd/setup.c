@@ -8,12 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cluster/config_file.h"
 #include "cmd/args.h"
 #include "cmd/commands.h"
+#include "cmd/find_config.h"
 #include "cmd/out.h"
 #include "host/facts_field.h"
 #include "host/setup_plan.h"
@@ -111,9 +110,7 @@ static int find_config(const setup_opts *o, tw_config *ret, tw_err *err)
     TW_CLEANUP(tw_mem_freep) tw_config_found *f = tw_mem_calloc(1, sizeof *f);
     int rc = f != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory for the configuration");
     if (rc == 0 && o->nodes_list == NULL)
-        rc = tw_config_find(f, err);
-    if (rc == 0 && f->warning[0] != '\0')
-        tw_log(TW_LOG_WARN, "config", "%s", f->warning);
+        rc = tw_find_config(f, err);
     if (rc == 0)
         *ret = f->config;
     if (rc == 0 && o->nodes_list != NULL)
