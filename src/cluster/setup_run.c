@@ -13,6 +13,7 @@
 #include "base/scope.h"
 #include "cluster/remote.h"
 #include "host/setup_exec.h"
+#include "host/setup_plan.h"
 #include "os/signal.h"
 
 enum { PASSWORD_TRIES = 3, RETRY_US = 500000 };
@@ -264,17 +265,6 @@ static int read_keys(run_node *n, tw_setup_node *ret, tw_err *err)
     return 0;
 }
 
-/* "a,b" has id. */
-static bool is_asked(const char *only, const char *id)
-{
-    size_t n = strlen(id);
-    for (const char *p = only; p != NULL && *p != '\0';
-         p += strcspn(p, ",") + (p[strcspn(p, ",")] == ','))
-        if (strncmp(p, id, n) == 0 && (p[n] == ',' || p[n] == '\0'))
-            return true;
-    return only == NULL;
-}
-
 static bool any_step(const json_t *steps, const char *flag)
 {
     for (size_t i = 0; i < json_array_size(steps); i++)
@@ -322,7 +312,7 @@ static int plan_node(run_node *n, tw_err *err)
         return tw_err_set(err, -EPROTO, "%s: its plan makes no sense", n->spec->name);
     for (size_t i = json_array_size(steps); i > 0; i--) {
         const char *id = json_string_value(json_object_get(json_array_get(steps, i - 1), "id"));
-        if (id == NULL || !is_asked(n->run->o.only, id))
+        if (id == NULL || !tw_setup_only_has(n->run->o.only, id))
             json_array_remove(steps, i - 1);
     }
     if (n->run->o.only != NULL) {

@@ -131,7 +131,7 @@ int tw_doctor_write_record(const doctor_opts *o, const tw_check_record *r, tw_er
     return tw_file_write(o->record, b.data, b.len, err);
 }
 
-static int examine(const doctor_opts *o, tw_check_record *r, doctor_results *v, tw_err *err)
+int tw_doctor_examine(const doctor_opts *o, tw_check_record *r, doctor_results *v, tw_err *err)
 {
     int rc = o->facts != NULL ? tw_doctor_replay(o, r, err) : tw_doctor_gather(o, r, err);
     if (rc != 0)
@@ -139,7 +139,7 @@ static int examine(const doctor_opts *o, tw_check_record *r, doctor_results *v, 
     v->n = tw_checks_run(&r->world, v->v, TW_CHECK_RESULTS_MAX);
     if (o->json)
         rc = tw_doctor_print_json(r, v, err);
-    else
+    else if (!o->silent)
         tw_doctor_print(o, r, v);
     if (rc == 0 && o->record != NULL)
         rc = tw_doctor_write_record(o, r, err);
@@ -177,7 +177,8 @@ static int run(int argc, char **argv)
     }
     TW_CLEANUP(freep) tw_check_record *r = tw_mem_calloc(1, sizeof *r);
     TW_CLEANUP(tw_mem_freep) doctor_results *v = tw_mem_calloc(1, sizeof *v);
-    rc = r != NULL && v != NULL ? examine(&o, r, v, &err) : tw_err_set(&err, -ENOMEM, "no memory");
+    rc = r != NULL && v != NULL ? tw_doctor_examine(&o, r, v, &err)
+                                : tw_err_set(&err, -ENOMEM, "no memory");
     if (rc == -EINVAL && o.facts == NULL) /* --nodes, twinax.conf */
         return tw_command_misused(&tw_command_doctor, &err);
     if (rc != 0)

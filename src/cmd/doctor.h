@@ -14,6 +14,7 @@ typedef struct doctor_opts {
     unsigned engine, transport; /* by tw_check_engine, tw_check_transport */
     bool has_engine, has_transport;
     bool json, fix, list, no_load;
+    bool silent; /* nothing is printed: another command looks */
     int verbose;
 } doctor_opts;
 
@@ -22,6 +23,9 @@ typedef struct doctor_results {
     tw_check_result v[TW_CHECK_RESULTS_MAX];
 } doctor_results;
 
+/* Gathers, judges, and prints as o says. r and v: zeroed; tw_check_record_done(r) after. */
+TW_MUST_CHECK int tw_doctor_examine(const doctor_opts *o, tw_check_record *r, doctor_results *v,
+                                    tw_err *err);
 /* The record's facts and proofs from a file, or from the machines themselves. */
 TW_MUST_CHECK int tw_doctor_replay(const doctor_opts *o, tw_check_record *ret, tw_err *err);
 TW_MUST_CHECK int tw_doctor_gather(const doctor_opts *o, tw_check_record *ret, tw_err *err);

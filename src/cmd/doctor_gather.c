@@ -10,6 +10,7 @@
 #include "cluster/proof.h"
 #include "cmd/doctor.h"
 #include "cmd/find_config.h"
+#include "host/setup_plan.h"
 #include "os/file.h"
 
 #define LOAD_S 2.0
@@ -108,10 +109,12 @@ static int gather_here(const doctor_opts *o, const tw_config *c, tw_check_record
     if (r->world.nodes[0].interface[0] != '\0')
         opts.interface = r->world.nodes[0].interface;
     int rc = own_memory(r, 0, err);
-    show_progress(NULL, "facts of this machine");
+    if (!o->silent)
+        show_progress(NULL, "facts of this machine");
     if (rc == 0)
         rc = tw_facts_read(&opts, r->facts[0], err);
-    show_progress(NULL, "");
+    if (!o->silent)
+        show_progress(NULL, "");
     if (rc == 0)
         r->world.nodes[0].facts = r->facts[0];
     return rc;
@@ -143,7 +146,7 @@ static void set_targets(const doctor_opts *o, const tw_config *c, const tw_check
     snprintf(j->back_to, sizeof j->back_to, "%s",
              strcmp(w->nodes[0].ssh, "local") != 0 ? w->nodes[0].ssh : w->nodes[0].ip);
     j->load_s = o->no_load ? 0 : LOAD_S;
-    j->progress = show_progress;
+    j->progress = o->silent ? NULL : show_progress;
 }
 
 /* What the checks take for the cluster's address and interface is what gets proven. */
@@ -215,7 +218,8 @@ int tw_doctor_gather(const doctor_opts *o, tw_check_record *ret, tw_err *err)
     if (ret->world.n_nodes == 1)
         return gather_here(o, c, ret, err);
     rc = gather_all(o, c, ret, j, err);
-    show_progress(NULL, "");
+    if (!o->silent)
+        show_progress(NULL, "");
     tw_proof_close(j);
     return rc;
 }
@@ -225,10 +229,9 @@ int tw_doctor_gather(const doctor_opts *o, tw_check_record *ret, tw_err *err)
 /* One more in a list of words, once. */
 static void add_step(const char *step, char *list, size_t list_bytes)
 {
-    const size_t n = strlen(step), len = strlen(list);
-    for (const char *p = list; *p != '\0'; p += strcspn(p, ","), p += *p == ',')
-        if (strncmp(p, step, n) == 0 && (p[n] == ',' || p[n] == '\0'))
-            return;
+    const size_t len = strlen(list);
+    if (tw_setup_only_has(list, step))
+        return;
     snprintf(list + len, list_bytes - len, "%s%s", len > 0 ? "," : "", step);
 }
 

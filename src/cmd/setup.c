@@ -193,56 +193,6 @@ static int print_json(json_t *nodes, const char *state, const tw_err *why, tw_er
 
 /* ---- doing ---- */
 
-static int run_doctor(const setup_opts *o)
-{
-    static char name[] = "doctor", nodes[] = "--nodes", agent[] = "--agent-path";
-    char list[2048], path[512];
-    char *argv[8] = {name, NULL};
-    int n_words, n = 1;
-    const tw_command *c = tw_command_find(1, argv, &n_words);
-    if (c == NULL || o->json)
-        return TW_EXIT_OK;
-    if (o->nodes_list != NULL) {
-        snprintf(list, sizeof list, "%s", o->nodes_list);
-        argv[n++] = nodes;
-        argv[n++] = list;
-    }
-    if (o->agent_path != NULL) {
-        snprintf(path, sizeof path, "%s", o->agent_path);
-        argv[n++] = agent;
-        argv[n++] = path;
-    }
-    puts("\nand now, by doctor:");
-    fflush(stdout);
-    return c->run(n, argv);
-}
-
-/* Everything is read again: what is left over did not take. */
-static int verify(tw_setup_run *r, const setup_opts *o, tw_err *err)
-{
-    char left[160] = "";
-    size_t n = 0;
-    int rc = tw_setup_run_plan(r, err);
-    for (size_t i = 0; i < tw_setup_run_n(r) && rc == 0; i++) {
-        const json_t *steps = json_object_get(tw_setup_run_plan_of(r, i), "steps");
-        for (size_t k = 0; k < json_array_size(steps) && n < sizeof left; k++) {
-            const json_t *s = json_array_get(steps, k);
-            const char *id = json_string_value(json_object_get(s, "id"));
-            /* Layered packages are there after the reboot only. */
-            if (!(strcmp(id, "packages") == 0 && json_is_true(json_object_get(s, "reboot"))))
-                n += (size_t)snprintf(left + n, sizeof left - n, "%s%s: %s", n > 0 ? ", " : "",
-                                      tw_setup_run_name(r, i), id);
-        }
-    }
-    if (rc != 0)
-        return rc;
-    if (left[0] != '\0')
-        return tw_err_set(err, -EIO, "done, but read again it is not so: %s", left);
-    if (!o->json)
-        puts("verified: everything was read again, and is as it should be");
-    return 0;
-}
-
 static bool may_reboot(const setup_opts *o)
 {
     if (o->yes || o->json)
@@ -251,8 +201,8 @@ static bool may_reboot(const setup_opts *o)
                              "(yes): ");
 }
 
-static int reboot_all(tw_setup_run *r, const setup_opts *o, const bool *need, bool *ret_head,
-                      tw_err *err)
+/* need[i]: false from then on where it was done. */
+static int reboot_all(tw_setup_run *r, const setup_opts *o, bool *need, bool *ret_head, tw_err *err)
 {
     *ret_head = false;
     if (!may_reboot(o)) {
@@ -262,8 +212,10 @@ static int reboot_all(tw_setup_run *r, const setup_opts *o, const bool *need, bo
     }
     int rc = 0;
     for (size_t i = tw_setup_run_n(r); i > 1 && rc == 0; i--)
-        if (need[i - 1])
+        if (need[i - 1]) {
             rc = tw_setup_run_reboot(r, i - 1, err);
+            need[i - 1] = rc != 0;
+        }
     if (rc == 0 && need[0]) {
         if (!o->json)
             puts("the workers are back; this machine goes down now. Afterwards: twinax doctor");
@@ -284,15 +236,13 @@ static int do_all(tw_setup_run *r, const setup_opts *o, tw_err *err)
     }
     int rc = count_steps(r) > 0 ? tw_setup_run_do(r, err) : 0;
     if (rc == 0)
-        rc = verify(r, o, err);
+        rc = tw_setup_verify_plans(r, o, err);
     if (rc == 0 && login && !o->json)
         puts("groups and limits count from the next login on: log in anew (shared ssh connections "
              "to the nodes were closed)");
     if (rc == 0 && any)
         rc = reboot_all(r, o, need, &head, err);
-    if (rc == 0 && !head)
-        (void)run_doctor(o);
-    return rc;
+    return rc == 0 && !head ? tw_setup_verify_doctor(o, need, err) : rc;
 }
 
 static int consent(const setup_opts *o, size_t n, const char *what, tw_err *err)

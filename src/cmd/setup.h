@@ -30,6 +30,14 @@ bool tw_setup_ask(const char *question, char *out, size_t out_bytes);
 bool tw_setup_consents(const char *question);
 bool tw_setup_can_ask(void);
 
+/* ---- setup_verify.c ---- */
+
+/* Plans anew: an error names the steps that are left. */
+TW_MUST_CHECK int tw_setup_verify_plans(tw_setup_run *r, const setup_opts *o, tw_err *err);
+/* Has doctor look (and print). An error names what it fails though setup knows the mend; what waits
+ * for a reboot (reboot_due[node]) or a login is said. */
+TW_MUST_CHECK int tw_setup_verify_doctor(const setup_opts *o, const bool *reboot_due, tw_err *err);
+
 /* ---- setup_init.c ---- */
 
 int tw_setup_init(const setup_opts *o, tw_err *err); /* exit code, or a negative errno */

@@ -11,6 +11,15 @@ const char *const tw_setup_step_ids[] = {"ssh-key", "ssh-trust", "packages", "me
                                          "network", "soft-roce", "firewall", "kernel",
                                          NULL};
 
+bool tw_setup_only_has(const char *only, const char *id)
+{
+    const size_t n = strlen(id);
+    for (const char *p = only; p != NULL && *p != '\0'; p += strcspn(p, ","), p += *p == ',')
+        if (strncmp(p, id, n) == 0 && (p[n] == ',' || p[n] == '\0'))
+            return true;
+    return only == NULL;
+}
+
 static bool any(const json_t *steps, const char *flag)
 {
     for (size_t i = 0; i < json_array_size(steps); i++)

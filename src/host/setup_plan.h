@@ -18,6 +18,8 @@ TW_MUST_CHECK int tw_setup_plan(const tw_facts *f, const tw_setup_seen *s, const
 
 /* The ids of all steps that there may be, in the order in which they are done; NULL at the end. */
 extern const char *const tw_setup_step_ids[];
+/* Whether "id,id" has id; NULL has all. */
+bool tw_setup_only_has(const char *only, const char *id);
 
 /* As a person reads it: steps with why, commands as a shell takes them, edits as a diff, undo. */
 TW_MUST_CHECK int tw_setup_plan_text(const json_t *plan, tw_buf *out, tw_err *err);

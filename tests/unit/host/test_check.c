@@ -18,6 +18,7 @@
 #include "base/scope.h"
 #include "host/check_inside.h"
 #include "host/check_record.h"
+#include "host/setup_left.h"
 #include "host/setup_plan.h"
 #include "os/file.h"
 
@@ -442,6 +443,49 @@ static void what_is_no_record_is_refused(void **state)
     }
 }
 
+/* ---- after setup ---- */
+
+/* A failure with a step is setup's, unless it waits for a reboot or a login, or was not asked for. */
+static void what_setup_should_have_mended(void **state)
+{
+    (void)state;
+    static const tw_check gtt = {.id = "kernel.gtt"}, lock = {.id = "memory.memlock"},
+                          ports = {.id = "net.ports"}, reboot = {.id = "kernel.reboot"};
+    static const tw_check_world world = {.n_nodes = 2,
+                                         .nodes = {{.name = "a", .ssh = "a"},
+                                                   {.name = "b", .ssh = "b"}}};
+    tw_check_result v[] = {
+        {.check = &gtt, .node = 1, .status = TW_CHECK_FAIL, .step = "kernel"},
+        {.check = &lock, .node = 0, .status = TW_CHECK_FAIL, .step = "memlock"},
+        {.check = &lock, .node = 1, .status = TW_CHECK_FAIL, .step = "memlock"},
+        {.check = &ports, .node = 0, .peer = 1, .status = TW_CHECK_FAIL, .step = "firewall"},
+        {.check = &ports, .node = 1, .status = TW_CHECK_FAIL},                     /* by hand */
+        {.check = &ports, .node = 1, .status = TW_CHECK_WARN, .step = "network"}}; /* no failure */
+    tw_setup_after after = {.world = &world, .v = v, .n = TW_ARRAY_LEN(v)};
+    tw_setup_left left;
+    tw_setup_left_find(&after, &left);
+    assert_string_equal(left.failed, "b: kernel.gtt (kernel), b: memory.memlock (memlock), "
+                                     "a: net.ports (firewall)");
+    assert_string_equal(left.waits, "a: memory.memlock (next login)");
+    assert_int_equal(left.n_failed, 3);
+    after.only = "ssh-key,memlock";
+    tw_setup_left_find(&after, &left);
+    assert_string_equal(left.failed, "b: memory.memlock (memlock)");
+    after.only = "kernel";
+    after.reboot_due = (const bool[]){false, true};
+    tw_setup_left_find(&after, &left);
+    assert_string_equal(left.failed, "");
+    assert_string_equal(left.waits, "b: kernel.gtt (next boot)");
+    after.reboot_due = NULL; /* doctor itself knows */
+    v[5] = (tw_check_result){.check = &reboot, .node = 1, .status = TW_CHECK_WARN};
+    tw_setup_left_find(&after, &left);
+    assert_int_equal(left.n_failed, 0);
+    assert_int_equal(left.n_reboots, 1);
+    v[5].node = 0; /* of another node */
+    tw_setup_left_find(&after, &left);
+    assert_int_equal(left.n_failed, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +498,7 @@ int main(void)
         cmocka_unit_test(one_dead_node_of_eight),
         cmocka_unit_test(random_facts_never_crash),
         cmocka_unit_test(a_record_is_written_as_it_is_read),
+        cmocka_unit_test(what_setup_should_have_mended),
         cmocka_unit_test(texts_of_a_record_cannot_steer_a_terminal),
         cmocka_unit_test(what_is_no_record_is_refused),
     };
