@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/scope.h"
 #include "cluster/probe.h"
+#include "cluster/push.h"
 #include "fmt/agent_frame.h"
 #include "os/signal.h"
 #include "os/sys.h"
@@ -79,9 +80,18 @@ static void *greet_one(void *arg)
     worker *w = arg;
     tw_proof_target *t = &w->job->v[w->i];
     tw_err why = {0};
-    if (tw_remote_greet(t->remote, &why) != 0)
+    if (tw_remote_push_greet(w->job->push, t->remote, &why) != 0)
         lose(t, &why);
     return NULL;
+}
+
+static void push_to(const tw_proof_job *j, tw_proof_target *t)
+{
+    tw_err why = t->why;
+    if (tw_remote_push_mend(j->push, t->name, t->ssh, why.code, &t->remote, &why) != 0)
+        lose(t, &why);
+    else
+        t->why = (tw_err){0};
 }
 
 int tw_proof_connect(tw_proof_job *j, tw_err *err)
@@ -97,7 +107,15 @@ int tw_proof_connect(tw_proof_job *j, tw_err *err)
             t->remote = NULL;
     }
     size_t n = for_nodes(j, NULL, 0, w);
-    return run_all(w, n, greet_one, err);
+    int rc = run_all(w, n, greet_one, err);
+    for (size_t i = 1; i < j->n && rc == 0; i++) {
+        tw_proof_target *t = &j->v[i];
+        if (t->remote == NULL && tw_push_mends(t->why.code) && j->push != NULL)
+            push_to(j, t);
+        if (tw_signal_asked_to_stop())
+            rc = tw_err_set(err, -ECANCELED, "interrupted");
+    }
+    return rc;
 }
 
 void tw_proof_close(tw_proof_job *j)

@@ -6,7 +6,7 @@
 #ifndef TWINAX_CLUSTER_PROOF_H
 #define TWINAX_CLUSTER_PROOF_H
 
-#include "cluster/remote.h"
+#include "cluster/remote_push.h"
 #include "host/facts.h"
 #include "host/proof.h"
 
@@ -25,6 +25,7 @@ typedef struct tw_proof_job {
     tw_proof_target v[TW_PROOF_NODES_MAX]; /* the first one is the head itself */
     char back_to[128];                     /* how nodes reach the head by ssh; "" not tried */
     double load_s;                         /* 0: none */
+    const tw_push_face *push;              /* NULL: what is there must do */
     void (*progress)(void *ctx,
                      const char *what); /* NULL: nobody looks; from the caller's thread */
     void *ctx;

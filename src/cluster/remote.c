@@ -291,7 +291,7 @@ static int say_hello(tw_remote *n, tw_err *err)
     if (protocol != TW_PROTOCOL_VERSION)
         return tw_err_set(err, -EPROTO,
                           "%s: another version: twinax %.20s there (protocol %lld), %s here "
-                          "(protocol %d): install the same on both, or --push it (run, serve, up)",
+                          "(protocol %d): install the same on both, or copy ours there by --push",
                           n->name, version != NULL ? version : "?", (long long)protocol,
                           tw_version(), TW_PROTOCOL_VERSION);
     n->arith = (int)json_integer_value(json_object_get(got, "arithmetic"));
@@ -379,7 +379,7 @@ int tw_remote_check_arith(const tw_remote *n, tw_err *err)
         return 0;
     return tw_err_set(err, -EPROTO,
                       "%s: its twinax computes other bits (arithmetic version %d there, %d here): "
-                      "install the same version on both, or --push it (run, serve, up)",
+                      "install the same version on both, or copy ours there by --push",
                       n->name, n->arith, TW_ARITH_VERSION);
 }
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cluster/push.h"
 #include "cluster/remote.h"
 #include "host/setup_exec.h"
 #include "host/setup_plan.h"
@@ -29,6 +30,7 @@ typedef struct run_node {
     size_t i;
     const tw_node_spec *spec;
     tw_remote *remote;
+    bool pushed;    /* our twinax-node is there, and is what answers */
     char *password; /* sudo's, for as long as this runs; NULL: none needed */
     char user[64], boot_id[64];
     json_t *plan, *status;
@@ -122,6 +124,8 @@ static const char *ssh_name(const run_node *n)
 
 static const char *agent_path(const run_node *n)
 {
+    if (n->pushed)
+        return TW_PUSH_PATH;
     return n->i > 0 && n->spec->agent_path[0] != '\0' ? n->spec->agent_path : NULL;
 }
 
@@ -139,6 +143,15 @@ static int connect_node(run_node *n, tw_err *err)
     return rc;
 }
 
+static int greet(run_node *n, tw_err *err)
+{
+    const tw_push_face *push = n->i > 0 ? n->run->o.push : NULL;
+    const int rc_first = tw_remote_push_greet(push, n->remote, err);
+    int rc = tw_remote_push_mend(push, n->spec->name, ssh_name(n), rc_first, &n->remote, err);
+    n->pushed = rc == 0 && rc_first != 0;
+    return rc;
+}
+
 static int open_all(tw_setup_run *r, tw_err *err)
 {
     int rc = 0;
@@ -146,7 +159,7 @@ static int open_all(tw_setup_run *r, tw_err *err)
         rc = tw_remote_start(ssh_name(&r->nodes[i]), agent_path(&r->nodes[i]), &r->nodes[i].remote,
                              err);
     for (size_t i = 0; i < r->n && rc == 0; i++)
-        rc = tw_remote_greet(r->nodes[i].remote, err);
+        rc = greet(&r->nodes[i], err);
     for (size_t i = 0; i < r->n && rc == 0; i++) {
         tw_remote_on_event(r->nodes[i].remote, take_event, &r->nodes[i]);
         rc = open_hand(&r->nodes[i], err);

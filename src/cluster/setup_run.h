@@ -6,6 +6,7 @@
 #define TWINAX_CLUSTER_SETUP_RUN_H
 
 #include "cluster/config.h"
+#include "cluster/remote_push.h"
 #include "fmt/json.h"
 #include "host/setup_want.h"
 
@@ -31,8 +32,9 @@ typedef struct tw_setup_face {
 
 typedef struct tw_setup_run_opts {
     const tw_config *config;
-    bool as_root;     /* false: only look (dry run without sudo) */
-    const char *only; /* "id,id" of steps; NULL: all */
+    bool as_root;             /* false: only look (dry run without sudo) */
+    const char *only;         /* "id,id" of steps; NULL: all */
+    const tw_push_face *push; /* NULL: what is there must do */
 } tw_setup_run_opts;
 
 /* Connects to all nodes and opens setup on each. An error names the first node that failed. */

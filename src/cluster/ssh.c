@@ -213,12 +213,12 @@ int tw_ssh_explain(const tw_ssh_end *e, tw_err *err)
     if (code == NOT_FOUND && looked != NULL)
         return tw_err_set(err, -ENOENT,
                           "%s: no twinax there (%.140s): install it, name it by --agent-path, or "
-                          "--push it (run, serve, up)",
+                          "copy ours there by --push",
                           e->name, after(line, "twinax: "));
     if (code == NOT_FOUND)
         return tw_err_set(err, -ENOENT,
                           "%s: no twinax there ('%.80s' is not found): install it, name another by "
-                          "--agent-path, or --push it (run, serve, up)",
+                          "--agent-path, or copy ours there by --push",
                           e->name, path);
     if (code == NOT_EXECUTABLE)
         return tw_err_set(err, -ENOEXEC, "%s: '%.80s' cannot be executed there: %s", e->name, path,
@@ -226,7 +226,7 @@ int tw_ssh_explain(const tw_ssh_end *e, tw_err *err)
     if (strstr(e->says, "no such command") != NULL || code == USAGE)
         return tw_err_set(err, -EPROTO,
                           "%s: another version of twinax is there, without an agent: install the "
-                          "same version on both, or --push it (run, serve, up)",
+                          "same version on both, or copy ours there by --push",
                           e->name);
     return tw_err_set(err, -EIO, "%s: twinax did not start there (status %d): %s", e->name, code,
                       line[0] != '\0' ? line : "without a word");

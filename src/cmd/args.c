@@ -7,6 +7,7 @@
 
 #include "base/scope.h"
 #include "base/str.h"
+#include "cmd/push.h"
 
 #define AT(field)  .offset = offsetof(tw_args, field)
 #define HAS(field) .has_offset = offsetof(tw_args, field)
@@ -108,11 +109,7 @@ const tw_option tw_options_nodes[] = {
     {"nodes", .arg = "A=IP,B=IP",
      .help = "the machines by ssh name and cluster address, this one first; default: twinax.conf",
      .type = TW_OPT_TEXT, AT(nodes_list)},
-    {"agent-path", .arg = "FILE", .help = "twinax on the other machines, when not on their PATH",
-     .type = TW_OPT_TEXT, AT(agent_path)},
-    {"push",
-     .help = "copy twinax-node to ~/.local/bin of machines that lack this version of twinax",
-     .type = TW_OPT_FLAG, AT(push)},
+    TW_AGENT_OPTIONS(tw_args),
     {.name = NULL},
 };
 

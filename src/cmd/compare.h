@@ -19,7 +19,7 @@ typedef struct compare_opts {
     const char *node, *nodes_list, *agent_path;
     bool listen;
     const char *listen_ip, *connect;
-    bool json, quick, cross_check;
+    bool json, quick, cross_check, push;
     const char *svg, *model;
     tw_nodes nodes; /* whom to compare, the first is this machine; tw_compare_find_nodes */
 } compare_opts;

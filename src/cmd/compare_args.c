@@ -4,6 +4,7 @@
 
 #include "cmd/commands.h"
 #include "cmd/compare.h"
+#include "cmd/push.h"
 
 #define AT(field) .offset = offsetof(compare_opts, field)
 
@@ -46,8 +47,7 @@ static const tw_option peer_options[] = {
     {"nodes", .arg = "A=IP,B=IP",
      .help = "all pairs of these, this machine first; default: twinax.conf", .type = TW_OPT_TEXT,
      AT(nodes_list)},
-    {"agent-path", .arg = "FILE", .help = "twinax on the node, when it is not on its PATH",
-     .type = TW_OPT_TEXT, AT(agent_path)},
+    TW_AGENT_OPTIONS(compare_opts),
     {"listen", .arg = "[ADDR]",
      .help = "by hand: wait for the other machine, and say what to type there", .type = TW_OPT_CALL,
      .call = set_listen},
@@ -79,6 +79,8 @@ static int check_together(const compare_opts *o, tw_err *err)
     int n = (o->node != NULL) + (o->nodes_list != NULL) + o->listen + (o->connect != NULL);
     if (n > 1)
         return tw_err_set(err, -EINVAL, "--node, --nodes, --listen and --connect: one of them");
+    if (o->push && (o->listen || o->connect != NULL))
+        return tw_err_set(err, -EINVAL, "--push goes by ssh: not with --listen or --connect");
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "cluster/ssh.h"
 #include "cmd/compare.h"
 #include "cmd/find_config.h"
+#include "cmd/push.h"
 
 static int find_in_file(tw_nodes *ret, tw_err *err)
 {
@@ -62,9 +63,10 @@ int tw_compare_find_nodes(compare_opts *o, tw_err *err)
 
 /* ---- connections ---- */
 
-static int greet(compare_node *n, tw_err *err)
+static int greet(compare_node *n, const tw_push_face *push, tw_err *err)
 {
-    int rc = tw_remote_greet(n->remote, err);
+    int rc = tw_remote_push_greet(push, n->remote, err);
+    rc = tw_remote_push_mend(push, n->spec->name, n->spec->ssh, rc, &n->remote, err);
     if (rc == 0)
         rc = tw_remote_facts(n->remote, &n->net, err);
     return rc;
@@ -84,7 +86,7 @@ static int open_others(compare_all *c, tw_err *err)
     for (size_t i = 1; i < c->n_nodes; i++) {
         compare_node *n = &c->nodes[i];
         if (n->why.code == 0)
-            (void)!greet(n, &n->why);
+            (void)!greet(n, tw_push_face_of(c->opts->push), &n->why);
         if (n->why.code == -ECANCELED || (n->why.code != 0 && c->n_nodes == 2)) {
             *err = n->why;
             return err->code;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/out.h"
+#include "cmd/push.h"
 #include "host/facts_scrub.h"
 #include "os/file.h"
 
@@ -51,11 +52,7 @@ static const tw_option options[] = {
      .help = "The cable's interface, where no address tells it.",
      .type = TW_OPT_TEXT,
      .offset = AT(interface)},
-    {.name = "agent-path",
-     .arg = "P",
-     .help = "twinax on the nodes, when it is not on their PATH.",
-     .type = TW_OPT_TEXT,
-     .offset = AT(agent_path)},
+    TW_AGENT_OPTIONS(doctor_opts),
     {.name = "no-load",
      .help = "Leave out the two seconds of load on each cable.",
      .type = TW_OPT_FLAG,
@@ -150,9 +147,10 @@ static int check_together(const doctor_opts *o, int n_words, char **words, tw_er
 {
     if (n_words > 0)
         return tw_err_set(err, -EINVAL, "%s: what is that? see `twinax doctor --help`", words[0]);
-    if (o->facts != NULL && (o->nodes_list != NULL || o->fix || o->record != NULL))
-        return tw_err_set(err, -EINVAL,
-                          "--facts judges a file; --nodes, --fix and --record need the machines");
+    if (o->facts != NULL && (o->nodes_list != NULL || o->fix || o->record != NULL || o->push))
+        return tw_err_set(
+            err, -EINVAL,
+            "--facts judges a file; --nodes, --push, --fix and --record need the machines");
     return 0;
 }
 

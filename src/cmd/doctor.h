@@ -13,7 +13,7 @@ typedef struct doctor_opts {
     const char *model;
     unsigned engine, transport; /* by tw_check_engine, tw_check_transport */
     bool has_engine, has_transport;
-    bool json, fix, list, no_load;
+    bool json, fix, list, no_load, push;
     bool silent; /* nothing is printed: another command looks */
     int verbose;
 } doctor_opts;

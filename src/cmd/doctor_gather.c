@@ -10,6 +10,7 @@
 #include "cluster/proof.h"
 #include "cmd/doctor.h"
 #include "cmd/find_config.h"
+#include "cmd/push.h"
 #include "host/setup_plan.h"
 #include "os/file.h"
 
@@ -145,6 +146,7 @@ static void set_targets(const doctor_opts *o, const tw_config *c, const tw_check
     /* How the nodes reach the head is known by its own name, when it has one. */
     snprintf(j->back_to, sizeof j->back_to, "%s",
              strcmp(w->nodes[0].ssh, "local") != 0 ? w->nodes[0].ssh : w->nodes[0].ip);
+    j->push = tw_push_face_of(o->push);
     j->load_s = o->no_load ? 0 : LOAD_S;
     j->progress = o->silent ? NULL : show_progress;
 }
@@ -235,12 +237,65 @@ static void add_step(const char *step, char *list, size_t list_bytes)
     snprintf(list + len, list_bytes - len, "%s%s", len > 0 ? "," : "", step);
 }
 
+/* Words for another command; its parser may move them. */
+typedef struct words {
+    char *v[16];
+    int n;
+    bool failed;
+} words;
+
+static void put_word(words *w, const char *text)
+{
+    char *copy = tw_mem_strdup(text);
+    w->failed = w->failed || copy == NULL;
+    if (copy != NULL)
+        w->v[w->n++] = copy;
+}
+
+static void put_option(words *w, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    put_word(w, name);
+    put_word(w, value);
+}
+
+static void free_words(words *w)
+{
+    while (w->n > 0)
+        tw_mem_free(w->v[--w->n]);
+}
+
+/* The machines and the cable are those that were judged. */
+static int run_setup(const doctor_opts *o, const char *only)
+{
+    TW_CLEANUP(free_words) words w = {.n = 0};
+    char *v[TW_ARRAY_LEN(w.v)];
+    int n_words = 0;
+    put_word(&w, "setup");
+    put_option(&w, "--only", only);
+    put_option(&w, "--nodes", o->nodes_list);
+    put_option(&w, "--agent-path", o->agent_path);
+    put_option(&w, "--interface", o->interface);
+    put_option(&w, "--transport",
+               o->has_transport ? tw_check_transport_name((enum tw_check_transport)o->transport)
+                                : NULL);
+    if (o->push)
+        put_word(&w, "--push");
+    memcpy(v, w.v, sizeof v);
+    const tw_command *setup = w.failed ? NULL : tw_command_find(1, v, &n_words);
+    if (setup == NULL) {
+        fprintf(stderr, "twinax doctor: %s\n",
+                w.failed ? "no memory" : "this build has no setup; the commands are above");
+        return TW_EXIT_FAILED;
+    }
+    fflush(stdout);
+    return setup->run(w.n, v);
+}
+
 int tw_doctor_fix(const doctor_opts *o, const doctor_results *v)
 {
     char only[256] = "";
-    char *argv[6] = {(char[]){"setup"}, (char[]){"--only"}, only, NULL, NULL, NULL};
-    char *words[] = {argv[0]};
-    int n_words = 0, argc = 3;
     for (size_t i = 0; i < v->n; i++)
         if (v->v[i].status >= TW_CHECK_WARN && v->v[i].step != NULL)
             add_step(v->v[i].step, only, sizeof only);
@@ -248,18 +303,5 @@ int tw_doctor_fix(const doctor_opts *o, const doctor_results *v)
         fprintf(stderr, "twinax doctor: nothing here that setup could mend\n");
         return tw_checks_worst(v->v, v->n) == TW_CHECK_FAIL ? TW_EXIT_FAILED : TW_EXIT_OK;
     }
-    const tw_command *setup = tw_command_find(1, words, &n_words);
-    if (setup == NULL) {
-        fprintf(stderr, "twinax doctor: this build has no setup; the commands are above\n");
-        return TW_EXIT_FAILED;
-    }
-    char *list = o->nodes_list != NULL ? tw_mem_strdup(o->nodes_list) : NULL;
-    if (list != NULL) {
-        argv[argc++] = (char[]){"--nodes"};
-        argv[argc++] = list;
-    }
-    fflush(stdout);
-    int code = setup->run(argc, argv);
-    tw_mem_free(list);
-    return code;
+    return run_setup(o, only);
 }

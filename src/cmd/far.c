@@ -14,8 +14,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cluster/push.h"
 #include "cluster/remote.h"
+#include "cmd/push.h"
 #include "cmd/rank_report.h"
 #include "os/fd.h"
 
@@ -156,36 +156,6 @@ static void closep(tw_far **f)
     tw_far_close(*f);
 }
 
-static int greet(const far_node *n, tw_err *err)
-{
-    int rc = tw_remote_greet(n->remote, err);
-    return rc != 0 ? rc : tw_remote_check_arith(n->remote, err);
-}
-
-static void draw_push(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
-{
-    const far_node *n = ctx;
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r%s: copying twinax-node %3d%%%s", n->name,
-                (int)(done_bytes * 100 / total_bytes), done_bytes == total_bytes ? "\n" : "");
-}
-
-/* What is there does not do: ours is copied, and tried instead. */
-static int push_and_greet(far_node *n, const char *ssh, tw_err *err)
-{
-    const tw_push_opts o = {.name = ssh, .progress = draw_push, .ctx = n};
-    bool copied = false;
-    tw_remote_close(n->remote);
-    n->remote = NULL;
-    int rc = tw_push_node(&o, &copied, err);
-    if (rc == 0)
-        tw_log(TW_LOG_INFO, "nodes", "%s: twinax-node %s " TW_PUSH_PATH, n->name,
-               copied ? "copied to" : "is there already, as");
-    if (rc == 0)
-        rc = tw_remote_start(ssh, TW_PUSH_PATH, &n->remote, err);
-    return rc != 0 ? rc : greet(n, err);
-}
-
 int tw_far_open(const tw_args *a, tw_far **ret, tw_err *err)
 {
     TW_CLEANUP(closep) tw_far *f = new_far(a);
@@ -198,9 +168,12 @@ int tw_far_open(const tw_args *a, tw_far **ret, tw_err *err)
         rc = tw_remote_start(s->ssh, path, &f->nodes[r].remote, err);
     }
     for (unsigned r = 1; r < f->n_ranks && rc == 0; r++) {
-        rc = greet(&f->nodes[r], err);
-        if (a->push && tw_push_mends(rc) && !tw_remote_is_local(f->nodes[r].remote))
-            rc = push_and_greet(&f->nodes[r], a->nodes.v[r].ssh, err);
+        tw_remote **n = &f->nodes[r].remote;
+        rc = tw_remote_greet(*n, err);
+        if (rc == 0)
+            rc = tw_remote_check_arith(*n, err);
+        rc = tw_remote_push_mend(tw_push_face_of(a->push), f->nodes[r].name, a->nodes.v[r].ssh, rc,
+                                 n, err);
     }
     if (rc != 0)
         return rc;

@@ -14,6 +14,7 @@
 #include "cmd/commands.h"
 #include "cmd/find_config.h"
 #include "cmd/out.h"
+#include "cmd/push.h"
 #include "host/facts_field.h"
 #include "host/setup_plan.h"
 #include "os/signal.h"
@@ -47,8 +48,7 @@ static const tw_option do_options[] = {
 static const tw_option node_options[] = {
     {"nodes", .arg = "A=IP,B=IP", .help = "this machine first; default: twinax.conf",
      .type = TW_OPT_TEXT, AT(nodes_list)},
-    {"agent-path", .arg = "FILE", .help = "twinax on the nodes, when it is not on their PATH",
-     .type = TW_OPT_TEXT, AT(agent_path)},
+    TW_AGENT_OPTIONS(setup_opts),
     {"transport", .arg = "T", .help = "auto, rdma, tcp or shm; default: twinax.conf, or auto",
      .type = TW_OPT_TEXT, AT(transport)},
     {"interface", .arg = "IF", .help = "the cable's, the same on all nodes", .type = TW_OPT_TEXT,
@@ -374,7 +374,10 @@ static int work(const setup_opts *o, tw_err *err)
     if (c == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the configuration");
     int rc = find_config(o, c, err);
-    const tw_setup_run_opts opts = {.config = c, .as_root = !o->dry_run, .only = o->only};
+    const tw_setup_run_opts opts = {.config = c,
+                                    .as_root = !o->dry_run,
+                                    .only = o->only,
+                                    .push = tw_push_face_of(o->push)};
     if (rc == 0)
         rc = tw_setup_run_open(&opts, &f, &r, err);
     if (rc != 0)

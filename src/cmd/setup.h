@@ -11,7 +11,7 @@
 enum { SETUP_WORKERS_MAX = TW_NODES_MAX - 1 };
 
 typedef struct setup_opts {
-    bool dry_run, yes, undo, init, json, reboot, force;
+    bool dry_run, yes, undo, init, json, reboot, force, push;
     const char *only, *nodes_list, *agent_path;
     const char *head, *workers[SETUP_WORKERS_MAX], *transport, *interface, *output;
     unsigned n_workers;

@@ -9,8 +9,8 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cluster/remote.h"
 #include "cmd/args.h"
+#include "cmd/push.h"
 #include "cmd/setup.h"
 #include "os/file.h"
 
@@ -87,8 +87,12 @@ static int read_nets(const setup_opts *o, const tw_config *c, tw_net *nets, tw_e
     for (size_t i = 0; i < c->nodes.n && rc == 0; i++) {
         TW_CLEANUP(tw_remote_closep) tw_remote *n = NULL;
         fprintf(stderr, "%s: asks what it has ...\n", c->nodes.v[i].name);
-        rc = tw_remote_open(i == 0 ? "local" : c->nodes.v[i].ssh, i == 0 ? NULL : o->agent_path, &n,
-                            err);
+        const char *ssh = i == 0 ? "local" : c->nodes.v[i].ssh;
+        const tw_push_face *push = i == 0 ? NULL : tw_push_face_of(o->push);
+        rc = tw_remote_start(ssh, i == 0 ? NULL : o->agent_path, &n, err);
+        if (rc == 0)
+            rc = tw_remote_push_greet(push, n, err);
+        rc = tw_remote_push_mend(push, c->nodes.v[i].name, ssh, rc, &n, err);
         if (rc == 0)
             rc = tw_remote_facts(n, &nets[i], err);
     }

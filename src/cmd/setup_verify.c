@@ -76,6 +76,7 @@ int tw_setup_verify_doctor(const setup_opts *o, const bool *reboot_due, tw_err *
     const doctor_opts d = {.nodes_list = o->nodes_list,
                            .agent_path = o->agent_path,
                            .interface = o->interface,
+                           .push = o->push,
                            .transport = o->transport != NULL ? choice_of(o->transport) : 0,
                            .has_transport = o->transport != NULL,
                            .silent = o->json};

@@ -22,8 +22,11 @@ CHECK(node_reached)
     }
     tw_check_found(c, "%s", n->why[0] != '\0' ? n->why : "no answer");
     tw_check_wanted(c, "an agent that answers by ssh");
-    tw_check_mend(c, "ssh %s twinax version, and mend what it says",
-                  tw_check_quote(n->ssh[0] != '\0' ? n->ssh : n->name, quoted, sizeof quoted));
+    if (strstr(n->why, "--push") != NULL)
+        tw_check_mend(c, "twinax doctor --push copies twinax-node there");
+    else
+        tw_check_mend(c, "ssh %s twinax version, and mend what it says",
+                      tw_check_quote(n->ssh[0] != '\0' ? n->ssh : n->name, quoted, sizeof quoted));
     c->r->step = strstr(n->why, "ermission") != NULL ? TW_STEP_SSH : NULL;
     return TW_CHECK_FAIL;
 }

@@ -115,6 +115,51 @@ def test_push_to_a_bare_machine(hosts, wanted):
     assert p.returncode == 0 and p.out == wanted and "copied" not in p.err, p.err
 
 
+def other(h, *argv, cwd=None):
+    """A command that is no run: it measures nothing, so that it is quick."""
+    return h.run(A, *argv, cwd=cwd)
+
+
+@pytest.fixture
+def nothing_there(hosts):
+    """node HOME, without what an earlier test has pushed."""
+    shutil.rmtree(hosts.folder / HOME / ".local", ignore_errors=True)
+
+
+COMMANDS = [
+    ["doctor", "--no-load", "--json", "--nodes", f"head={ROCE[A]},{HOME}={ROCE[B]}"],
+    ["setup", "--dry-run", "--json", "--nodes", f"head={ROCE[A]},{HOME}={ROCE[B]}"],
+    ["setup", "--init", "--dry-run", "--head", "head", "--worker", HOME],
+    ["compare", "--quick", "--json", "-t", "--node", HOME],
+]
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids=lambda argv: argv[0] + ("-init" if "--init" in argv else ""))
+def test_push_of_every_command(hosts, nothing_there, folder, argv):
+    """Not there: the mend names --push. With it: copied, and the command does its work."""
+    p = other(hosts, *argv, "--agent-path", "/nowhere/twinax", cwd=folder)
+    assert p.returncode == 1 and "--push" in p.out + p.err, p.err
+    p = other(hosts, *argv, "--agent-path", "/nowhere/twinax", "--push", cwd=folder)
+    assert f"{HOME}: twinax-node copied to ~/.local/bin/twinax-node" in p.err, p.err
+    assert pushed(hosts, HOME).read_bytes() == NODE.read_bytes()
+    if argv[0] == "doctor":
+        reached = [c for c in json.loads(p.out)["checks"] if c["id"] == "node.reached"]
+        assert [c["status"] for c in reached] == ["ok", "ok"], reached
+    else:
+        assert p.returncode == 0, p.err
+
+
+def test_doctor_pushes_over_other_bits(hosts, nothing_there, folder):
+    """What is there answers, but its ranks would compute other bits: with --push that is mended too."""
+    old = folder / "twinax"
+    old.write_text(OLD % (sys.executable, 1, 77))
+    old.chmod(0o755)
+    p = other(hosts, *COMMANDS[0], "--agent-path", old, "--push")
+    assert f"{HOME}: twinax-node copied" in p.err, p.err
+    same = [c for c in json.loads(p.out)["checks"] if c["id"] == "same.twinax"]
+    assert [c["status"] for c in same] == ["ok"], same
+
+
 def test_full_disk(hosts):
     p = over(hosts, FULL, "--push")
     assert p.returncode == 1 and re.search(r"full: its disk is full, .*: No space left on device: \d+ KiB free", p.err), p.err
@@ -124,6 +169,12 @@ def test_full_disk(hosts):
     pids = [pid for pid, line in hosts.processes(B).items() if "sshd_full" in line]
     inside = pathlib.Path(f"/proc/{pids[0]}/root{hosts.folder / FULL}/root/.local/bin") if pids else None
     assert inside is None or list(inside.iterdir()) == []
+
+
+@pytest.mark.parametrize("argv", [["--listen"], ["--connect", "x@1.2.3.4:5"]], ids=str)
+def test_push_goes_by_ssh(argv):
+    p = cli.run("compare", "--push", *argv)
+    assert p.returncode == 2 and "--push goes by ssh" in p.stderr, p.stderr
 
 
 OLD = """#!%s
