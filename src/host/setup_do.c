@@ -59,6 +59,28 @@ static int keep_copy(const tw_setup_site *s, const json_t *entry, size_t k, cons
     return tw_setup_copy_write(path, &own, err);
 }
 
+void tw_setup_saved_drop(const tw_setup_site *s, const json_t *entry)
+{
+    static const char *const kinds[] = {"before", "after"};
+    const size_t n = json_array_size(json_object_get(entry, "saved"));
+    char path[TW_SETUP_PATH_BYTES];
+    for (size_t k = 0; k <= n; k++) /* one more: it may have been cut off there */
+        for (size_t i = 0; i < TW_ARRAY_LEN(kinds); i++) {
+            tw_setup_saved_path(s, entry, k, kinds[i], path);
+            (void)unlink(path);
+        }
+}
+
+void tw_setup_journal_drop(tw_setup_site *s, const json_t *entry)
+{
+    json_t *entries = tw_setup_journal_entries(s);
+    for (size_t i = 0; i < json_array_size(entries); i++)
+        if (json_array_get(entries, i) == entry) {
+            json_array_remove(entries, i);
+            return;
+        }
+}
+
 /* Folders above path that are not there yet, the outermost first. */
 static void note_folders(const tw_setup_site *s, json_t *made, const char *path)
 {
@@ -342,6 +364,21 @@ static int roll_back(tw_setup_site *s, json_t *entry, const char *id, tw_err *er
     return tw_err_set(err, cause.code, "%s: %.180s (what it had done is undone)", id, cause.msg);
 }
 
+/* On disk before anything is changed; when that cannot be (a full disk), nothing is. */
+static int note_begun(tw_setup_site *s, json_t *entry, const json_t *step, tw_err *err)
+{
+    tw_err why = {0};
+    int rc = save_all(s, entry, step, &why);
+    if (rc == 0)
+        rc = tw_setup_journal_write(s, &why);
+    if (rc == 0)
+        return 0;
+    tw_setup_saved_drop(s, entry);
+    tw_setup_journal_drop(s, entry);
+    return tw_err_set(err, rc, "%s: %.190s (nothing was changed)", tw_json_text_at(step, "id"),
+                      why.msg);
+}
+
 static int apply_locked(tw_setup_site *s, const json_t *step, json_int_t *ret_n, tw_err *err)
 {
     const char *id = tw_json_text_at(step, "id");
@@ -352,10 +389,10 @@ static int apply_locked(tw_setup_site *s, const json_t *step, json_int_t *ret_n,
     if (rc != 0)
         return rc;
     const json_int_t n = json_integer_value(json_object_get(entry, "n"));
-    rc = save_all(s, entry, step, err);
-    if (rc == 0)
-        rc = tw_setup_journal_write(s, err);
-    if (rc == 0 && json_is_true(json_object_get(entry, "unconfirmed")))
+    rc = note_begun(s, entry, step, err);
+    if (rc != 0)
+        return rc;
+    if (json_is_true(json_object_get(entry, "unconfirmed")))
         rc = start_timer(s, n, err);
     if (rc == 0)
         rc = do_actions(s, entry, step, err);
@@ -364,6 +401,8 @@ static int apply_locked(tw_setup_site *s, const json_t *step, json_int_t *ret_n,
     if (rc == 0) {
         json_object_set_new(entry, "state", json_string("done"));
         rc = tw_setup_journal_write(s, err);
+        if (rc != 0) /* as on disk */
+            json_object_set_new(entry, "state", json_string("begun"));
     }
     if (rc != 0)
         return roll_back(s, entry, id, err);

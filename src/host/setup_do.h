@@ -30,6 +30,10 @@ TW_MUST_CHECK int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *k
 /* DIR/saved/NNNN-K.before or .after */
 void tw_setup_saved_path(const tw_setup_site *s, const json_t *entry, size_t k, const char *what,
                          char out[TW_SETUP_PATH_BYTES]);
+/* The entry's copies of files; then it cannot be undone any more. */
+void tw_setup_saved_drop(const tw_setup_site *s, const json_t *entry);
+/* Takes entry out of the journal in memory. */
+void tw_setup_journal_drop(tw_setup_site *s, const json_t *entry);
 /* Runs a list of words with a limit; lines go to the site. */
 TW_MUST_CHECK int tw_setup_words(tw_setup_site *s, const json_t *words, tw_err *err);
 /* Names of all installed packages, sorted, one a line. */

@@ -254,11 +254,16 @@ static void remove_if_empty(const tw_setup_site *s)
 {
     static const char *const names[] = {"saved", "lock"};
     char path[TW_SETUP_PATH_BYTES];
-    if (json_array_size(tw_setup_journal_entries(s)) > 0)
+    /* A journal that could not be read is none that is empty. */
+    if (s->journal == NULL || json_array_size(tw_setup_journal_entries(s)) > 0)
         return;
     snprintf(path, sizeof path, "%s/%s", s->dir, names[0]);
     empty_folder(path); /* of a step that was cut off before the journal knew of it */
     (void)rmdir(path);
+    snprintf(path, sizeof path, "%s/journal.old", s->dir);
+    (void)unlink(path);
+    snprintf(path, sizeof path, "%s/journal.held", s->dir); /* a write was cut off */
+    (void)unlink(path);
     snprintf(path, sizeof path, "%s/journal.json", s->dir);
     tw_setup_copy_clean(path);
     (void)unlink(path);
@@ -279,30 +284,51 @@ void tw_setup_site_unlock(tw_setup_site *s)
 
 /* ---- the journal ---- */
 
+/* Nothing of it is thrown away: what it knew may be needed, and may still be told by hand. */
+static int refuse_damaged(const char *path, const char *why, tw_err *err)
+{
+    return tw_err_set(err, -EBADMSG,
+                      "%s is damaged: nothing is done nor undone before that is mended by hand: "
+                      "journal.old beside it is the one before, saved/ has the files as they were "
+                      "(%.50s)",
+                      path, why);
+}
+
+static int parse_journal(const char *path, json_t **ret, tw_err *err)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(JOURNAL_MAX);
+    TW_CLEANUP(tw_json_freep) json_t *v = NULL;
+    tw_err why = {0};
+    int rc = tw_file_read(path, &text, err);
+    if (rc != 0)
+        return rc;
+    rc = tw_json_parse("journal", text.data != NULL ? text.data : "", text.len, &v, &why);
+    if (rc == -ENOMEM)
+        return tw_err_set(err, rc, "%s", why.msg);
+    if (rc != 0 || !json_is_array(json_object_get(v, "entries")))
+        return refuse_damaged(path, rc != 0 ? why.msg : "no list of entries", err);
+    *ret = v;
+    v = NULL;
+    return 0;
+}
+
 int tw_setup_journal_read(tw_setup_site *s, tw_err *err)
 {
     char path[TW_SETUP_PATH_BYTES];
-    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(JOURNAL_MAX);
-    TW_CLEANUP(tw_json_freep) json_t *v = NULL;
+    json_t *v = NULL;
+    struct stat st;
     snprintf(path, sizeof path, "%s/journal.json", s->dir);
-    int rc = 0;
-    if (access(path, F_OK) == 0) {
-        rc = tw_file_read(path, &text, err);
-        if (rc == 0)
-            rc = tw_json_parse(path, text.data, text.len, &v, err);
-    } else {
-        v = json_pack("{s:i, s:[]}", "schema", 1, "entries");
-    }
-    if (rc == 0 && v == NULL)
-        rc = tw_err_set(err, -ENOMEM, "no memory for the journal");
-    if (rc == 0 && !json_is_array(json_object_get(v, "entries")))
-        rc = tw_err_set(err, -EINVAL, "%s: is no journal of setup", path);
-    if (rc != 0)
-        return rc;
     json_decref(s->journal);
+    s->journal = NULL;
+    int rc = 0;
+    if (stat(path, &st) == 0)
+        rc = parse_journal(path, &v, err);
+    else if (errno != ENOENT && errno != ENOTDIR)
+        rc = tw_err_set(err, -errno, "%s: %s", path, strerror(errno));
+    else if ((v = json_pack("{s:i, s:[]}", "schema", 1, "entries")) == NULL)
+        rc = tw_err_set(err, -ENOMEM, "no memory for the journal");
     s->journal = v;
-    v = NULL;
-    return 0;
+    return rc;
 }
 
 json_t *tw_setup_journal_entries(const tw_setup_site *s)
@@ -323,7 +349,7 @@ json_t *tw_setup_journal_find(const tw_setup_site *s, json_int_t n)
 
 int tw_setup_journal_write(tw_setup_site *s, tw_err *err)
 {
-    char path[TW_SETUP_PATH_BYTES];
+    char path[TW_SETUP_PATH_BYTES], old[TW_SETUP_PATH_BYTES], held[TW_SETUP_PATH_BYTES];
     char *text = json_dumps(s->journal, JSON_INDENT(1));
     if (text == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the journal");
@@ -332,8 +358,15 @@ int tw_setup_journal_write(tw_setup_site *s, tw_err *err)
                        .uid = geteuid(),
                        .gid = getegid(),
                        .text = {.data = text, .len = strlen(text)}};
+    /* The one before stays: a disk may lose what it has taken. */
     snprintf(path, sizeof path, "%s/journal.json", s->dir);
+    snprintf(old, sizeof old, "%s/journal.old", s->dir);
+    snprintf(held, sizeof held, "%s/journal.held", s->dir);
+    (void)unlink(held);
+    const bool has_old = link(path, held) == 0;
     int rc = tw_setup_copy_write(path, &c, err);
+    if (has_old && (rc != 0 || rename(held, old) != 0))
+        (void)unlink(held);
     tw_mem_free(text);
     return rc;
 }

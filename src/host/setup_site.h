@@ -4,6 +4,7 @@
  * The journal is written before anything else is touched, and after it is done:
  *
  *    DIR/journal.json         0600, replaced as a whole, on disk before the step goes on
+ *    DIR/journal.old          the one before that: for a person, when the other is damaged
  *    DIR/saved/0001-0.before  a file as it was; .after: as the step left it
  *    DIR/lock                 held while a step is done or undone
  *
@@ -43,7 +44,8 @@ void tw_setup_site_say(const tw_setup_site *s, const char *fmt, ...) TW_PRINTF(2
 /* Waits for the lock (wait false: -EAGAIN), then reads the journal. */
 TW_MUST_CHECK int tw_setup_site_lock(tw_setup_site *s, bool wait, tw_err *err);
 void tw_setup_site_unlock(tw_setup_site *s);
-/* Reads the journal without the lock; there being none is an empty one. */
+/* Reads the journal without the lock; there being none is an empty one. A damaged one is an error
+ * (-EBADMSG), and is kept with all that it speaks of. */
 TW_MUST_CHECK int tw_setup_journal_read(tw_setup_site *s, tw_err *err);
 /* With the lock held; on disk when it returns. An empty one removes the folder. */
 TW_MUST_CHECK int tw_setup_journal_write(tw_setup_site *s, tw_err *err);

@@ -224,21 +224,15 @@ static void run_list(tw_setup_site *s, const json_t *list, json_t *said)
     }
 }
 
-static void forget(tw_setup_site *s, json_t *entry)
+/* The journal first: while it knows the entry, what that needs is there. */
+static int forget(tw_setup_site *s, json_t *entry, tw_err *err)
 {
-    json_t *entries = tw_setup_journal_entries(s);
-    char path[TW_SETUP_PATH_BYTES];
-    for (size_t k = 0; k < json_array_size(json_object_get(entry, "saved")); k++) {
-        tw_setup_saved_path(s, entry, k, "before", path);
-        (void)unlink(path);
-        tw_setup_saved_path(s, entry, k, "after", path);
-        (void)unlink(path);
-    }
-    for (size_t i = 0; i < json_array_size(entries); i++)
-        if (json_array_get(entries, i) == entry) {
-            json_array_remove(entries, i);
-            return;
-        }
+    TW_CLEANUP(tw_json_freep) json_t *own = json_incref(entry);
+    tw_setup_journal_drop(s, own);
+    int rc = tw_setup_journal_write(s, err);
+    if (rc == 0)
+        tw_setup_saved_drop(s, own);
+    return rc;
 }
 
 static int undo_files(tw_setup_site *s, json_t *entry, const bool *foreign, json_t *kept,
@@ -304,8 +298,7 @@ int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *s
         rc = undo_files(s, entry, foreign, NULL, NULL, err);
     if (rc != 0)
         return rc;
-    forget(s, entry);
-    return tw_setup_journal_write(s, err);
+    return forget(s, entry, err);
 }
 
 int tw_setup_mend(tw_setup_site *s, unsigned *ret_n, tw_err *err)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -276,6 +277,126 @@ static void test_kill_anywhere(void **state)
     tw_mem_free(before);
 }
 
+/* ---- a disk that is full, a journal that is damaged ---- */
+
+enum { ROOM = 200 }; /* for a step's files; a journal with an entry is larger */
+
+static void set_room(rlim_t bytes)
+{
+    struct rlimit l;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+    l.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static void test_full_before(void **state)
+{
+    (void)state;
+    char *before = tree();
+    tw_err err = {0};
+    json_int_t n = 0;
+    for (unsigned room = 0; room <= ROOM; room += ROOM) { /* not even a saved file; no journal */
+        set_room(room);
+        const int rc = apply(step_with("true", false), &n, &err);
+        set_room(RLIM_INFINITY);
+        assert_int_equal(rc, -EFBIG);
+        assert_non_null(strstr(err.msg, "nothing was changed"));
+        same(before);
+    }
+    good(step_with("true", false));
+    char *one = tree();
+    set_room(ROOM);
+    const int rc = apply(json_pack("{s:s, s:s, s:[{s:s, s:i, s:s, s:s}]}", "id", "two", "title", "",
+                                   "do", "file", "/etc/default/grub", "mode", 0644, "before",
+                                   "A=2\nB=\"x\"\n", "after", "A=3\n"),
+                         &n, &err);
+    set_room(RLIM_INFINITY);
+    assert_int_equal(rc, -EFBIG);
+    same(one); /* the first step's journal too */
+    json_decref(undo());
+    same(before);
+    tw_mem_free(one);
+    tw_mem_free(before);
+}
+
+/* It fills while the step is done, so that neither `done` nor the way back can be noted. */
+static void test_full_within(void **state)
+{
+    (void)state;
+    char *before = tree(), fill[100];
+    snprintf(fill, sizeof fill, "prlimit --pid $PPID --fsize=%d", ROOM);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        tw_err err = {0};
+        json_int_t n;
+        signal(SIGXFSZ, SIG_IGN);
+        if (apply(json_pack("{s:s, s:s, s:[{s:s, s:i, s:n, s:s}]}", "id", "first", "title", "",
+                            "do", "file", "/etc/first", "mode", 0644, "before", "after", "1\n"),
+                  &n, &err) != 0)
+            _exit(2);
+        _exit(apply(step_with(fill, false), &n, &err) == -EFBIG ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_true(holds("/etc/default/grub", "A=1\nB=\"x\"\n"));
+    assert_true(holds("/etc/old", "gone later\n"));
+    assert_int_equal(mend(), 1); /* its entry is still there, with all that it needs */
+    assert_true(holds("/etc/first", "1\n"));
+    json_decref(undo());
+    same(before);
+    tw_mem_free(before);
+}
+
+static void refused(int rc, const tw_err *err)
+{
+    assert_int_equal(rc, -EBADMSG);
+    assert_non_null(strstr(err->msg, "journal.json is damaged"));
+    assert_non_null(strstr(err->msg, "journal.old"));
+}
+
+static void test_damaged_journal(void **state)
+{
+    (void)state;
+    static const char *const spoil[] = {
+        "j=var/lib/twinax/setup/journal.json; truncate -s 100 $j", /* cut */
+        ": > var/lib/twinax/setup/journal.json",                   /* empty */
+        "printf '{\"schema\":1}' > var/lib/twinax/setup/journal.json",
+        "head -c 500 /dev/zero > var/lib/twinax/setup/journal.json",
+    };
+    char *before = tree();
+    good(step_with("true", false));
+    sh("cp var/lib/twinax/setup/journal.json ../$(basename $PWD).keep", NULL);
+    for (size_t i = 0; i < TW_ARRAY_LEN(spoil); i++) {
+        sh(spoil[i], NULL);
+        char *spoilt = tree();
+        tw_setup_site s = site_of();
+        tw_err err = {0};
+        unsigned n;
+        json_int_t k;
+        json_t *got = NULL;
+        refused(tw_setup_undo_last(&s, &got, &err), &err);
+        refused(tw_setup_mend(&s, &n, &err), &err);
+        refused(tw_setup_status(&s, &got, &err), &err);
+        refused(tw_setup_confirm(&s, 1, &err), &err);
+        tw_setup_site_done(&s);
+        refused(apply(step_with("true", false), &k, &err), &err);
+        same(spoilt); /* nothing of it was thrown away */
+        tw_mem_free(spoilt);
+    }
+    sh("mv ../$(basename $PWD).keep var/lib/twinax/setup/journal.json", NULL);
+    json_decref(undo());
+    same(before);
+    /* With the one before, which knows the step as begun. */
+    good(step_with("true", false));
+    sh(spoil[0], NULL);
+    sh("cd var/lib/twinax/setup; mv journal.old journal.json", NULL);
+    assert_int_equal(mend(), 1);
+    same(before);
+    tw_mem_free(before);
+}
+
 /* ---- confirm or revert ---- */
 
 static bool wait_for(const char *path, const char *text)
@@ -355,10 +476,11 @@ int main(int argc, char **argv)
     if (argc > 7 && strcmp(argv[1], "setup-hand") == 0)
         return be_timer(argv);
     setenv("TW_SETUP_REVERT_S", "1", 1);
-    const struct CMUnitTest tests[] = {TEST(test_round_trip),   TEST(test_two_steps),
-                                       TEST(test_failure),      TEST(test_foreign),
-                                       TEST(test_kill_in_step), TEST(test_kill_anywhere),
-                                       TEST(test_revert),       TEST(test_revert_again),
-                                       TEST(test_confirm)};
+    const struct CMUnitTest tests[] = {TEST(test_round_trip),      TEST(test_two_steps),
+                                       TEST(test_failure),         TEST(test_foreign),
+                                       TEST(test_full_before),     TEST(test_full_within),
+                                       TEST(test_damaged_journal), TEST(test_kill_in_step),
+                                       TEST(test_kill_anywhere),   TEST(test_revert),
+                                       TEST(test_revert_again),    TEST(test_confirm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
