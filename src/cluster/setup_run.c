@@ -17,7 +17,7 @@
 #include "host/setup_plan.h"
 #include "os/signal.h"
 
-enum { PASSWORD_TRIES = 3, RETRY_US = 500000 };
+enum { PASSWORD_TRIES = 3, RETRY_US = 500000, UNDO_BREAKS = 3 };
 #define OPEN_LIMIT_NS    (40 * TW_NS_PER_S)
 #define LOOK_LIMIT_NS    (120 * TW_NS_PER_S)
 #define STEP_LIMIT_NS    (1800 * TW_NS_PER_S)
@@ -610,31 +610,102 @@ static void tell_kept(run_node *n, const json_t *got)
         tell(n, TW_SETUP_SAYS, json_string_value(json_array_get(said, i)));
 }
 
+/* The reply was lost with the connection: the journal knows what is kept. */
+static void tell_lost(run_node *n, const json_t *step)
+{
+    const json_t *kept = json_object_get(step, "kept");
+    char text[400];
+    n->n_kept += (unsigned)json_array_size(kept);
+    for (size_t i = 0; i < json_array_size(kept); i++) {
+        const char *path = json_string_value(json_array_get(kept, i));
+        snprintf(text, sizeof text, "%s was changed by others since: it is left as it is",
+                 path != NULL ? path : "?");
+        tell(n, TW_SETUP_SAYS, text);
+    }
+}
+
+/* Over a connection that may be new: how far is it? 1: not yet known. heard: its reply came. */
+static int look_undone(run_node *n, bool heard, json_int_t *left, tw_err *err)
+{
+    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    tw_err why = {0};
+    if (call(n, "setup-status", NULL, LOOK_LIMIT_NS, &got, &why) != 0)
+        return 1;
+    const json_t *steps = json_object_get(got, "steps");
+    const size_t n_steps = json_array_size(steps);
+    const json_t *last = n_steps > 0 ? json_array_get(steps, n_steps - 1) : NULL;
+    const char *state = tw_json_text_at(last, "state");
+    *left = (json_int_t)n_steps;
+    if (strcmp(state, "undoing") == 0)
+        return 1;
+    if (json_is_true(json_object_get(last, "redone")))
+        return tw_err_set(err, -ENETDOWN,
+                          "%s: undoing %s cut the head's connection, so the node did it again: its "
+                          "network is as setup had made it",
+                          n->spec->name, tw_json_text_at(last, "id"));
+    if (strcmp(state, "undone") != 0)
+        return 0;
+    json_t *args = json_pack("{s:O, s:b}", "n", json_object_get(last, "n"), "undone", 1);
+    if (call(n, "setup-confirm", args, LOOK_LIMIT_NS, NULL, &why) != 0)
+        return 1;
+    if (!heard) {
+        tell_lost(n, last);
+        tell(n, TW_SETUP_DONE, tw_json_text_at(last, "id"));
+    }
+    --*left;
+    return 0;
+}
+
+/* What is undone may have been the way that the head comes in by. */
+static int confirm_undone(run_node *n, bool heard, json_int_t *left, tw_err *err)
+{
+    const uint64_t until = tw_clock_now_ns() + confirm_limit_ns();
+    tw_err why = {0};
+    tell(n, TW_SETUP_WAITS, "for a new connection, to confirm that it is undone");
+    while (tw_clock_now_ns() < until && !tw_signal_asked_to_stop()) {
+        int rc = reconnect(n, &why) == 0 ? look_undone(n, heard, left, err) : 1;
+        if (rc <= 0)
+            return rc;
+        usleep(RETRY_US);
+    }
+    if (tw_signal_asked_to_stop())
+        return tw_err_set(err, -ECANCELED,
+                          "%s: interrupted before it was confirmed that a step is undone: the node "
+                          "does the step again by itself",
+                          n->spec->name);
+    return tw_err_set(err, -ETIMEDOUT,
+                      "%s: the head could not come in again (%.100s): the node does the step again "
+                      "by itself",
+                      n->spec->name, why.msg);
+}
+
+static int undo_one(run_node *n, unsigned *n_breaks, json_int_t *left, tw_err *err)
+{
+    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    int rc = call(n, "setup-undo", NULL, STEP_LIMIT_NS, &got, err);
+    if (rc != 0 && !(is_break(rc) && n->remote != NULL && ++*n_breaks <= UNDO_BREAKS))
+        return rc;
+    if (rc != 0) {
+        *err = (tw_err){0};
+        return confirm_undone(n, false, left, err);
+    }
+    *left = json_integer_value(json_object_get(got, "left"));
+    tell_kept(n, got);
+    if (json_is_true(json_object_get(got, "unconfirmed")))
+        rc = confirm_undone(n, true, left, err);
+    if (rc == 0 && id_of(got) != NULL)
+        tell(n, TW_SETUP_DONE, id_of(got));
+    return rc;
+}
+
 static void *undo_node(void *arg)
 {
     run_node *n = arg;
     json_int_t left = 1;
+    unsigned n_breaks = 0;
     int rc = 0;
-    while (left > 0 && rc == 0 && !tw_signal_asked_to_stop()) {
-        TW_CLEANUP(tw_json_freep) json_t *got = NULL;
-        rc = call(n, "setup-undo", NULL, STEP_LIMIT_NS, &got, &n->err);
-        /* A network step of the way back cuts too: come in again and go on. */
-        if (rc != 0 && n->remote != NULL && (rc == -ECONNRESET || rc == -ETIMEDOUT)) {
-            tw_err why = {0};
-            uint64_t until = tw_clock_now_ns() + CONFIRM_LIMIT_NS;
-            while ((rc = reconnect(n, &why)) != 0 && tw_clock_now_ns() < until)
-                usleep(RETRY_US);
-            if (rc == 0)
-                n->err = (tw_err){0};
-            continue;
-        }
-        if (rc != 0)
-            break;
-        left = json_integer_value(json_object_get(got, "left"));
-        tell_kept(n, got);
-        if (id_of(got) != NULL)
-            tell(n, TW_SETUP_DONE, id_of(got));
-    }
+    while (left > 0 && rc == 0 && !tw_signal_asked_to_stop())
+        rc = undo_one(n, &n_breaks, &left, &n->err);
     if (rc != 0)
         tell(n, TW_SETUP_FAILED, n->err.msg);
     tw_remote_close(n->remote);

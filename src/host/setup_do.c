@@ -17,7 +17,6 @@
 
 enum { WORDS_MAX = 96 };
 #define COMMAND_LIMIT_NS (1800 * TW_NS_PER_S) /* packages may come from far */
-#define TIMER_LIMIT_NS   (20 * TW_NS_PER_S)
 
 /* ---- commands ---- */
 
@@ -44,8 +43,8 @@ void tw_setup_saved_path(const tw_setup_site *s, const json_t *entry, size_t k, 
              (int)json_integer_value(json_object_get(entry, "n")), k, what);
 }
 
-static int keep_copy(const tw_setup_site *s, const json_t *entry, size_t k, const char *what,
-                     const tw_setup_copy *c, tw_err *err)
+int tw_setup_keep_copy(const tw_setup_site *s, const json_t *entry, size_t k, const char *what,
+                       const tw_setup_copy *c, tw_err *err)
 {
     char path[TW_SETUP_PATH_BYTES], folder[TW_SETUP_PATH_BYTES];
     tw_setup_copy own = *c;
@@ -61,7 +60,7 @@ static int keep_copy(const tw_setup_site *s, const json_t *entry, size_t k, cons
 
 void tw_setup_saved_drop(const tw_setup_site *s, const json_t *entry)
 {
-    static const char *const kinds[] = {"before", "after"};
+    static const char *const kinds[] = {"before", "after", "present"};
     const size_t n = json_array_size(json_object_get(entry, "saved"));
     char path[TW_SETUP_PATH_BYTES];
     for (size_t k = 0; k <= n; k++) /* one more: it may have been cut off there */
@@ -110,7 +109,7 @@ static int save_one(const tw_setup_site *s, json_t *entry, const char *path, tw_
     TW_CLEANUP(tw_setup_copy_done) tw_setup_copy c = {0};
     int rc = tw_setup_copy_read(full, &c, err);
     if (rc == 0 && c.there)
-        rc = keep_copy(s, entry, k, "before", &c, err);
+        rc = tw_setup_keep_copy(s, entry, k, "before", &c, err);
     if (rc != 0)
         return rc;
     note_folders(s, json_object_get(entry, "made"), path);
@@ -135,6 +134,12 @@ static int save_all(const tw_setup_site *s, json_t *entry, const json_t *step, t
     return rc;
 }
 
+/* Others have changed saved file k since the step; found when it was undone. */
+static bool is_foreign(const json_t *entry, size_t k)
+{
+    return json_is_true(json_array_get(json_object_get(entry, "foreign"), k));
+}
+
 /* How the step left its files: what differs from that later was changed by somebody else. */
 static int save_after(const tw_setup_site *s, json_t *entry, tw_err *err)
 {
@@ -142,13 +147,15 @@ static int save_after(const tw_setup_site *s, json_t *entry, tw_err *err)
     int rc = 0;
     for (size_t k = 0; k < json_array_size(saved) && rc == 0; k++) {
         json_t *v = json_array_get(saved, k);
+        if (is_foreign(entry, k))
+            continue;
         char full[TW_SETUP_PATH_BYTES];
         TW_CLEANUP(tw_setup_copy_done) tw_setup_copy c = {0};
         if (!tw_setup_site_path(s, tw_json_text_at(v, "path"), full))
             return tw_err_set(err, -ENAMETOOLONG, "%s: name too long", tw_json_text_at(v, "path"));
         rc = tw_setup_copy_read(full, &c, err);
         if (rc == 0 && c.there)
-            rc = keep_copy(s, entry, k, "after", &c, err);
+            rc = tw_setup_keep_copy(s, entry, k, "after", &c, err);
         if (rc == 0)
             json_object_set_new(v, "is", json_string(c.there ? "file" : "absent"));
     }
@@ -336,25 +343,6 @@ static json_t *new_entry(tw_setup_site *s, const json_t *step)
     return e;
 }
 
-/* A process that outlives this one, the ssh session and, under systemd, its scope. */
-static int start_timer(const tw_setup_site *s, json_int_t n, tw_err *err)
-{
-    char number[24], after[16], unit[48];
-    snprintf(number, sizeof number, "%lld", (long long)n);
-    snprintf(after, sizeof after, "%u", s->revert_s);
-    snprintf(unit, sizeof unit, "--unit=twinax-revert-%s-%d", number, (int)getpid());
-    const char *const by_systemd[] = {"systemd-run", "--quiet", "--collect", unit, s->self,
-                                      "setup-hand",  "--timer", number,      NULL};
-    const char *const alone[] = {"setsid",     "-f",      s->self,
-                                 "setup-hand", "--timer", number,
-                                 "--after",    after,     s->root[0] != '\0' ? "--root" : NULL,
-                                 s->root,      NULL};
-    if (s->root[0] == '\0' && geteuid() == 0 && tw_file_is_dir("/run/systemd/system") &&
-        tw_setup_exec(by_systemd, TIMER_LIMIT_NS, true, NULL, NULL, NULL, err) == 0)
-        return 0;
-    return tw_setup_exec(alone, TIMER_LIMIT_NS, true, NULL, NULL, NULL, err);
-}
-
 static int roll_back(tw_setup_site *s, json_t *entry, const char *id, tw_err *err)
 {
     tw_err cause = *err, worse = {0};
@@ -393,7 +381,7 @@ static int apply_locked(tw_setup_site *s, const json_t *step, json_int_t *ret_n,
     if (rc != 0)
         return rc;
     if (json_is_true(json_object_get(entry, "unconfirmed")))
-        rc = start_timer(s, n, err);
+        rc = tw_setup_timer_start(s, n, err);
     if (rc == 0)
         rc = do_actions(s, entry, step, err);
     if (rc == 0)
@@ -408,6 +396,57 @@ static int apply_locked(tw_setup_site *s, const json_t *step, json_int_t *ret_n,
         return roll_back(s, entry, id, err);
     *ret_n = n;
     return 0;
+}
+
+/* ---- a step once more: its undoing was never confirmed ---- */
+
+/* A file that others had changed is again as it was before the way back. */
+static int restore_present(const tw_setup_site *s, const json_t *entry, tw_err *err)
+{
+    const json_t *saved = json_object_get(entry, "saved");
+    int rc = 0;
+    for (size_t k = 0; k < json_array_size(saved) && rc == 0; k++) {
+        const json_t *v = json_array_get(saved, k);
+        char full[TW_SETUP_PATH_BYTES], copy[TW_SETUP_PATH_BYTES];
+        TW_CLEANUP(tw_setup_copy_done) tw_setup_copy now = {0}, was = {0};
+        if (!is_foreign(entry, k) || strcmp(tw_json_text_at(v, "present"), "file") != 0 ||
+            !tw_setup_site_path(s, tw_json_text_at(v, "path"), full))
+            continue;
+        tw_setup_saved_path(s, entry, k, "present", copy);
+        rc = tw_setup_copy_read(copy, &was, err);
+        if (rc == 0)
+            rc = tw_setup_copy_read(full, &now, err);
+        if (rc != 0 || !was.there || tw_setup_copy_same(&now, &was))
+            continue;
+        was.mode = now.there ? now.mode : (mode_t)json_integer_value(json_object_get(v, "mode"));
+        was.uid = now.there ? now.uid : (uid_t)json_integer_value(json_object_get(v, "uid"));
+        was.gid = now.there ? now.gid : (gid_t)json_integer_value(json_object_get(v, "gid"));
+        rc = tw_setup_copy_write(full, &was, err);
+    }
+    return rc;
+}
+
+int tw_setup_entry_redo(tw_setup_site *s, json_t *entry, tw_err *err)
+{
+    /* All of the way back first: it may have been cut off, or this may have failed before. */
+    int rc = tw_setup_entry_take_back(s, entry, NULL, NULL, err);
+    if (rc == 0)
+        rc = do_actions(s, entry, json_object_get(entry, "step"), err);
+    if (rc == 0)
+        rc = restore_present(s, entry, err);
+    if (rc == 0)
+        rc = save_after(s, entry, err);
+    if (rc != 0)
+        return rc;
+    (void)json_object_del(entry, "foreign");
+    (void)json_object_del(entry, "kept");
+    json_object_set_new(entry, "state", json_string("done"));
+    json_object_set_new(entry, "unconfirmed", json_false());
+    json_object_set_new(entry, "redone", json_true());
+    rc = tw_setup_journal_write(s, err);
+    if (rc != 0) /* as on disk, for the next try */
+        json_object_set_new(entry, "unconfirmed", json_true());
+    return rc;
 }
 
 int tw_setup_apply(tw_setup_site *s, const json_t *step, json_int_t *ret_n, tw_err *err)

@@ -4,7 +4,8 @@
  * Write-ahead: what a step may change is saved and the journal says `begun`, on disk, before the
  * first change; `done` after the last. What was cut off between (kill -9, power) is rolled back by
  * tw_setup_mend. A step that may cut the network is `unconfirmed` then: a process of its own, which
- * outlives ssh, undoes it after 60 s unless tw_setup_confirm came. */
+ * outlives ssh, undoes it after 60 s unless tw_setup_confirm came. Undoing such a step is guarded the
+ * same way: `undoing`, `undone`, and done again unless tw_setup_confirm_undo came. */
 #ifndef TWINAX_HOST_SETUP_DO_H
 #define TWINAX_HOST_SETUP_DO_H
 
@@ -14,20 +15,32 @@
 TW_MUST_CHECK int tw_setup_apply(tw_setup_site *s, const json_t *step, json_int_t *ret_n,
                                  tw_err *err);
 TW_MUST_CHECK int tw_setup_confirm(tw_setup_site *s, json_int_t n, tw_err *err);
+/* Of a step whose undoing may have cut the network. -ETIMEDOUT: it was done again. */
+TW_MUST_CHECK int tw_setup_confirm_undo(tw_setup_site *s, json_int_t n, tw_err *err);
 /* Rolls back what was cut off or never confirmed. *ret_n: how many steps. */
 TW_MUST_CHECK int tw_setup_mend(tw_setup_site *s, unsigned *ret_n, tw_err *err);
-/* Undoes the last step. ret: {"id":"network","left":3,"kept":["/etc/x"],"said":["..."]}; id absent
- * when there was none. A file that was changed by others since is kept, and named. */
+/* Undoes the last step. ret: {"id":"network","n":4,"left":3,"kept":["/etc/x"],"said":["..."],
+ * "unconfirmed":true}; id absent when there was none. A file that was changed by others since is kept,
+ * and named. Unconfirmed: it may have cut the network, and is done again unless confirmed in time. */
 TW_MUST_CHECK int tw_setup_undo_last(tw_setup_site *s, json_t **ret, tw_err *err);
-/* {"steps":[{"id","title","state","unconfirmed"}]} */
+/* {"steps":[{"n","id","title","state","unconfirmed",...}]} */
 TW_MUST_CHECK int tw_setup_status(tw_setup_site *s, json_t **ret, tw_err *err);
-/* The timer's own process: undoes entry n when it is not confirmed in time. */
+/* setup_timer.c. Starts the timer's own process for entry n; what that process does: undoes the entry,
+ * or does it again, when neither is confirmed in time. */
+TW_MUST_CHECK int tw_setup_timer_start(const tw_setup_site *s, json_int_t n, tw_err *err);
 TW_MUST_CHECK int tw_setup_timer(tw_setup_site *s, json_int_t n, tw_err *err);
 
 /* setup_undo.c; with the lock held. kept, said: arrays, may be NULL. */
 TW_MUST_CHECK int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *said,
                                       tw_err *err);
-/* DIR/saved/NNNN-K.before or .after */
+/* The same, but the entry stays in the journal. */
+TW_MUST_CHECK int tw_setup_entry_take_back(tw_setup_site *s, json_t *entry, json_t *kept,
+                                           json_t *said, tw_err *err);
+/* Does the entry's step again, over what is there after its undoing. */
+TW_MUST_CHECK int tw_setup_entry_redo(tw_setup_site *s, json_t *entry, tw_err *err);
+TW_MUST_CHECK int tw_setup_keep_copy(const tw_setup_site *s, const json_t *entry, size_t k,
+                                     const char *what, const tw_setup_copy *c, tw_err *err);
+/* DIR/saved/NNNN-K.before, .after or .present */
 void tw_setup_saved_path(const tw_setup_site *s, const json_t *entry, size_t k, const char *what,
                          char out[TW_SETUP_PATH_BYTES]);
 /* The entry's copies of files; then it cannot be undone any more. */

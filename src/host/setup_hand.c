@@ -183,8 +183,11 @@ static int do_apply(hand *h, const json_t *request, json_t **ret, tw_err *err)
 
 static int do_confirm(hand *h, const json_t *request, json_t **ret, tw_err *err)
 {
+    const json_int_t n = json_integer_value(json_object_get(request, "n"));
     (void)ret;
-    return tw_setup_confirm(&h->site, json_integer_value(json_object_get(request, "n")), err);
+    return json_is_true(json_object_get(request, "undone"))
+               ? tw_setup_confirm_undo(&h->site, n, err)
+               : tw_setup_confirm(&h->site, n, err);
 }
 
 static int do_undo(hand *h, const json_t *request, json_t **ret, tw_err *err)

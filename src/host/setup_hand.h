@@ -7,8 +7,8 @@
  *    keys    -> {"user","key","host_key","boot_id"}
  *    mend    -> {"n"}                      what was cut off before is undone
  *    plan    {"want":{...}} -> {"plan":{...}}
- *    apply   {"step":{...}} -> {"n"}       confirm {"n"}
- *    undo    -> {"id","left","kept","said"}     status -> {"steps":[...]}
+ *    apply   {"step":{...}} -> {"n"}       confirm {"n","undone":false}
+ *    undo    -> {"id","n","left","kept","said","unconfirmed"}     status -> {"steps":[...]}
  *    reboot
  * While it works: {"event":"line","line":"..."}. */
 #ifndef TWINAX_HOST_SETUP_HAND_H

@@ -5,10 +5,11 @@
  *
  *    DIR/journal.json         0600, replaced as a whole, on disk before the step goes on
  *    DIR/journal.old          the one before that: for a person, when the other is damaged
- *    DIR/saved/0001-0.before  a file as it was; .after: as the step left it
+ *    DIR/saved/0001-0.before  a file as it was; .after: as the step left it;
+ *                             .present: as it was when the step was undone
  *    DIR/lock                 held while a step is done or undone
  *
- *    {"schema":1,"entries":[{"n":1,"state":"begun"|"done","step":{...},"unconfirmed":true,
+ *    {"schema":1,"entries":[{"n":1,"state":"begun"|"done"|"undoing"|"undone","step":{...},"unconfirmed":true,
  *      "saved":[{"path":"/etc/x","was":"file"|"absent","mode":420,"uid":0,"gid":0,
  *                "is":"file"|"absent"}],
  *      "made":["/etc/x.d"],"installed":["pkg"],"with":"apt"}]} */

@@ -4,17 +4,20 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "host/setup_do.h"
 
-enum { TIMER_STEP_US = 250000, TIMER_TRIES = 2400 };
 #define LIST_LIMIT_NS (60 * TW_NS_PER_S)
+
+static bool is_in(const json_t *entry, const char *state)
+{
+    return strcmp(tw_json_text_at(entry, "state"), state) == 0;
+}
 
 static bool is_done(const json_t *entry)
 {
-    return strcmp(tw_json_text_at(entry, "state"), "done") == 0;
+    return is_in(entry, "done");
 }
 
 static void say(tw_setup_site *s, json_t *said, const char *text)
@@ -119,7 +122,7 @@ static bool equals_text(const tw_setup_copy *c, const char *text)
                              (c->text.len == 0 || memcmp(c->text.data, text, c->text.len) == 0)));
 }
 
-/* Done: it is not as the step left it. Begun: it is neither as it was nor as the step's edit. */
+/* Done once: it is not as the step left it. Begun: it is neither as it was nor as the step's edit. */
 static int find_foreign(const tw_setup_site *s, const json_t *entry, size_t k, bool *ret,
                         tw_err *err)
 {
@@ -129,7 +132,7 @@ static int find_foreign(const tw_setup_site *s, const json_t *entry, size_t k, b
     int rc = open_place(s, entry, k, &p, err);
     if (rc != 0)
         return rc;
-    if (is_done(entry)) {
+    if (!is_in(entry, "begun")) {
         rc = read_saved(s, entry, k, "after", strcmp(tw_json_text_at(v, "is"), "file") == 0, &left,
                         err);
         *ret = rc == 0 && !tw_setup_copy_same(&p.now, &left);
@@ -276,7 +279,9 @@ static int judge_files(tw_setup_site *s, json_t *entry, bool *foreign, size_t n,
     return rc;
 }
 
-int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *said, tw_err *err)
+/* The whole way back; the entry stays in the journal. */
+int tw_setup_entry_take_back(tw_setup_site *s, json_t *entry, json_t *kept, json_t *said,
+                             tw_err *err)
 {
     const json_t *step = json_object_get(entry, "step");
     const size_t n = json_array_size(json_object_get(entry, "saved"));
@@ -294,11 +299,86 @@ int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *s
     rc = undo_files(s, entry, foreign, kept, said, err);
     run_list(s, json_object_get(step, "settle"), said);
     /* Once more: what settles may have touched them. */
-    if (rc == 0)
-        rc = undo_files(s, entry, foreign, NULL, NULL, err);
+    return rc == 0 ? undo_files(s, entry, foreign, NULL, NULL, err) : rc;
+}
+
+int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *said, tw_err *err)
+{
+    int rc = tw_setup_entry_take_back(s, entry, kept, said, err);
+    return rc == 0 ? forget(s, entry, err) : rc;
+}
+
+/* ---- an entry that may cut the network: taken back for good only when that is confirmed ---- */
+
+/* The files as they are before the way back, for the step is done again if nobody comes in. */
+static int keep_present(tw_setup_site *s, json_t *entry, tw_err *err)
+{
+    json_t *saved = json_object_get(entry, "saved");
+    int rc = 0;
+    for (size_t k = 0; k < json_array_size(saved) && rc == 0; k++) {
+        json_t *v = json_array_get(saved, k);
+        char full[TW_SETUP_PATH_BYTES];
+        TW_CLEANUP(tw_setup_copy_done) tw_setup_copy c = {0};
+        if (!tw_setup_site_path(s, tw_json_text_at(v, "path"), full))
+            return tw_err_set(err, -ENAMETOOLONG, "%s: name too long", tw_json_text_at(v, "path"));
+        rc = tw_setup_copy_read(full, &c, err);
+        if (rc == 0 && c.there)
+            rc = tw_setup_keep_copy(s, entry, k, "present", &c, err);
+        if (rc == 0)
+            json_object_set_new(v, "present", json_string(c.there ? "file" : "absent"));
+    }
+    return rc;
+}
+
+static int begin_undo(tw_setup_site *s, json_t *entry, tw_err *err)
+{
+    int rc = keep_present(s, entry, err);
     if (rc != 0)
         return rc;
-    return forget(s, entry, err);
+    (void)json_object_del(entry, "redone");
+    json_object_set_new(entry, "unconfirmed", json_true());
+    json_object_set_new(entry, "state", json_string("undoing"));
+    rc = tw_setup_journal_write(s, err);
+    if (rc == 0)
+        rc = tw_setup_timer_start(s, json_integer_value(json_object_get(entry, "n")), err);
+    if (rc == 0)
+        return 0;
+    tw_err ignored;
+    json_object_set_new(entry, "unconfirmed", json_false());
+    json_object_set_new(entry, "state", json_string("done"));
+    (void)!tw_setup_journal_write(s, &ignored);
+    return rc;
+}
+
+static int undo_cutting(tw_setup_site *s, json_t *entry, json_t *kept, json_t *said, tw_err *err)
+{
+    tw_err why = {0};
+    int rc = is_done(entry) ? begin_undo(s, entry, err) : 0;
+    if (rc != 0)
+        return rc;
+    rc = tw_setup_entry_take_back(s, entry, kept, said, &why);
+    if (rc == 0) {
+        json_object_set(entry, "kept", kept);
+        json_object_set_new(entry, "state", json_string("undone"));
+        rc = tw_setup_journal_write(s, &why);
+    }
+    return rc == 0
+               ? 0
+               : tw_err_set(err, rc, "%.150s: this node does the step again by itself", why.msg);
+}
+
+int tw_setup_confirm_undo(tw_setup_site *s, json_int_t n, tw_err *err)
+{
+    int rc = tw_setup_site_lock(s, true, err);
+    if (rc != 0)
+        return rc;
+    json_t *entry = tw_setup_journal_find(s, n);
+    if (entry != NULL && !is_in(entry, "undone"))
+        rc = tw_err_set(err, -ETIMEDOUT, "the step was done again before its end was confirmed");
+    else if (entry != NULL)
+        rc = forget(s, entry, err);
+    tw_setup_site_unlock(s);
+    return rc;
 }
 
 int tw_setup_mend(tw_setup_site *s, unsigned *ret_n, tw_err *err)
@@ -312,6 +392,10 @@ int tw_setup_mend(tw_setup_site *s, unsigned *ret_n, tw_err *err)
         json_t *e = json_array_get(entries, i - 1);
         if (is_done(e) && !json_is_true(json_object_get(e, "unconfirmed")))
             continue;
+        if (is_in(e, "undone")) { /* who mends has come in */
+            rc = forget(s, e, err);
+            continue;
+        }
         tw_setup_site_say(s, "step %s was %s: it is undone",
                           tw_json_text_at(json_object_get(e, "step"), "id"),
                           is_done(e) ? "never confirmed" : "cut off");
@@ -324,26 +408,40 @@ int tw_setup_mend(tw_setup_site *s, unsigned *ret_n, tw_err *err)
     return rc;
 }
 
-int tw_setup_undo_last(tw_setup_site *s, json_t **ret, tw_err *err)
+static int undo_locked(tw_setup_site *s, json_t **ret, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *kept = json_array();
     TW_CLEANUP(tw_json_freep) json_t *said = json_array();
-    TW_CLEANUP(tw_json_freep) json_t *id = NULL;
+    const json_t *entries = tw_setup_journal_entries(s);
+    TW_CLEANUP(tw_json_freep)
+    json_t *e = json_incref(json_array_get(entries, json_array_size(entries) - 1));
+    const json_t *step = json_object_get(e, "step");
+    const bool cuts =
+        json_is_true(json_object_get(step, "cuts")) && (is_done(e) || is_in(e, "undoing"));
+    const size_t left = e != NULL ? json_array_size(entries) - 1 : 0;
+    int rc = 0;
+    if (e != NULL && is_in(e, "undone")) /* who asks has come in */
+        rc = forget(s, e, err);
+    else if (cuts)
+        rc = undo_cutting(s, e, kept, said, err);
+    else if (e != NULL)
+        rc = tw_setup_entry_undo(s, e, kept, said, err);
+    if (rc != 0)
+        return rc;
+    *ret = json_pack("{s:i, s:O, s:O, s:O*, s:O*, s:b}", "left", (int)left, "kept", kept, "said",
+                     said, "id", json_object_get(step, "id"), "n", json_object_get(e, "n"),
+                     "unconfirmed", cuts);
+    return *ret != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory for a reply");
+}
+
+int tw_setup_undo_last(tw_setup_site *s, json_t **ret, tw_err *err)
+{
     int rc = tw_setup_site_lock(s, true, err);
     if (rc != 0)
         return rc;
-    const json_t *entries = tw_setup_journal_entries(s);
-    json_t *e = json_array_get(entries, json_array_size(entries) - 1);
-    if (e != NULL) {
-        id = json_incref(json_object_get(json_object_get(e, "step"), "id"));
-        rc = tw_setup_entry_undo(s, e, kept, said, err);
-    }
-    int left = (int)json_array_size(tw_setup_journal_entries(s));
+    rc = undo_locked(s, ret, err);
     tw_setup_site_unlock(s);
-    if (rc != 0)
-        return rc;
-    *ret = json_pack("{s:i, s:O, s:O, s:O?}", "left", left, "kept", kept, "said", said, "id", id);
-    return *ret != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory for a reply");
+    return rc;
 }
 
 int tw_setup_status(tw_setup_site *s, json_t **ret, tw_err *err)
@@ -355,57 +453,16 @@ int tw_setup_status(tw_setup_site *s, json_t **ret, tw_err *err)
     const json_t *entries = tw_setup_journal_entries(s);
     for (size_t i = 0; i < json_array_size(entries); i++) {
         const json_t *e = json_array_get(entries, i), *step = json_object_get(e, "step");
-        json_array_append_new(steps,
-                              json_pack("{s:O, s:O, s:O, s:O, s:O, s:O?, s:O?, s:O?}", "n",
-                                        json_object_get(e, "n"), "id", json_object_get(step, "id"),
-                                        "title", json_object_get(step, "title"), "state",
-                                        json_object_get(e, "state"), "unconfirmed",
-                                        json_object_get(e, "unconfirmed"), "undo",
-                                        json_object_get(step, "undo"), "settle",
-                                        json_object_get(step, "settle"), "saved",
-                                        json_object_get(e, "saved")));
+        json_array_append_new(
+            steps,
+            json_pack("{s:O, s:O, s:O, s:O, s:O, s:O?, s:O?, s:O?, s:O?, s:O?}", "n",
+                      json_object_get(e, "n"), "id", json_object_get(step, "id"), "title",
+                      json_object_get(step, "title"), "state", json_object_get(e, "state"),
+                      "unconfirmed", json_object_get(e, "unconfirmed"), "undo",
+                      json_object_get(step, "undo"), "settle", json_object_get(step, "settle"),
+                      "saved", json_object_get(e, "saved"), "kept", json_object_get(e, "kept"),
+                      "redone", json_object_get(e, "redone")));
     }
     *ret = json_pack("{s:O}", "steps", steps);
     return *ret != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory for a reply");
-}
-
-/* ---- the timer ---- */
-
-/* 1: not yet; 0: nothing is left to do. */
-static int revert(tw_setup_site *s, json_int_t n, bool was_done, tw_err *err)
-{
-    int rc = tw_setup_site_lock(s, false, err);
-    if (rc != 0)
-        return rc == -EAGAIN ? 1 : rc; /* who holds the lock is still at work */
-    json_t *own = tw_setup_journal_find(s, n);
-    if (own != NULL && json_is_true(json_object_get(own, "unconfirmed")))
-        rc = is_done(own) != was_done ? 1 /* done a moment ago: the head has its time */
-                                      : tw_setup_entry_undo(s, own, NULL, NULL, err);
-    tw_setup_site_unlock(s);
-    return rc;
-}
-
-/* What fails (a full disk, no memory) is tried again: nobody else can come in to mend it. */
-int tw_setup_timer(tw_setup_site *s, json_int_t n, tw_err *err)
-{
-    uint64_t until = tw_clock_now_ns() + s->revert_s * TW_NS_PER_S;
-    bool was_done = false;
-    for (unsigned n_failed = 0; n_failed < TIMER_TRIES; usleep(TIMER_STEP_US)) {
-        if (tw_setup_journal_read(s, err) != 0) {
-            n_failed++;
-            continue;
-        }
-        const json_t *e = tw_setup_journal_find(s, n);
-        if (e == NULL || !json_is_true(json_object_get(e, "unconfirmed")))
-            return 0;
-        if (is_done(e) && !was_done) { /* the head's time begins now */
-            was_done = true;
-            until = tw_clock_now_ns() + s->revert_s * TW_NS_PER_S;
-        }
-        int rc = tw_clock_now_ns() < until ? 1 : revert(s, n, was_done, err);
-        if (rc == 0)
-            return 0;
-        n_failed += rc < 0;
-    }
-    return err->code;
 }

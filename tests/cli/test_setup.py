@@ -81,9 +81,12 @@ class Node:
         for name in STUBS:
             self.program(name, STUB.replace("@ROOT@", str(self.root)).replace("@LOG@", str(self.log))
                          .replace("@IFUP@", ifup).replace("@IFDOWN@", ifdown))  # fmt: skip
-        self.program("twinax-agent", f'#!/bin/sh\nexport TW_SETUP_ROOT={self.root} TW_SETUP_REVERT_S={REVERT_S}\n'
-                     f'export PATH={self.bin}:$PATH\nexec {cli.BINARY} "$@"\n')  # fmt: skip
+        self.agent(REVERT_S)
         self.before = self.tree()
+
+    def agent(self, revert_s):
+        self.program("twinax-agent", f'#!/bin/sh\nexport TW_SETUP_ROOT={self.root} TW_SETUP_REVERT_S={revert_s}\n'
+                     f'export PATH={self.bin}:$PATH\nexec {cli.BINARY} "$@"\n')  # fmt: skip
 
     def program(self, name, text):
         (self.bin / name).write_text(text)
@@ -142,16 +145,16 @@ def argv_of(nodes, *argv):
             str(nodes[B].bin / "twinax-agent"), *argv]  # fmt: skip
 
 
-def start(h, nodes, *argv):
+def start(h, nodes, *argv, env=None):
     return subprocess.Popen(
         h.ns(A, cli.BINARY, *argv_of(nodes, *argv)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, env=os.environ | environment(h, nodes[A]), cwd=nodes[A].root.parent,
+        stderr=subprocess.PIPE, text=True, env=os.environ | environment(h, nodes[A]) | (env or {}), cwd=nodes[A].root.parent,
         start_new_session=True,
     )  # fmt: skip
 
 
-def setup(h, nodes, *argv):
-    p = start(h, nodes, *argv)
+def setup(h, nodes, *argv, env=None):
+    p = start(h, nodes, *argv, env=env)
     try:
         p.out, p.err = p.communicate(timeout=cli.LIMIT_S)
     finally:
@@ -282,6 +285,29 @@ def test_step_that_cuts_ssh_reverts(clean, folder):
     for pid, line in clean.processes(B).items():  # sessions whose other end is gone for good
         if line.startswith("sshd:"):
             os.kill(pid, signal.SIGKILL)
+    assert setup(clean, nodes, "--undo", "--yes").returncode == 0
+    unchanged(nodes)
+
+
+def test_undo_that_cuts_ssh_is_done_again(clean, folder):
+    """The way back takes the worker's LAN address away: it does its step again, which brings that back."""
+    nodes = Node(folder, A), Node(folder, B, ifup=f"ip addr replace {LAN[B]}/24 dev lan0",
+                                  ifdown=f"ip addr del {LAN[B]}/24 dev lan0")  # fmt: skip
+    assert setup(clean, nodes, "--yes", "--only", "network").returncode == 0
+    nodes[B].agent(6)
+    p = setup(clean, nodes, "--undo", "--yes", env={"TW_SETUP_REVERT_S": "6"})
+    assert p.returncode == 1 and " again" in p.err, p.out + p.err
+    until = time.monotonic() + 3 * REVERT_S
+    while nodes[B].journal()[-1]["state"] != "done" or any(n.journal() and n.journal()[-1]["unconfirmed"] for n in nodes):
+        assert time.monotonic() < until, nodes[B].journal()
+        time.sleep(0.1)
+    assert LAN[B] in addresses(clean, B, "lan0") and f"{IPS[B]}/30" in addresses(clean, B)
+    assert (nodes[B].root / "etc/network/interfaces.d/twinax-cable0").exists()
+    for pid, line in clean.processes(B).items():  # sessions whose other end is gone for good
+        if line.startswith("sshd:"):
+            os.kill(pid, signal.SIGKILL)
+    nodes[B].program("ifdown", (nodes[A].bin / "ifdown").read_text().replace(str(nodes[A].root), str(nodes[B].root))
+                     .replace(str(nodes[A].log), str(nodes[B].log)))  # fmt: skip
     assert setup(clean, nodes, "--undo", "--yes").returncode == 0
     unchanged(nodes)
 

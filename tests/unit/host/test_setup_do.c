@@ -458,6 +458,107 @@ static void test_confirm(void **state)
     tw_mem_free(before);
 }
 
+/* ---- undoing what may cut ---- */
+
+static void confirm(json_int_t n, bool undone, int want)
+{
+    tw_setup_site s = site_of();
+    tw_err err = {0};
+    const int rc = undone ? tw_setup_confirm_undo(&s, n, &err) : tw_setup_confirm(&s, n, &err);
+    if (rc != want)
+        fail_msg("%d: %s", rc, err.msg);
+    tw_setup_site_done(&s);
+}
+
+static bool wait_state(const char *state, bool unconfirmed)
+{
+    uint64_t until = tw_clock_now_ns() + WAIT_S * TW_NS_PER_S;
+    for (bool so = false; tw_clock_now_ns() < until; usleep(20000)) {
+        tw_setup_site s = site_of();
+        tw_err err = {0};
+        assert_int_equal(tw_setup_journal_read(&s, &err), 0);
+        const json_t *e = tw_setup_journal_find(&s, 1);
+        so = strcmp(tw_json_text_at(e, "state"), state) == 0 &&
+             json_is_true(json_object_get(e, "unconfirmed")) == unconfirmed;
+        tw_setup_site_done(&s);
+        if (so)
+            return true;
+    }
+    return false;
+}
+
+static void test_undo_confirmed(void **state)
+{
+    (void)state;
+    char *before = tree();
+    good(step_with("true", true));
+    confirm(1, false, 0);
+    TW_CLEANUP(tw_json_freep) json_t *got = undo();
+    assert_true(json_is_true(json_object_get(got, "unconfirmed")));
+    assert_int_equal(json_integer_value(json_object_get(got, "left")), 0);
+    assert_true(holds("/etc/default/grub", "A=1\nB=\"x\"\n"));
+    assert_true(wait_state("undone", true));
+    confirm(1, true, 0);
+    same(before);
+    usleep((REVERT_S + 1) * 1000000);
+    same(before);
+    tw_mem_free(before);
+}
+
+/* Nobody comes in: the step is done again, and what others had put into its files is there again. */
+static void test_undo_reverts(void **state)
+{
+    (void)state;
+    char *before = tree();
+    good(step_with("true", true));
+    confirm(1, false, 0);
+    sh("echo C=3 >> etc/default/grub; echo other >> etc/new.d/deep/90-twinax.conf", NULL);
+    TW_CLEANUP(tw_json_freep) json_t *got = undo();
+    assert_int_equal(json_array_size(json_object_get(got, "kept")), 1);
+    assert_true(holds("/etc/new.d/deep/90-twinax.conf", "other\n"));
+    assert_true(wait_state("done", false));
+    confirm(1, true, -ETIMEDOUT);
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\nC=3\n"));
+    assert_true(holds("/boot/grub.cfg", "generated from A=2"));
+    assert_true(holds("/etc/new.d/deep/90-twinax.conf", "new\nother\n"));
+    assert_false(holds("/etc/old", "gone later\n"));
+    /* What others changed is known as theirs still. */
+    TW_CLEANUP(tw_json_freep) json_t *again = undo();
+    assert_int_equal(json_array_size(json_object_get(again, "kept")), 1);
+    confirm(1, true, 0);
+    sh("printf 'A=1\nB=\"x\"\n' > etc/default/grub; rm -r etc/new.d", NULL);
+    same(before);
+    tw_mem_free(before);
+}
+
+/* kill -9 in the midst of the way back: its timer does the step again; then the way back is free. */
+static void test_undo_killed(void **state)
+{
+    (void)state;
+    char script[400], *before = tree();
+    json_t *step = step_with("true", true);
+    snprintf(script, sizeof script, "[ -e '%s.mark' ] || { touch '%s.mark'; kill -9 $PPID; }", root,
+             root);
+    json_object_set_new(step, "undo", json_pack("[[s, s, s]]", "sh", "-c", script));
+    good(step);
+    confirm(1, false, 0);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        json_decref(undo());
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_true(wait_state("done", false));
+    assert_true(holds("/etc/default/grub", "A=2\nB=\"x\"\n"));
+    json_decref(undo());
+    assert_int_equal(mend(), 0); /* who mends has come in */
+    same(before);
+    sh("rm ../$(basename $PWD).mark", NULL);
+    tw_mem_free(before);
+}
+
 /* The timer's process: what `twinax setup-hand --timer N --after S --root R` does. */
 static int be_timer(char **argv)
 {
@@ -481,6 +582,8 @@ int main(int argc, char **argv)
                                        TEST(test_full_before),     TEST(test_full_within),
                                        TEST(test_damaged_journal), TEST(test_kill_in_step),
                                        TEST(test_kill_anywhere),   TEST(test_revert),
-                                       TEST(test_revert_again),    TEST(test_confirm)};
+                                       TEST(test_revert_again),    TEST(test_confirm),
+                                       TEST(test_undo_confirmed),  TEST(test_undo_reverts),
+                                       TEST(test_undo_killed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
