@@ -153,6 +153,7 @@ typedef struct tw_coll_stats {
     uint64_t n_collectives, n_plans;
     uint64_t wait_ns;                      /* inside tw_coll_wait, its first microsecond aside */
     tw_coll_peer_stats peer[TW_RANKS_MAX]; /* own entry empty */
+    uint64_t beat_late_ns; /* how late our own heartbeats were at most: how overloaded we are */
 } tw_coll_stats;
 
 TW_API void tw_coll_get_stats(const tw_coll *c, tw_coll_stats *ret);

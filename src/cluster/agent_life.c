@@ -13,6 +13,7 @@
 #include "base/scope.h"
 #include "fmt/agent_frame.h"
 #include "os/fd.h"
+#include "os/urgent.h"
 
 enum { READ_BYTES = 16 * 1024, SEND_SLICE_MS = 100 };
 
@@ -54,7 +55,7 @@ static void send_beat(tw_agent_life *l)
 /* Lock held. */
 static void read_more(tw_agent_life *l, uint64_t now)
 {
-    l->heard_ns = now;
+    tw_silence_hear(&l->silence, now);
     l->full = tw_buf_reserve(&l->in, READ_BYTES) != 0;
     if (l->full) /* the main thread takes first */
         return;
@@ -73,9 +74,10 @@ static void check_silence(tw_agent_life *l, uint64_t now)
 {
     char why[80];
     /* The main thread may have heard it after now was read. */
-    if (l->silence_ns == 0 || l->full || now < l->heard_ns + l->silence_ns)
+    if (l->limit_ns == 0 || l->full || now < tw_silence_end(&l->silence, l->limit_ns))
         return;
-    snprintf(why, sizeof why, "the head was silent for %.1f s", (double)(now - l->heard_ns) * 1e-9);
+    snprintf(why, sizeof why, "the head was silent for %.1f s",
+             (double)(now - l->silence.heard_ns) * 1e-9);
     note_end(l, why);
 }
 
@@ -90,8 +92,8 @@ static uint64_t look(tw_agent_life *l, uint64_t now, uint64_t *beat_ns, int *wai
         *beat_ns = now + TW_BEAT_NS;
     if (l->beats)
         at = *beat_ns;
-    if (l->silence_ns != 0 && !l->full)
-        at = TW_MIN(at, l->heard_ns + l->silence_ns);
+    if (l->limit_ns != 0 && !l->full)
+        at = TW_MIN(at, tw_silence_end(&l->silence, l->limit_ns));
     *wait_for = l->full ? -1 : l->in_fd;
     pthread_mutex_unlock(&l->lock);
     if (beat)
@@ -128,6 +130,7 @@ static void *run_life(void *arg)
 {
     tw_agent_life *l = arg;
     uint64_t beat_ns = 0;
+    (void)tw_urgent_begin();
     while (!atomic_load(&l->cut)) {
         struct pollfd pfds[2] = {{.fd = l->poke_fd, .events = POLLIN}, {.events = POLLIN}};
         uint64_t now = tw_clock_now_ns();
@@ -140,9 +143,8 @@ static void *run_life(void *arg)
             return NULL;
         now = tw_clock_now_ns();
         pthread_mutex_lock(&l->lock);
-        /* Late ourselves (stopped, starved): then it is not the head that was silent. */
-        if (at != TW_NEVER_NS && now > at + TW_NS_PER_S / 2)
-            l->heard_ns = now;
+        tw_silence_look(&l->silence, l->limit_ns, at,
+                        now); /* stopped, starved: not the head alone */
         if (n > 0 && pfds[1].revents != 0)
             read_more(l, now);
         pthread_mutex_unlock(&l->lock);
@@ -167,10 +169,10 @@ int tw_agent_life_start(tw_agent_life *l, int in_fd, int out_fd, tw_err *err)
     l->in_fd = in_fd;
     l->out_fd = out_fd;
     l->in = TW_BUF(TW_AGENT_FRAME_MAX + 2 * READ_BYTES);
-    l->heard_ns = tw_clock_now_ns();
-    l->silence_ns = TW_FIRST_WORD_NS;
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_mutex_init(&l->out_lock, NULL);
+    tw_silence_hear(&l->silence, tw_clock_now_ns());
+    l->limit_ns = TW_FIRST_WORD_NS;
+    tw_urgent_lock_init(&l->lock);
+    tw_urgent_lock_init(&l->out_lock);
     l->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     /* A head that does not read must not hold us. */
@@ -203,8 +205,8 @@ void tw_agent_life_beat(tw_agent_life *l)
 {
     pthread_mutex_lock(&l->lock);
     l->beats = true;
-    l->heard_ns = tw_clock_now_ns();
-    l->silence_ns = TW_SILENCE_NS;
+    tw_silence_hear(&l->silence, tw_clock_now_ns());
+    l->limit_ns = TW_SILENCE_NS;
     pthread_mutex_unlock(&l->lock);
     signal_fd(l->poke_fd); /* it waits for the old time */
 }
@@ -213,7 +215,7 @@ void tw_agent_life_limit(tw_agent_life *l, uint64_t silence_ns)
 {
     pthread_mutex_lock(&l->lock);
     if (l->beats || silence_ns == 0)
-        l->silence_ns = silence_ns;
+        l->limit_ns = silence_ns;
     pthread_mutex_unlock(&l->lock);
     signal_fd(l->poke_fd); /* it waits for the old time */
 }
@@ -233,7 +235,7 @@ int tw_agent_life_take(tw_agent_life *l, json_t **ret, tw_err *err)
         const bool was_full = l->full;
         l->full = false;
         if (was_full) /* we did not listen */
-            l->heard_ns = tw_clock_now_ns();
+            tw_silence_hear(&l->silence, tw_clock_now_ns());
         pthread_mutex_unlock(&l->lock);
         if (was_full)
             signal_fd(l->poke_fd);

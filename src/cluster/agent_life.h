@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
+#include "base/silence.h"
 #include "fmt/json.h"
 
 #define TW_BEAT_NS          (500 * TW_NS_PER_MS)
@@ -39,7 +39,8 @@ typedef struct tw_agent_life {
     void *overdue_ctx;
     pthread_mutex_t lock; /* what follows */
     tw_buf in;
-    uint64_t heard_ns, silence_ns; /* silence 0: not watched */
+    tw_silence silence;
+    uint64_t limit_ns; /* of it; 0: not watched */
     bool beats, full;
     char why[120];
     pthread_mutex_t out_lock; /* whole frames go out */

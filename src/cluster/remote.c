@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/silence.h"
 #include "cluster/agent_life.h"
 #include "cluster/facts.h"
 #include "cluster/remote_beat.h"
@@ -32,7 +33,7 @@ struct tw_remote {
     char name[256], host[64], agent_path[1024];
     bool is_local, has_child, greeted;
     bool beats, has_rank; /* it beats; a shorter silence is its death */
-    uint64_t heard_ns;
+    tw_silence silence;
     tw_remote_beat beat;
     tw_child child;
     int in_fd, out_fd, says_fd; /* we read in and says, write out */
@@ -140,15 +141,19 @@ static int read_some(tw_remote *n, tw_err *err)
     if (got <= 0)
         return explain_end(n, true, err);
     n->in.len += (size_t)got;
-    n->heard_ns = tw_clock_now_ns();
+    tw_silence_hear(&n->silence, tw_clock_now_ns());
     return 0;
+}
+
+static uint64_t limit_of(const tw_remote *n)
+{
+    return n->has_rank ? TW_SILENCE_RANK_NS : TW_SILENCE_NS;
 }
 
 /* When its silence is its death; never, when it does not beat. */
 static uint64_t silent_at(const tw_remote *n)
 {
-    const uint64_t limit = n->has_rank ? TW_SILENCE_RANK_NS : TW_SILENCE_NS;
-    return n->beats ? n->heard_ns + limit : TW_NEVER_NS;
+    return n->beats ? tw_silence_end(&n->silence, limit_of(n)) : TW_NEVER_NS;
 }
 
 /* ssh itself may be well and wait for TCP, for hours: it goes. */
@@ -159,7 +164,7 @@ static int give_up(tw_remote *n, tw_err *err)
     return tw_err_set(err, -ETIMEDOUT,
                       "%s: silent for %.1f s: the machine or its agent hangs, ssh was stopped, or "
                       "the network between us is cut",
-                      n->name, (double)(tw_clock_now_ns() - n->heard_ns) * 1e-9);
+                      n->name, (double)(tw_clock_now_ns() - n->silence.heard_ns) * 1e-9);
 }
 
 static int wait_more(tw_remote *n, uint64_t deadline, tw_err *err)
@@ -167,7 +172,9 @@ static int wait_more(tw_remote *n, uint64_t deadline, tw_err *err)
     struct pollfd pfds[3] = {{.fd = n->in_fd, .events = POLLIN},
                              {.fd = n->says_fd, .events = POLLIN},
                              {.fd = tw_signal_fd(), .events = POLLIN}};
+    const uint64_t due = tw_clock_now_ns() + SLICE_MS * TW_NS_PER_MS;
     (void)poll(pfds, 3, SLICE_MS);
+    tw_remote_looked(n, due);
     if (tw_signal_asked_to_stop())
         return tw_err_set(err, -ECANCELED, "%s: interrupted", n->name);
     if (pfds[1].revents != 0 && !read_says(n))
@@ -253,7 +260,7 @@ int tw_remote_call(tw_remote *n, const char *op, json_t *args, uint64_t limit_ns
         return tw_err_set(err, -ENOMEM, "%s: no memory for a request", n->name);
     json_object_set_new(v, "id", json_integer((json_int_t)id));
     json_object_set_new(v, "op", json_string(op));
-    n->heard_ns = tw_clock_now_ns(); /* nobody listened since the last call */
+    tw_silence_hear(&n->silence, tw_clock_now_ns()); /* nobody listened since the last call */
     int rc = await_greeting(n, deadline, err);
     if (rc == 0)
         rc = send_frame(n, v, deadline, err);
@@ -436,9 +443,9 @@ uint64_t tw_remote_silent_at(const tw_remote *n)
     return silent_at(n);
 }
 
-void tw_remote_forgive(tw_remote *n)
+void tw_remote_looked(tw_remote *n, uint64_t due_ns)
 {
-    n->heard_ns = tw_clock_now_ns();
+    tw_silence_look(&n->silence, limit_of(n), due_ns, tw_clock_now_ns());
 }
 
 static int take_events(tw_remote *n, void (*on_event)(void *ctx, const tw_remote_event *e),

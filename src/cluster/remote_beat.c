@@ -13,6 +13,7 @@
 #include "fmt/agent_frame.h"
 #include "os/fd.h"
 #include "os/signal.h"
+#include "os/urgent.h"
 
 enum { SLICE_MS = 100 };
 
@@ -22,7 +23,7 @@ void tw_remote_beat_init(tw_remote_beat *b, int fd)
     if (flags >= 0)
         (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     *b = (tw_remote_beat){.fd = fd, .poke_fd = -1};
-    pthread_mutex_init(&b->lock, NULL);
+    tw_urgent_lock_init(&b->lock);
 }
 
 /* A beat goes whole into a pipe, or not at all when nobody reads. A socket that takes half of one
@@ -40,6 +41,7 @@ static void *run_beats(void *arg)
 {
     tw_remote_beat *b = arg;
     struct pollfd pfd = {.fd = b->poke_fd, .events = POLLIN};
+    (void)tw_urgent_begin();
     while (beat_once(b) && poll(&pfd, 1, (int)(TW_BEAT_NS / TW_NS_PER_MS)) <= 0)
         continue;
     return NULL;

@@ -21,8 +21,6 @@
 
 #define RUN_LIMIT_NS (10 * TW_NS_PER_S)
 #define END_WAIT_NS  (300 * TW_NS_PER_MS)
-/* This process was stopped or starved: what is late is not the node. */
-#define LATE_NS (500 * TW_NS_PER_MS)
 
 typedef struct far_node {
     const char *name;
@@ -127,8 +125,8 @@ static void *pump(void *arg)
             return NULL;
         const uint64_t now = tw_clock_now_ns();
         for (unsigned r = 1; r < f->n_ranks; r++) {
-            if (open[r] && at != TW_NEVER_NS && now > at + LATE_NS)
-                tw_remote_forgive(f->nodes[r].remote);
+            if (open[r])
+                tw_remote_looked(f->nodes[r].remote, at);
             if (open[r] && ((p[2 * r].revents | p[2 * r + 1].revents) != 0 || now >= at))
                 open[r] = hear(f, &f->nodes[r]);
         }

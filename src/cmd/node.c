@@ -199,7 +199,7 @@ void tw_node_print_proof(const tw_node *n, uint64_t n_tokens)
     }
     fprintf(stderr,
             "exchanges: %" PRIu64 " collectives, %.1f per token, %" PRIu64
-            " plans, %.1f ms of waiting\n",
+            " plans, %.1f ms of waiting; heartbeats %.1f ms late at most\n",
             st.n_collectives, n_tokens > 0 ? (double)st.n_collectives / (double)n_tokens : 0.0,
-            st.n_plans, (double)st.wait_ns / 1e6);
+            st.n_plans, (double)st.wait_ns / 1e6, (double)st.beat_late_ns / 1e6);
 }

@@ -160,6 +160,8 @@ static void add_engine(const struct tw_serve_status *s, json_t *v)
     json_object_set_new(v, "kv_bytes", json_integer((json_int_t)st.info.kv_bytes));
     json_object_set_new(v, "speed", speed_json(&st));
     json_object_set_new(v, "links_are_old", json_boolean(st.coll_is_old));
+    if (st.has_coll)
+        json_object_set_new(v, "heartbeat_late_s", json_real((double)st.coll.beat_late_ns / 1e9));
     json_t *ranks = json_array();
     for (unsigned r = 0; r < st.info.n_ranks; r++)
         json_array_append_new(ranks, rank_json(s, r, &st));

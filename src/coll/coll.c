@@ -535,7 +535,8 @@ void tw_coll_get_stats(const tw_coll *c, tw_coll_stats *ret)
 {
     *ret = (tw_coll_stats){.n_collectives = c->n_collectives,
                            .n_plans = c->n_plans,
-                           .wait_ns = c->wait_ns};
+                           .wait_ns = c->wait_ns,
+                           .beat_late_ns = c->health != NULL ? tw_health_late_ns(c->health) : 0};
     for (unsigned i = 0; i < c->n_ranks; i++) {
         const tw_link *l = c->links[i];
         tw_coll_peer_stats *p = &ret->peer[i];

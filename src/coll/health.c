@@ -9,20 +9,24 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/silence.h"
 #include "fmt/frame.h"
 #include "os/sock.h"
+#include "os/urgent.h"
 
 enum { RANKS = TW_FRAME_RANKS_MAX, BODY_MAX = 512, TEXT_MAX = 200 };
+#define TOLD_LATE_NS (250 * TW_NS_PER_MS) /* worth a word when a peer is lost */
 
 typedef struct health_peer {
     int fd; /* -1: not watched */
     char name[64];
-    uint64_t heard_ns;
+    tw_silence silence;
     size_t n; /* of buf */
     bool left;
     uint8_t buf[TW_FRAME_CTL_BYTES + BODY_MAX];
@@ -34,10 +38,12 @@ struct tw_health {
     pthread_t thread;
     bool has_thread;
     atomic_bool dead;
-    pthread_mutex_t lock; /* all below, and writing to the connections */
+    char beat[TW_FRAME_CTL_BYTES]; /* the frame */
+    pthread_mutex_t lock;          /* all below, and writing to the connections */
     bool gave_up;
-    tw_err err; /* code 0: all well */
-    tw_buf out; /* reserved: who gives up may be in mid-decode, where nothing allocates */
+    tw_err err;       /* code 0: all well */
+    tw_buf out;       /* reserved: who gives up may be in mid-decode, where nothing allocates */
+    uint64_t late_ns; /* how late the thread was at most */
     health_peer peers[RANKS];
 };
 
@@ -53,10 +59,10 @@ static void unlock_health(tw_health *h)
 
 /* A frame is small and the connection idle: it goes whole or the peer does not read any more, which
  * its silence will show. */
-static void send_frame(health_peer *p, const tw_buf *b)
+static void send_frame(const health_peer *p, const char *data, size_t n)
 {
     if (p->fd >= 0)
-        (void)!send(p->fd, b->data, b->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)!send(p->fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void send_text(tw_health *h, enum tw_frame_type type, unsigned rank, const char *text,
@@ -69,7 +75,7 @@ static void send_text(tw_health *h, enum tw_frame_type type, unsigned rank, cons
         return;
     for (unsigned i = 0; i < h->n_ranks; i++)
         if (i != except)
-            send_frame(&h->peers[i], &h->out);
+            send_frame(&h->peers[i], h->out.data, h->out.len);
 }
 
 /* Lock held. The first cause stays. */
@@ -162,7 +168,7 @@ static void hear(tw_health *h, unsigned peer, uint64_t now)
             note_death(h, peer, line);
             return;
         }
-        p->heard_ns = now;
+        tw_silence_hear(&p->silence, now);
         p->n += (size_t)n;
         take_frames(h, peer);
     }
@@ -175,20 +181,24 @@ static void tell_silent(tw_health *h, unsigned peer, double silent_s)
     snprintf(text, sizeof text, "it heard nothing of rank %u for %.1f s", peer, silent_s);
     tw_buf_reset(&h->out);
     if (tw_frame_text_encode(&h->out, TW_FRAME_BYE, (uint8_t)h->rank, text) == 0)
-        send_frame(&h->peers[peer], &h->out);
+        send_frame(&h->peers[peer], h->out.data, h->out.len);
 }
 
 static void check_silence(tw_health *h, uint64_t now)
 {
     for (unsigned i = 0; i < h->n_ranks; i++) {
         health_peer *p = &h->peers[i];
-        if (p->fd < 0 || now - p->heard_ns < TW_HEALTH_SILENCE_NS)
+        if (p->fd < 0 || now < tw_silence_end(&p->silence, TW_HEALTH_SILENCE_NS))
             continue;
-        const double silent_s = (double)(now - p->heard_ns) * 1e-9;
-        char line[160];
-        snprintf(line, sizeof line,
-                 "rank %u (%s) was silent for %.1f s: stopped, or its network is cut", i, p->name,
-                 silent_s);
+        const double silent_s = (double)(now - p->silence.heard_ns) * 1e-9;
+        char line[200];
+        int n = snprintf(line, sizeof line,
+                         "rank %u (%s) was silent for %.1f s: stopped, or its network is cut", i,
+                         p->name, silent_s);
+        if (h->late_ns >= TOLD_LATE_NS && n > 0)
+            snprintf(line + n, sizeof line - (size_t)n,
+                     "; this process itself ran %.1f s late: is this machine overloaded?",
+                     (double)h->late_ns * 1e-9);
         tell_silent(h, i, silent_s);
         note_death(h, i, line);
     }
@@ -196,11 +206,8 @@ static void check_silence(tw_health *h, uint64_t now)
 
 static void send_beats(tw_health *h)
 {
-    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_FRAME_CTL_BYTES);
-    if (tw_frame_ctl_encode(&b, TW_FRAME_BEAT, NULL, 0) != 0)
-        return;
     for (unsigned i = 0; i < h->n_ranks; i++)
-        send_frame(&h->peers[i], &b);
+        send_frame(&h->peers[i], h->beat, sizeof h->beat);
 }
 
 /* When the thread has to look again even if nothing comes. */
@@ -209,23 +216,24 @@ static uint64_t next_wake(const tw_health *h, uint64_t beat_ns)
     uint64_t at = beat_ns;
     for (unsigned i = 0; i < h->n_ranks; i++)
         if (h->peers[i].fd >= 0)
-            at = TW_MIN(at, h->peers[i].heard_ns + TW_HEALTH_SILENCE_NS);
+            at = TW_MIN(at, tw_silence_end(&h->peers[i].silence, TW_HEALTH_SILENCE_NS));
     return at;
 }
 
-/* Our own process was stopped or starved: what is late is then our clock, not the peer. */
-static void forgive(tw_health *h, uint64_t now, uint64_t wanted_ns)
+/* Our own process may have been stopped or starved: what is late is then not the peer alone. */
+static void note_lateness(tw_health *h, uint64_t now, uint64_t wanted_ns)
 {
-    if (now < wanted_ns + TW_NS_PER_S / 2)
-        return;
     for (unsigned i = 0; i < h->n_ranks; i++)
-        h->peers[i].heard_ns = now;
+        tw_silence_look(&h->peers[i].silence, TW_HEALTH_SILENCE_NS, wanted_ns, now);
+    if (now > wanted_ns)
+        h->late_ns = TW_MAX(h->late_ns, now - wanted_ns);
 }
 
 static void *run_health(void *arg)
 {
     tw_health *h = arg;
     uint64_t beat_ns = 0;
+    (void)tw_urgent_begin();
     for (;;) {
         struct pollfd pfd[RANKS + 1] = {{.fd = h->stop_fd, .events = POLLIN}};
         lock_health(h);
@@ -247,7 +255,7 @@ static void *run_health(void *arg)
 
         lock_health(h);
         now = tw_clock_now_ns();
-        forgive(h, now, wake_ns);
+        note_lateness(h, now, wake_ns);
         for (unsigned i = 0; i < h->n_ranks; i++)
             hear(h, i, now);
         check_silence(h, now);
@@ -278,10 +286,10 @@ int tw_health_start(unsigned rank, unsigned n_ranks, const int *fds, tw_health *
     }
     h->rank = rank;
     h->n_ranks = n_ranks;
-    pthread_mutex_init(&h->lock, NULL);
+    tw_urgent_lock_init(&h->lock);
     for (unsigned i = 0; i < n_ranks; i++) {
         h->peers[i].fd = fds[i];
-        h->peers[i].heard_ns = tw_clock_now_ns();
+        tw_silence_hear(&h->peers[i].silence, tw_clock_now_ns());
         if (fds[i] >= 0)
             tw_sock_peer_name(fds[i], h->peers[i].name, sizeof h->peers[i].name);
     }
@@ -289,6 +297,11 @@ int tw_health_start(unsigned rank, unsigned n_ranks, const int *fds, tw_health *
     h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     h->out = TW_BUF(TW_FRAME_CTL_BYTES + BODY_MAX);
     int rc = h->wake_fd < 0 || h->stop_fd < 0 ? -errno : tw_buf_reserve(&h->out, h->out.max_bytes);
+    if (rc == 0)
+        rc = tw_frame_ctl_encode(&h->out, TW_FRAME_BEAT, NULL, 0);
+    if (rc == 0)
+        memcpy(h->beat, h->out.data, sizeof h->beat);
+    (void)mlock(h, sizeof *h); /* a beat waits for no page */
     if (rc == 0)
         rc = start_thread(h);
     if (rc != 0) {
@@ -318,6 +331,7 @@ void tw_health_stop(tw_health *h)
         close(h->stop_fd);
     pthread_mutex_destroy(&h->lock);
     tw_buf_done(&h->out);
+    (void)munlock(h, sizeof *h);
     tw_mem_free(h);
 }
 
@@ -366,11 +380,19 @@ void tw_health_describe(tw_health *h, unsigned peer, char *out, size_t out_bytes
     const health_peer *p = &h->peers[peer];
     if (p->fd >= 0)
         snprintf(out, out_bytes, "alive, last heartbeat %.1f s ago",
-                 (double)(tw_clock_now_ns() - p->heard_ns) * 1e-9);
+                 (double)(tw_clock_now_ns() - p->silence.heard_ns) * 1e-9);
     else if (p->left)
         snprintf(out, out_bytes, "it left the group");
     else
         snprintf(out, out_bytes, "%s",
                  h->rank == 0 ? "its connection is closed" : "not reported dead by rank 0");
     unlock_health(h);
+}
+
+uint64_t tw_health_late_ns(tw_health *h)
+{
+    lock_health(h);
+    const uint64_t late_ns = h->late_ns;
+    unlock_health(h);
+    return late_ns;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Liveness, apart from progress: heartbeats over the rendezvous connections from a thread of its
- * own that never computes. Rank 0 watches all, the others watch rank 0, which tells them who died.
+ * own that never computes, allocates nothing, and runs before others where it may (os/urgent.h).
+ * Rank 0 watches all, the others watch rank 0, which tells them who died.
  * Silence of TW_HEALTH_SILENCE_NS, a closed connection or a goodbye with a cause is death and is
  * noted with the peer's name; a goodbye without a cause is not, since its last data may still be
  * under way. Must not know: links, collectives. Thread: all functions from any thread. */
@@ -36,5 +37,7 @@ void tw_health_give_up(tw_health *h, const char *cause);
 void tw_health_lost(tw_health *h, unsigned peer, const char *why);
 /* ", its last heartbeat came 0.3 s ago" or what else is known of a peer that does not send data. */
 void tw_health_describe(tw_health *h, unsigned peer, char *out, size_t out_bytes);
+/* How much later than it wanted to our own thread has run at most: how overloaded we are. */
+uint64_t tw_health_late_ns(tw_health *h);
 
 #endif

@@ -61,6 +61,8 @@ int tw_serve_metrics(tw_serve *s, tw_buf *b)
         {"resident_bytes", "gauge", "memory of rank 0", (double)st.rss_bytes},
         {"exchange_wait_seconds_total", "counter", "rank 0 waiting for others",
          (double)st.coll.wait_ns / 1e9},
+        {"heartbeat_late_seconds_max", "gauge", "how late rank 0's heartbeats were at most",
+         (double)st.coll.beat_late_ns / 1e9},
     };
     int rc = 0;
     for (size_t k = 0; k < sizeof metrics / sizeof metrics[0] && rc == 0; k++)
