@@ -27,6 +27,7 @@ enum { READ_BYTES = 16 * 1024, SAYS_MAX = 4096, SLICE_MS = 100 };
 #define HELLO_LIMIT_NS ((TW_SSH_CONNECT_S + 10) * TW_NS_PER_S)
 #define FACTS_LIMIT_NS (10 * TW_NS_PER_S)
 #define END_LIMIT_NS   (2 * TW_NS_PER_S)    /* to hear why it ended */
+#define LOST_LIMIT_NS  (300 * TW_NS_PER_MS) /* the same with a rank there: others wait to be told */
 #define STOP_GRACE_NS  (300 * TW_NS_PER_MS) /* ssh ends at once when asked, but a stopped one */
 
 struct tw_remote {
@@ -112,7 +113,7 @@ static int explain_end(tw_remote *n, bool ended, tw_err *err)
     if (!n->has_child)
         return tw_err_set(err, ended ? -ECONNRESET : -ETIMEDOUT, "%s: %s", n->name,
                           ended ? "the other end closed the connection" : "does not answer");
-    uint64_t deadline = tw_clock_now_ns() + END_LIMIT_NS;
+    uint64_t deadline = tw_clock_now_ns() + (n->has_rank ? LOST_LIMIT_NS : END_LIMIT_NS);
     while (ended && !tw_child_poll(&n->child, &status) && tw_clock_now_ns() < deadline) {
         struct pollfd pfd = {.fd = n->says_fd, .events = POLLIN};
         if (poll(&pfd, 1, 10) > 0 && !read_says(n))
@@ -121,6 +122,9 @@ static int explain_end(tw_remote *n, bool ended, tw_err *err)
     struct pollfd pfd = {.fd = n->says_fd, .events = POLLIN};
     while (poll(&pfd, 1, 0) > 0 && read_says(n))
         ;
+    if (ended && n->child.pid > 0)
+        return tw_err_set(err, -ECONNRESET, "%s: the connection to its agent broke off%s%s",
+                          n->name, n->n_says > 0 ? ": " : "", n->says);
     tw_ssh_end e = {.name = n->name,
                     .agent_path = n->agent_path[0] != '\0' ? n->agent_path : NULL,
                     .says = n->says,

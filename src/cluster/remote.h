@@ -56,7 +56,7 @@ void tw_remote_fds(const tw_remote *n, int fds[2]);
 uint64_t tw_remote_silent_at(const tw_remote *n);
 /* We look again, and wanted to at due_ns: were we late ourselves, it gets a moment more. */
 void tw_remote_looked(tw_remote *n, uint64_t due_ns);
-/* Reads what is there, does not block but to hear why a connection ended (2 s at most). The
+/* Reads what is there, does not block but to hear why a connection ended (0.3 s at most). The
  * connection's end is an error with its cause, silence too: ssh is killed then. */
 TW_MUST_CHECK int tw_remote_hear(tw_remote *n,
                                  void (*on_event)(void *ctx, const tw_remote_event *e), void *ctx,

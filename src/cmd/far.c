@@ -25,6 +25,7 @@
 typedef struct far_node {
     const char *name;
     unsigned rank;
+    pthread_mutex_t *lock; /* the group's */
     tw_remote *remote;
     bool started;
     /* Under the lock: */
@@ -52,27 +53,31 @@ struct tw_far {
 
 static void take_event(void *ctx, const tw_remote_event *e)
 {
+    static const size_t n_mark = sizeof TW_RANK_REPORT_MARK - 1;
     far_node *n = ctx;
-    if (!e->has_exit &&
-        strncmp(e->line, TW_RANK_REPORT_MARK, sizeof TW_RANK_REPORT_MARK - 1) == 0) {
-        snprintf(n->report, sizeof n->report, "%s", e->line + sizeof TW_RANK_REPORT_MARK - 1);
-        n->report_ns = tw_clock_now_ns();
-        return;
-    }
-    if (!e->has_exit) {
+    const bool reports = !e->has_exit && strncmp(e->line, TW_RANK_REPORT_MARK, n_mark) == 0;
+    if (!e->has_exit && !reports) { /* without the lock: who reads our stderr may be slow */
         fprintf(stderr, "%s: %s\n", n->name, e->line);
         return;
     }
-    n->ended = n->has_status = true;
-    n->status = e->status;
+    pthread_mutex_lock(n->lock);
+    if (reports) {
+        snprintf(n->report, sizeof n->report, "%s", e->line + n_mark);
+        n->report_ns = tw_clock_now_ns();
+    } else {
+        n->ended = n->has_status = true;
+        n->status = e->status;
+    }
+    pthread_mutex_unlock(n->lock);
 }
 
 /* True while there is more to come from it. */
 static bool hear(tw_far *f, far_node *n)
 {
-    pthread_mutex_lock(&f->lock);
     tw_err why = {0};
+    /* Not under the lock: to hear why a connection ended takes a moment. */
     int rc = tw_remote_hear(n->remote, take_event, n, &why);
+    pthread_mutex_lock(&f->lock);
     const bool news = rc != 0 && !n->ended;
     if (news) {
         n->ended = true;
@@ -145,7 +150,7 @@ static tw_far *new_far(const tw_args *a)
     f->wake[0] = f->wake[1] = -1;
     pthread_mutex_init(&f->lock, NULL);
     for (unsigned r = 1; r < f->n_ranks; r++)
-        f->nodes[r] = (far_node){.name = f->args.nodes.v[r].name, .rank = r};
+        f->nodes[r] = (far_node){.name = f->args.nodes.v[r].name, .rank = r, .lock = &f->lock};
     return f;
 }
 
@@ -234,13 +239,14 @@ static void tell_end(const far_node *n, char *why, size_t why_bytes)
                  n->rank, WEXITSTATUS(n->status));
 }
 
-unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes)
+unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes, bool *ret_by_itself)
 {
     unsigned lost = 0;
     pthread_mutex_lock(&f->lock);
     for (unsigned r = 1; r < f->n_ranks && lost == 0; r++)
         if (f->nodes[r].ended) {
             tell_end(&f->nodes[r], why, why_bytes);
+            *ret_by_itself = f->nodes[r].has_status && WIFEXITED(f->nodes[r].status);
             lost = r;
         }
     pthread_mutex_unlock(&f->lock);

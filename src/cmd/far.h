@@ -35,8 +35,8 @@ TW_MUST_CHECK int tw_far_run(tw_far *f, json_t *const *parts, tw_err *err);
 /* fn is called from a thread when the connection to a node was lost, at once where that is so
  * already; NULL ends it: once back, fn is not called any more. It must not call far. */
 void tw_far_on_lost(tw_far *f, void (*fn)(void *ctx, unsigned rank, const char *why), void *ctx);
-/* A rank that has gone: why, and its number; else 0. */
-unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes);
+/* A rank that has gone: why, and its number; else 0. *ret_by_itself: it ended with a status. */
+unsigned tw_far_lost(tw_far *f, char *why, size_t why_bytes, bool *ret_by_itself);
 /* What rank r said last of itself (rank_report.h), JSON; false: nothing yet. */
 bool tw_far_report(tw_far *f, unsigned r, char *out, size_t out_bytes, uint64_t *ret_age_ns);
 /* Ranks that are ending get a moment for their last words. */

@@ -180,17 +180,18 @@ int tw_group_start(const tw_args *a, tw_group_local *g, tw_err *err)
     return rc;
 }
 
-unsigned tw_group_lost(tw_group_local *g, char *why, size_t why_bytes)
+unsigned tw_group_lost(tw_group_local *g, char *why, size_t why_bytes, bool *ret_by_itself)
 {
     int status;
     if (g->far != NULL)
-        return tw_far_lost(g->far, why, why_bytes);
+        return tw_far_lost(g->far, why, why_bytes, ret_by_itself);
     for (unsigned r = 1; r < g->n_ranks; r++)
         if (g->children[r].pid > 0 && tw_child_poll(&g->children[r], &status)) {
             const bool killed = WIFSIGNALED(status);
             snprintf(why, why_bytes, "rank %u %s %d before it joined", r,
                      killed ? "was killed by signal" : "ended with status",
                      killed ? WTERMSIG(status) : WEXITSTATUS(status));
+            *ret_by_itself = !killed;
             return r;
         }
     return 0;

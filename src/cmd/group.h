@@ -22,8 +22,9 @@ typedef struct tw_group_local {
 
 /* Listens, starts the children and tells them. From the main thread. */
 TW_MUST_CHECK int tw_group_start(const tw_args *a, tw_group_local *ret, tw_err *err);
-/* A rank that has ended though nobody asked it to: its number and what to say, else 0. */
-unsigned tw_group_lost(tw_group_local *g, char *why, size_t why_bytes);
+/* A rank that has ended though nobody asked it to: its number and what to say, else 0. *ret_by_itself:
+ * it ended with a status of its own: it may have been refused, and rank 0 knows why. */
+unsigned tw_group_lost(tw_group_local *g, char *why, size_t why_bytes, bool *ret_by_itself);
 void tw_group_stop(tw_group_local *g);
 
 #endif

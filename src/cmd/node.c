@@ -18,11 +18,14 @@
 #include "os/signal.h"
 #include "os/sys.h"
 
-/* A machine under load takes its time to refuse. */
-#define LOST_AFTER_NS (1500 * TW_NS_PER_MS)
+/* A machine under load takes its time to refuse; who was killed, or whose machine is lost, was not
+ * refused, and 2 s after its end nothing is left here (P7). */
+#define REFUSED_AFTER_NS (1500 * TW_NS_PER_MS)
+#define KILLED_AFTER_NS  (100 * TW_NS_PER_MS)
 
 typedef struct lost_child {
     uint64_t at_ns; /* when it was seen; 0: none */
+    bool refused;
     char why[300];
 } lost_child;
 
@@ -42,9 +45,11 @@ static void watch_nodes(tw_node *n)
  * die with us. */
 static void end_if_child_lost(tw_node *n, lost_child *lost)
 {
-    if (lost->at_ns == 0 && tw_group_lost(&n->group, lost->why, sizeof lost->why) != 0)
+    if (lost->at_ns == 0 &&
+        tw_group_lost(&n->group, lost->why, sizeof lost->why, &lost->refused) != 0)
         lost->at_ns = tw_clock_now_ns();
-    if (lost->at_ns == 0 || tw_clock_now_ns() - lost->at_ns < LOST_AFTER_NS)
+    const uint64_t after_ns = lost->refused ? REFUSED_AFTER_NS : KILLED_AFTER_NS;
+    if (lost->at_ns == 0 || tw_clock_now_ns() - lost->at_ns < after_ns)
         return;
     tw_log(TW_LOG_ERROR, "cmd", "%s", lost->why);
     _exit(TW_EXIT_FAILED);
