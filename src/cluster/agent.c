@@ -118,6 +118,7 @@ static const struct op {
     {"measure", tw_agent_measure, false},
     {"tool-client", tw_agent_tool_client, false},
     {"proof", tw_agent_proof, false},
+    {"peak", tw_agent_peak, false},
     {"setup-open", tw_agent_setup_open, false},
     {"setup-plan", tw_agent_setup_pass, false},
     {"setup-apply", tw_agent_setup_pass, true},

@@ -8,6 +8,7 @@
 #include "cluster/agent_proof.h"
 #include "cmd/args.h"
 #include "cmd/commands.h"
+#include "cmd/peak_known.h"
 
 /* Stuck in an operation while the head is dead: what it started dies with the process. */
 static void end_process(void *ctx)
@@ -38,6 +39,7 @@ int tw_cmd_agent(int argc, char **argv)
     }
     tw_agent_on_overdue(end_process, NULL);
     tw_agent_on_identify(identify);
+    tw_peak_lend();
     if (tw_agent_run(STDIN_FILENO, STDOUT_FILENO, &err) == 0)
         return TW_EXIT_OK;
     fprintf(stderr, "twinax agent: %s\n", err.msg);

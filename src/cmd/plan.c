@@ -3,24 +3,19 @@
 #include "cmd/plan.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cluster/remote.h"
 #include "cmd/commands.h"
 #include "cmd/far.h"
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
 #include "model/model.h"
-#include "os/sys.h"
 
 enum { DEPTH_SHARE = 4 }; /* speeds are of a context that is filled to a quarter */
-#define NODE_LIMIT_NS (5 * TW_NS_PER_S)
 
 typedef struct plan_opts {
     tw_args args; /* first: tables of others are used */
@@ -48,107 +43,26 @@ static int find_nodes(tw_args *a, bool *ret_assumed, tw_err *err)
     return rc;
 }
 
-typedef struct node_job {
-    tw_plan_node *node;
-    tw_remote *remote;
-    pthread_t thread;
-    bool runs;
-} node_job;
-
-static void *ask_memory(void *arg)
-{
-    node_job *j = arg;
-    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
-    tw_err err = {0};
-    int rc = tw_remote_greet(j->remote, &err);
-    if (rc == 0)
-        rc = tw_remote_call(j->remote, "host-facts", NULL, NODE_LIMIT_NS, &got, &err);
-    const json_int_t bytes = json_integer_value(
-        json_object_get(json_object_get(json_object_get(got, "facts"), "mem"), "available_bytes"));
-    j->node->has_memory = rc == 0 && bytes > 0;
-    j->node->available_bytes = bytes > 0 ? (uint64_t)bytes : 0;
-    if (rc != 0)
-        snprintf(j->node->why, sizeof j->node->why, "%.199s", err.msg);
-    return NULL;
-}
-
-/* All at a time; one that does not answer costs its own time-out alone. */
-static void ask_nodes(const tw_args *a, tw_plan_node *nodes, unsigned n)
-{
-    node_job jobs[TW_RANKS_MAX] = {{.node = NULL}};
-    for (unsigned r = 0; r < n; r++) {
-        const tw_node_spec *s = &a->nodes.v[r];
-        node_job *j = &jobs[r];
-        tw_err err = {0};
-        j->node = &nodes[r];
-        if (nodes[r].is_here)
-            continue;
-        if (tw_remote_start(s->ssh, s->agent_path[0] != '\0' ? s->agent_path : NULL, &j->remote,
-                            &err) == 0)
-            j->runs = pthread_create(&j->thread, NULL, ask_memory, j) == 0;
-        else
-            snprintf(nodes[r].why, sizeof nodes[r].why, "%.199s", err.msg);
-    }
-    for (unsigned r = 0; r < n; r++) {
-        if (jobs[r].runs)
-            pthread_join(jobs[r].thread, NULL);
-        tw_remote_close(jobs[r].remote);
-    }
-}
-
-static void fill_nodes(tw_plan_report *r, unsigned n)
-{
-    const tw_args *a = r->args;
-    char host[64] = "";
-    (void)gethostname(host, sizeof host - 1);
-    for (unsigned i = 0; i < n; i++) {
-        tw_plan_node *k = &r->nodes[i];
-        unsigned i_local;
-        const bool listed = a->nodes.n > i;
-        k->is_here = i == 0 || a->local || (listed && strcmp(a->nodes.v[i].ssh, "local") == 0);
-        k->n_sharing = 1;
-        if (a->local)
-            k->n_sharing = n;
-        else if (listed)
-            tw_far_place(a, i, &k->n_sharing, &i_local);
-        if (k->is_here || r->is_assumed) {
-            k->has_memory = true;
-            k->available_bytes = tw_sys_mem_available_bytes();
-        }
-        if (listed)
-            snprintf(k->name, sizeof k->name, "%s", a->nodes.v[i].name);
-        else if (k->is_here)
-            snprintf(k->name, sizeof k->name, "%s", host);
-        else
-            snprintf(k->name, sizeof k->name, "one like it");
-    }
-    if (!r->is_assumed)
-        ask_nodes(a, r->nodes, n);
-}
-
 /* ---- numbers ---- */
 
-static unsigned count_threads(const tw_args *a)
-{
-    int cpus[TW_CPU_MAX];
-    return a->engine.n_threads != 0 ? a->engine.n_threads
-                                    : TW_MAX(tw_sys_cpus(cpus, TW_CPU_MAX), 1u);
-}
-
-static int fill_splits(tw_plan_report *r, const tw_engine_opts *o, tw_err *err)
+static int make_splits(tw_plan_report *r, const tw_engine_opts *o, tw_err *err)
 {
     int rc = 0;
-    for (unsigned i = 0; i < TW_BUDGET_SPLITS && rc == 0; i++) {
-        const tw_budget_limits l = {.read_gb_s = r->peak.peak.read_gb_s,
-                                    .fma_gflops = r->peak.peak.fma_gflops,
-                                    .n_sharing = r->args->local ? 1u << i : 1,
-                                    .latency_us = r->link.latency_us,
-                                    .gbit_s = r->link.gbit_s};
+    for (unsigned i = 0; i < TW_BUDGET_SPLITS && rc == 0; i++)
         rc = tw_budget_make(r->model, o, 1u << i, &r->budgets[i], err);
-        if (rc == 0 && r->budgets[i].allowed)
-            tw_budget_predict(&r->budgets[i], &l, r->budgets[i].ctx / DEPTH_SHARE, &r->speeds[i]);
-    }
     return rc;
+}
+
+static void predict_splits(tw_plan_report *r)
+{
+    const tw_budget_way way = {.latency_us = r->link.latency_us, .gbit_s = r->link.gbit_s};
+    for (unsigned i = 0; i < TW_BUDGET_SPLITS; i++) {
+        tw_budget_limits l[TW_RANKS_MAX];
+        const tw_budget *b = &r->budgets[i];
+        tw_plan_limits(r, 1u << i, l);
+        if (b->allowed)
+            tw_budget_predict(b, l, &way, b->ctx / DEPTH_SHARE, &r->speeds[i]);
+    }
 }
 
 /* What is left for one rank of those that share a machine. */
@@ -179,22 +93,37 @@ static int find_max_ctx(tw_plan_report *r, const tw_engine_opts *o, unsigned n, 
     return 0;
 }
 
+/* On a line that goes again. */
+static void tell(const char *text)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%s", text);
+}
+
 static int fill(tw_plan_report *r, bool anew, tw_err *err)
 {
     const tw_args *a = r->args;
     tw_engine_opts o = a->engine;
     const unsigned n = a->tp;
-    o.n_threads = count_threads(a);
+    o.n_threads = tw_peak_threads(o.n_threads);
     while (1u << r->i_chosen < n)
         r->i_chosen++;
-    int rc = tw_plan_peak_get(o.n_threads, anew, &r->peak, err);
+    int rc = make_splits(r, &o, err);
+    if (rc == 0) {
+        tell(anew ? "measuring, some seconds ..."
+                  : "asking, measuring where it was never done ...");
+        rc = tw_peak_get(o.n_threads, anew, &r->peak, err);
+    }
+    if (rc == 0)
+        tw_plan_nodes_fill(r, anew);
+    tell("");
     if (rc != 0)
         return rc;
     tw_plan_link_find(a, n, &r->link);
-    rc = fill_splits(r, &o, err);
-    if (rc != 0 || !r->budgets[r->i_chosen].allowed)
-        return rc;
-    fill_nodes(r, n);
+    predict_splits(r);
+    if (!r->budgets[r->i_chosen].allowed)
+        return 0;
+    tw_plan_binds_fill(r);
     return find_max_ctx(r, &o, n, err);
 }
 
@@ -255,7 +184,7 @@ static int cmd_plan(int argc, char **argv)
 
 static const tw_option options[] = {
     {"measure",
-     .help = "measure this machine's limits again: else those of an earlier time are taken",
+     .help = "measure the machines' limits again: else those of an earlier time are taken",
      .type = TW_OPT_FLAG, .offset = offsetof(plan_opts, anew)},
     {"json", .help = "one JSON object", .type = TW_OPT_FLAG,
      .offset = offsetof(plan_opts, args.json)},
@@ -275,8 +204,9 @@ const tw_command tw_command_plan = {
     .args = "MODEL",
     .summary = "what a model needs and gives on these machines",
     .about =
-        "Bytes of each node, which splits are allowed and why others are not, speed to expect, "
-        "the largest context that fits and what limits it. Loads nothing. Exit status 1 when "
+        "Bytes of each node, which splits are allowed and why others are not, speed to expect and "
+        "whose limit binds, the largest context that fits. Each node is asked for its memory, and "
+        "measures what it reads and multiplies, once. Loads nothing. Exit status 1 when "
         "the model does not fit as asked.",
     .tables = tables,
     .run = cmd_plan,

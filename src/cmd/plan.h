@@ -5,17 +5,12 @@
 
 #include "cmd/args.h"
 #include "cmd/compare.h"
-#include "cmd/peak.h"
+#include "cmd/peak_known.h"
 #include "engine/plan.h"
 #include "fmt/json.h"
 
 /* What no counting sees: program, tokenizer, the link's own buffers, pages of the embedding. */
 enum { TW_PLAN_BESIDE_BYTES = 192 << 20 };
-
-typedef struct tw_plan_peak {
-    tw_peak peak;
-    uint64_t measured_s; /* wall clock */
-} tw_plan_peak;
 
 typedef struct tw_plan_link {
     char name[64]; /* "RDMA", "ethernet 1 Gbit/s" */
@@ -30,14 +25,17 @@ typedef struct tw_plan_node {
     bool has_memory;          /* available_bytes is known */
     uint64_t available_bytes; /* shared by n_sharing ranks */
     unsigned n_sharing;
-    char why[200]; /* why its memory is not known */
+    char why[200];  /* why its memory is not known */
+    bool has_peak;  /* else it is taken to be like this machine */
+    bool is_memory; /* it does not answer now: what it said before */
+    tw_peak_known peak;
     uint32_t max_ctx;
 } tw_plan_node;
 
 typedef struct tw_plan_report {
     const tw_args *args;
     const tw_model *model;
-    tw_plan_peak peak;
+    tw_peak_known peak; /* of this machine */
     tw_plan_link link;
     bool is_assumed; /* no nodes were named: machines like this one */
     tw_budget budgets[TW_BUDGET_SPLITS];
@@ -46,15 +44,26 @@ typedef struct tw_plan_report {
     tw_plan_node nodes[TW_RANKS_MAX];
     uint32_t max_ctx; /* of the chosen split; 0: it does not fit */
     char binds[200];  /* what limits it */
+    char decode_binds[200], prefill_binds[200];
 } tw_plan_report;
 
-/* plan_cache.c: numbers of this machine, in $XDG_CACHE_HOME/twinax/measured.json. Measured when not
- * known for this processor and so many threads, or anew. */
-TW_MUST_CHECK int tw_plan_peak_get(unsigned n_threads, bool anew, tw_plan_peak *ret, tw_err *err);
-/* The best path that compare has measured to a node; what cannot be written is forgotten. */
+/* plan_cache.c: in measured.json (measured.h), by the node's ssh name.
+ * The best path that compare has measured to a node. */
 void tw_plan_link_note(const compare_report *r);
-/* By the node's ssh name. False: never measured. */
+/* False: never measured. */
 bool tw_plan_link_known(const char *ssh, tw_plan_link *ret);
+/* What a node said of itself last. n_threads as asked for: 0: its cores. */
+void tw_plan_peak_note(const char *ssh, unsigned n_threads, const tw_peak_known *k);
+bool tw_plan_peak_recall(const char *ssh, unsigned n_threads, tw_peak_known *ret);
+
+/* plan_nodes.c: who the ranks of the chosen split are; asks those elsewhere for memory and limits,
+ * all at a time. */
+void tw_plan_nodes_fill(tw_plan_report *r, bool anew);
+/* The limits of a split over these nodes; those beyond them are like this machine. */
+void tw_plan_limits(const tw_plan_report *r, unsigned n_ranks, tw_budget_limits *ret);
+
+/* plan_binds.c: what limits the chosen split's speeds, in words. */
+void tw_plan_binds_fill(tw_plan_report *r);
 
 /* plan_link.c: what lies between rank 0 and rank 1 of n; typical numbers of its class where it was
  * never measured. */

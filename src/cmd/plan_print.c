@@ -64,9 +64,8 @@ static void print_limits(const tw_plan_report *r)
     const tw_budget_speed *s = &r->speeds[r->i_chosen];
     char moment[32];
     tw_keep_moment(r->peak.measured_s, moment);
-    printf("\nthis machine: reads %.1f GB/s, %.0f GFLOP/s with %u threads (measured %s%s)\n",
-           r->peak.peak.read_gb_s, r->peak.peak.fma_gflops, r->peak.peak.n_threads, moment,
-           r->args->tp > 1 ? "; the others are taken to be like it" : "");
+    printf("\nthis machine: reads %.1f GB/s, %.0f GFLOP/s with %u threads (measured %s)\n",
+           r->peak.peak.read_gb_s, r->peak.peak.fma_gflops, r->peak.peak.n_threads, moment);
     tw_keep_moment(r->link.measured_s, moment);
     if (r->link.measured_s != 0)
         printf("link: %s, %.0f us, %.1f Gbit/s (measured %s by `twinax compare`)\n", r->link.name,
@@ -75,28 +74,49 @@ static void print_limits(const tw_plan_report *r)
         printf("link: %s, %.0f us, %.1f Gbit/s (typical of its class: `twinax compare` measures "
                "it)\n",
                r->link.name, r->link.latency_us, r->link.gbit_s);
-    if (r->budgets[r->i_chosen].allowed)
-        printf(
-            "a token of decode: %.1f ms reading, %.1f ms exchanging; a chunk of prefill: %.0f ms "
-            "computing, %.0f ms exchanging\n",
-            s->decode_read_ms, s->decode_exchange_ms, s->prefill_compute_ms,
-            s->prefill_exchange_ms);
+    if (!r->budgets[r->i_chosen].allowed)
+        return;
+    printf("a token of decode: %.2f ms reading, %.2f ms exchanging; a chunk of prefill: %.1f ms "
+           "computing, %.1f ms exchanging\n",
+           s->decode_read_ms, s->decode_exchange_ms, s->prefill_compute_ms, s->prefill_exchange_ms);
+    printf("decode is limited by %s\nprefill is limited by %s\n", r->decode_binds,
+           r->prefill_binds);
+}
+
+/* Whose numbers are not its own, and why. */
+static void print_notes(const tw_plan_report *r)
+{
+    for (unsigned i = 0; i < r->args->tp; i++) {
+        const tw_plan_node *k = &r->nodes[i];
+        char moment[32];
+        tw_keep_moment(k->peak.measured_s, moment);
+        if (!k->has_peak)
+            printf("%s: speed is taken to be like this machine's%s%s\n", k->name,
+                   k->why[0] != '\0' ? ": " : "", k->why);
+        else if (k->is_memory)
+            printf("%s: speed is as it was measured %s: %s\n", k->name, moment, k->why);
+    }
 }
 
 static void print_nodes(const tw_plan_report *r)
 {
     const tw_budget *b = &r->budgets[r->i_chosen];
-    printf("\n%-16s %4s %12s %12s %12s\n", "NODE", "RANK", "NEEDS", "AVAILABLE", "MAX CONTEXT");
+    printf("\n%-16s %4s %12s %12s %8s %9s %12s\n", "NODE", "RANK", "NEEDS", "AVAILABLE", "GB/s",
+           "GFLOP/s", "MAX CONTEXT");
     for (unsigned i = 0; i < b->n_ranks; i++) {
         const tw_plan_node *k = &r->nodes[i];
         char needs[24], has[24];
         put_bytes(b->ranks[i].total + TW_PLAN_BESIDE_BYTES, needs);
         put_bytes(k->available_bytes / TW_MAX(k->n_sharing, 1u), has);
+        const tw_peak *p = k->has_peak ? &k->peak.peak : &r->peak.peak;
+        printf("%-16s %4u %12s %12s %8.1f %9.0f", k->name, i, needs, k->has_memory ? has : "?",
+               p->read_gb_s, p->fma_gflops);
         if (k->has_memory)
-            printf("%-16s %4u %12s %12s %12u\n", k->name, i, needs, has, k->max_ctx);
+            printf(" %12u\n", k->max_ctx);
         else
-            printf("%-16s %4u %12s %12s  %s\n", k->name, i, needs, "?", k->why);
+            printf("  %s\n", k->why);
     }
+    print_notes(r);
     if (r->max_ctx > 0)
         printf("\nlargest context with %u sequences: %u, limited by %s\n", b->max_seqs, r->max_ctx,
                r->binds);
@@ -140,11 +160,19 @@ static json_t *split_json(const tw_budget *b, const tw_budget_speed *s)
                                         "kv_heads", (int)k->shard.n_kv, "ffn", (int)k->shard.n_ffn,
                                         "vocabulary", (int)k->shard.n_vocab));
     }
-    return json_pack("{s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "tp", (int)b->n_ranks,
-                     "allowed", 1, "imbalance", b->imbalance, "kv_copies", b->kv_copies,
-                     "decode_tok_s", s->decode_tok_s, "prefill_tok_s", s->prefill_tok_s,
-                     "decode_read_ms", s->decode_read_ms, "decode_exchange_ms",
-                     s->decode_exchange_ms, "ranks", ranks);
+    return json_pack("{s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "tp",
+                     (int)b->n_ranks, "allowed", 1, "imbalance", b->imbalance, "kv_copies",
+                     b->kv_copies, "decode_tok_s", s->decode_tok_s, "prefill_tok_s",
+                     s->prefill_tok_s, "decode_read_ms", s->decode_read_ms, "decode_exchange_ms",
+                     s->decode_exchange_ms, "prefill_compute_ms", s->prefill_compute_ms,
+                     "prefill_exchange_ms", s->prefill_exchange_ms, "ranks", ranks);
+}
+
+static json_t *speed_json(const tw_plan_node *k)
+{
+    return json_pack("{s:f, s:f, s:i, s:I, s:b}", "read_gb_s", k->peak.peak.read_gb_s, "fma_gflops",
+                     k->peak.peak.fma_gflops, "threads", (int)k->peak.peak.n_threads, "measured",
+                     (json_int_t)k->peak.measured_s, "answered", (int)!k->is_memory);
 }
 
 static json_t *nodes_json(const tw_plan_report *r)
@@ -160,8 +188,10 @@ static json_t *nodes_json(const tw_plan_report *r)
                                          json_pack("{s:I, s:i, s:i}", "available_bytes",
                                                    (json_int_t)k->available_bytes, "ranks_sharing",
                                                    (int)k->n_sharing, "max_ctx", (int)k->max_ctx));
-        else
+        if (k->why[0] != '\0')
             json_object_set_new(v, "why", json_string(k->why));
+        if (k->has_peak) /* else it is taken to be like this machine */
+            json_object_set_new(v, "speed", speed_json(k));
         json_array_append_new(list, v);
     }
     return list;
@@ -174,7 +204,7 @@ json_t *tw_plan_json(const tw_plan_report *r)
     for (unsigned i = 0; i < TW_BUDGET_SPLITS; i++)
         json_array_append_new(splits, split_json(&r->budgets[i], &r->speeds[i]));
     return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:{s:f, s:f, s:i, s:I}, "
-                     "s:{s:s, s:f, s:f, s:I}, s:i, s:s, s:I, s:b}",
+                     "s:{s:s, s:f, s:f, s:I}, s:i, s:s, s:s, s:s, s:I, s:b}",
                      "schema", 1, "model", tw_model_name(r->model), "id", tw_model_id(r->model),
                      "ctx", (int)b->ctx, "max_seqs", (int)b->max_seqs, "chunk", (int)b->chunk, "tp",
                      (int)r->args->tp, "splits", splits, "nodes", nodes_json(r), "machine",
@@ -183,6 +213,7 @@ json_t *tw_plan_json(const tw_plan_report *r)
                      (json_int_t)r->peak.measured_s, "link", "name", r->link.name, "latency_us",
                      r->link.latency_us, "gbit_s", r->link.gbit_s, "measured",
                      (json_int_t)r->link.measured_s, "max_ctx", (int)r->max_ctx, "limited_by",
-                     r->binds, "beside_bytes", (json_int_t)TW_PLAN_BESIDE_BYTES, "assumed_nodes",
-                     (int)r->is_assumed);
+                     r->binds, "decode_limited_by", r->decode_binds, "prefill_limited_by",
+                     r->prefill_binds, "beside_bytes", (json_int_t)TW_PLAN_BESIDE_BYTES,
+                     "assumed_nodes", (int)r->is_assumed);
 }

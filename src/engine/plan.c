@@ -90,38 +90,45 @@ int tw_budget_make(const tw_model *m, const tw_engine_opts *opts, unsigned n_ran
 }
 
 /* One all-reduce of bytes over ranks: at each of log2(R) levels one message each way. */
-static double exchange_ms(const tw_budget *b, const tw_budget_limits *l, double bytes)
+static double exchange_ms(const tw_budget *b, const tw_budget_way *w, double bytes)
 {
     double levels = 0;
     for (unsigned r = b->n_ranks; r > 1; r /= 2)
         levels++;
     if (levels == 0)
         return 0;
-    const double wire_us = l->gbit_s > 0 ? bytes * 8 / (l->gbit_s * 1e3) : 0;
-    return levels * (l->latency_us + wire_us) / 1e3;
+    const double wire_us = w->gbit_s > 0 ? bytes * 8 / (w->gbit_s * 1e3) : 0;
+    return levels * (w->latency_us + wire_us) / 1e3;
 }
 
-void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, uint32_t depth,
-                       tw_budget_speed *ret)
+static void add_rank(tw_budget_wait *w, unsigned i, double ms)
 {
-    const double sharing = TW_MAX(l->n_sharing, 1u), chunk = b->chunk;
-    double read = 0, flops = 0;
+    if (i == 0 || ms > w->most_ms)
+        w->i_slowest = i;
+    w->most_ms = i == 0 ? ms : TW_MAX(w->most_ms, ms);
+    w->least_ms = i == 0 ? ms : TW_MIN(w->least_ms, ms);
+}
+
+void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_budget_way *w,
+                       uint32_t depth, tw_budget_speed *ret)
+{
+    const double chunk = b->chunk, n_exchanges = 2.0 * b->n_layers, row = 4.0 * b->d_model;
+    tw_budget_speed s = {.decode_tok_s = 0};
     for (unsigned i = 0; i < b->n_ranks; i++) {
         const tw_budget_rank *r = &b->ranks[i];
-        const double own = (double)r->weights + (double)r->kv_token_bytes * depth;
+        const double sharing = TW_MAX(l[i].n_sharing, 1u);
+        const double read = (double)r->weights + (double)r->kv_token_bytes * depth;
         /* a score and a sum for each earlier position of each head */
         const double attn = 4.0 * depth * r->shard.n_heads * b->head_dim * b->n_layers;
-        read = TW_MAX(read, own);
-        flops = TW_MAX(flops, r->flops_token + attn);
+        const double flops = (r->flops_token + attn) * chunk;
+        add_rank(&s.decode, i, read * sharing / (l[i].read_gb_s * decode_share * 1e6));
+        add_rank(&s.prefill, i, flops * sharing / (l[i].fma_gflops * prefill_share * 1e6));
     }
-    const double n_exchanges = 2.0 * b->n_layers, row = 4.0 * b->d_model;
-    *ret = (tw_budget_speed){
-        .decode_read_ms = read * sharing / (l->read_gb_s * decode_share * 1e6),
-        /* and one more, small: the candidates */
-        .decode_exchange_ms = (n_exchanges + 1) * exchange_ms(b, l, row),
-        .prefill_compute_ms = flops * chunk * sharing / (l->fma_gflops * prefill_share * 1e6),
-        .prefill_exchange_ms = n_exchanges * exchange_ms(b, l, row * chunk),
-    };
+    s.decode_read_ms = s.decode.most_ms;
+    s.prefill_compute_ms = s.prefill.most_ms;
+    s.decode_exchange_ms = (n_exchanges + 1) * exchange_ms(b, w, row); /* + 1: the candidates */
+    s.prefill_exchange_ms = n_exchanges * exchange_ms(b, w, row * chunk);
+    *ret = s;
     ret->decode_tok_s = 1e3 / (ret->decode_read_ms + ret->decode_exchange_ms);
     ret->prefill_tok_s = 1e3 * chunk / (ret->prefill_compute_ms + ret->prefill_exchange_ms);
 }

@@ -32,25 +32,36 @@ typedef struct tw_budget {
 TW_MUST_CHECK int tw_budget_make(const tw_model *m, const tw_engine_opts *o, unsigned n_ranks,
                                  tw_budget *ret, tw_err *err);
 
-/* What a machine and the way between two give. */
+/* What one rank's machine gives. */
 typedef struct tw_budget_limits {
-    double read_gb_s, fma_gflops; /* of one rank's machine */
-    unsigned n_sharing;           /* ranks on one machine, which share both */
-    double latency_us;            /* of one small all-reduce; 0 for one rank */
-    double gbit_s;                /* of the way, one direction */
+    double read_gb_s, fma_gflops;
+    unsigned n_sharing; /* ranks on this machine, which share both */
 } tw_budget_limits;
+
+/* What the way between two gives. */
+typedef struct tw_budget_way {
+    double latency_us; /* of one small all-reduce */
+    double gbit_s;     /* one direction */
+} tw_budget_way;
+
+/* All wait for the slowest. */
+typedef struct tw_budget_wait {
+    double most_ms, least_ms; /* the slowest rank, the fastest */
+    unsigned i_slowest;
+} tw_budget_wait;
 
 typedef struct tw_budget_speed {
     double decode_tok_s, prefill_tok_s;
     /* Where a token's time goes, ms: reading weights and KV, exchanging. */
     double decode_read_ms, decode_exchange_ms;
     double prefill_compute_ms, prefill_exchange_ms; /* of a chunk */
+    tw_budget_wait decode, prefill;                 /* without exchanges */
 } tw_budget_speed;
 
-/* One sequence at depth positions. Decode is bound by reading, prefill by arithmetic at the share of
- * the peak that the canonical kernels reach (DESIGN 10). */
-void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, uint32_t depth,
-                       tw_budget_speed *ret);
+/* One sequence at depth positions; l [b->n_ranks]. Decode is bound by reading, prefill by arithmetic
+ * at the share of the peak that the canonical kernels reach (DESIGN 10). */
+void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_budget_way *w,
+                       uint32_t depth, tw_budget_speed *ret);
 
 /* The largest context (a multiple of 64, at most the model's) with which rank fits into bytes; 0:
  * not even 64 positions. */

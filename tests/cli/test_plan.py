@@ -101,25 +101,94 @@ def test_usage(cache, argv, words):
     assert done.returncode == 2 and words in done.stderr, done
 
 
-def over_nodes(h, second, *argv):
-    p = subprocess.run(h.ns(A, cli.BINARY, "plan", cli.DEMO, "--threads", "1", "--json", "--nodes",
-                            f"head={ROCE[A]},{second}={ROCE[1]}", "--agent-path", cli.BINARY, *argv),
+class Peer:
+    """node-b's twinax, with a cache of its own: both machines of the tests share a file system."""
+
+    def __init__(self, folder, measured):
+        self.path = folder / "peer" / "twinax" / "measured.json"
+        self.path.parent.mkdir(parents=True)
+        self.path.write_text(measured)
+        self.program = folder / "peer" / "twinax.sh"
+        self.program.write_text(f'#!/bin/sh\nexport XDG_CACHE_HOME={folder}/peer\nexec {cli.BINARY} "$@"\n')
+        self.program.chmod(0o755)
+
+    def says(self, **numbers):
+        tell(self.path, **numbers)
+
+
+def tell(path, **numbers):
+    """The measured numbers of whoever has this cache."""
+    known = json.loads(path.read_text())
+    (key,) = known["peaks"]
+    known["peaks"][key] |= numbers
+    path.write_text(json.dumps(known))
+
+
+@pytest.fixture
+def peer(folder, measured):
+    return Peer(folder, measured)
+
+
+def over_nodes(h, peer, second, *argv, text=False):
+    p = subprocess.run(h.ns(A, cli.BINARY, "plan", cli.DEMO, "--threads", "1", *([] if text else ["--json"]), "--nodes",
+                            f"head={ROCE[A]},{second}={ROCE[1]}", "--agent-path", peer.program, *argv),
                        capture_output=True, text=True, timeout=cli.LIMIT_S, env=os.environ | h.path(), check=False,
                        stdin=subprocess.DEVNULL)  # fmt: skip
     assert p.returncode == 0, p.stderr
-    return json.loads(p.stdout)
+    return p.stdout if text else json.loads(p.stdout)
 
 
-def test_two_machines(cache, hosts):
-    v = over_nodes(hosts, "node-b")
+def link_is(cache, latency_us, gbit_s):
+    known = json.loads(cache.read_text())
+    known["links"] = {"node-b": {"path": "RDMA", "latency_us": latency_us, "gbit_s": gbit_s, "measured": 1000}}
+    cache.write_text(json.dumps(known))
+
+
+def test_whose_limit_binds(cache, hosts, peer):
+    """Each machine's own numbers count, and the slowest is named."""
+    link_is(cache, 0.1, 1000)
+    tell(cache, read_gb_s=20.0, fma_gflops=100.0)
+    peer.says(read_gb_s=5.0, fma_gflops=200.0, measured=77)
+    v = over_nodes(hosts, peer, "node-b")
+    assert [n["speed"]["read_gb_s"] for n in v["nodes"]] == [20.0, 5.0] and v["nodes"][1]["speed"]["measured"] == 77
+    assert v["decode_limited_by"].startswith("the memory bandwidth of node-b (5.0 GB/s)"), v
+    assert v["prefill_limited_by"].startswith("the arithmetic of head (this machine) (100.0 GFLOP/s)"), v
+    slow = v["splits"][1]["decode_read_ms"]
+    peer.says(read_gb_s=40.0)
+    v = over_nodes(hosts, peer, "node-b")
+    assert v["decode_limited_by"].startswith("the memory bandwidth of head (this machine) (20.0 GB/s)"), v
+    assert v["splits"][1]["decode_read_ms"] < slow / 2
+    peer.says(read_gb_s=20.0, fma_gflops=100.0)
+    v = over_nodes(hosts, peer, "node-b")
+    assert v["decode_limited_by"].startswith("the memory bandwidth of every node"), v
+    link_is(cache, 5000, 0.1)
+    text = over_nodes(hosts, peer, "node-b", text=True)
+    assert "decode is limited by the link (RDMA, 5000 us, 0.1 Gbit/s)" in text, text
+
+
+def test_peer_measures_itself(cache, hosts, peer):
+    peer.path.unlink()
+    tell(cache, measured=1000)
+    v = over_nodes(hosts, peer, "node-b")
+    mine, its = (n["speed"] for n in v["nodes"])
+    assert mine["measured"] == 1000 and its["measured"] > 1000 and its["read_gb_s"] > 0 and its["fma_gflops"] > 0
+    assert json.loads(peer.path.read_text())["peaks"], "it keeps what it has measured"
+    again = over_nodes(hosts, peer, "node-b")
+    assert again["nodes"][1]["speed"] == its
+    # It is off now: what it said is remembered here.
+    peer.program.unlink()
+    v = over_nodes(hosts, peer, "node-b")
+    assert v["nodes"][1]["speed"] == its | {"answered": False} and "twinax" in v["nodes"][1]["why"], v["nodes"]
+
+
+def test_two_machines(cache, hosts, peer):
+    v = over_nodes(hosts, peer, "node-b")
     assert v["tp"] == 2 and [n["node"] for n in v["nodes"]] == ["head", "node-b"]
     assert all(n["available_bytes"] > 1 << 20 for n in v["nodes"])
     assert v["link"]["measured"] == 0 and "roce0" in v["link"]["name"]
     # What compare has measured is what plan reckons with.
-    known = json.loads(cache.read_text())
-    known["links"] = {"node-b": {"path": "RDMA", "latency_us": 7.0, "gbit_s": 21.5, "measured": 1000}}
-    cache.write_text(json.dumps(known))
-    v = over_nodes(hosts, "node-b")
+    link_is(cache, 7.0, 21.5)
+    v = over_nodes(hosts, peer, "node-b")
     assert v["link"] == {"name": "RDMA", "latency_us": 7.0, "gbit_s": 21.5, "measured": 1000}
 
 
@@ -132,7 +201,8 @@ def test_compare_is_remembered(cache, hosts):
     assert link["latency_us"] > 0 and link["gbit_s"] > 0
 
 
-def test_dead_node_is_named(cache, hosts):
-    v = over_nodes(hosts, "down")
+def test_dead_node_is_named(cache, hosts, peer):
+    v = over_nodes(hosts, peer, "down")
     assert v["nodes"][0]["available_bytes"] > 0 and "refused" in v["nodes"][1]["why"]
+    assert "speed" not in v["nodes"][1], "never heard of: taken to be like this machine"
     assert v["max_ctx"] == 2048

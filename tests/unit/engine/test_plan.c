@@ -176,24 +176,34 @@ static void speed_is_the_slower_of_its_parts(void **state)
     b.ranks[0] =
         (tw_budget_rank){.weights = 920000000, .flops_token = 7e8, .shard = {.n_heads = 4}};
     b.ranks[1] = (tw_budget_rank){.weights = 460000000, .flops_token = 1e8};
-    tw_budget_limits l = {
-        .read_gb_s = 10, .fma_gflops = 100, .n_sharing = 1, .latency_us = 100, .gbit_s = 1};
+    tw_budget_limits l[2] = {{10, 100, 1}, {10, 100, 1}};
+    const tw_budget_way w = {.latency_us = 100, .gbit_s = 1};
     tw_budget_speed s;
-    tw_budget_predict(&b, &l, 0, &s);
+    tw_budget_predict(&b, l, &w, 0, &s);
     assert_true(s.decode_read_ms > 99.9 && s.decode_read_ms < 100.1); /* the larger shard */
     /* 21 exchanges of 4,000 bytes: 100 us and 32 us each */
     assert_true(s.decode_exchange_ms > 2.77 && s.decode_exchange_ms < 2.78);
     assert_true(s.decode_tok_s > 9.72 && s.decode_tok_s < 9.74);
     assert_true(s.prefill_compute_ms > 999 && s.prefill_compute_ms < 1001);
     assert_true(s.prefill_exchange_ms > 65.9 && s.prefill_exchange_ms < 66.1);
-    l.n_sharing = 2;
+    assert_int_equal(s.decode.i_slowest, 0);
+    assert_int_equal(s.prefill.i_slowest, 0);
+    assert_true(s.decode.least_ms > 49.9 && s.decode.least_ms < 50.1);
+    l[0].n_sharing = l[1].n_sharing = 2;
     const double alone = s.decode_read_ms;
-    tw_budget_predict(&b, &l, 0, &s);
+    tw_budget_predict(&b, l, &w, 0, &s);
     assert_true(s.decode_read_ms > 1.99 * alone);
-    tw_budget_predict(&b, &l, 5000, &s);
+    tw_budget_predict(&b, l, &w, 5000, &s);
     assert_true(s.prefill_compute_ms > 2001);
+    /* The smaller shard on a machine that reads a third as fast, and multiplies 10 times as fast. */
+    l[0] = (tw_budget_limits){10, 100, 1};
+    l[1] = (tw_budget_limits){10.0 / 3, 1000, 1};
+    tw_budget_predict(&b, l, &w, 0, &s);
+    assert_int_equal(s.decode.i_slowest, 1);
+    assert_true(s.decode_read_ms > 149.9 && s.decode_read_ms < 150.1);
+    assert_int_equal(s.prefill.i_slowest, 0);
     b.n_ranks = 1;
-    tw_budget_predict(&b, &l, 0, &s);
+    tw_budget_predict(&b, l, &w, 0, &s);
     assert_true(s.decode_exchange_ms == 0.0 && s.prefill_exchange_ms == 0.0);
 }
 
