@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -32,7 +33,7 @@
 #include "os/signal.h"
 #include "os/sys.h"
 
-enum { ARGS_MAX = 128, LOOK_MS = 10 * 1000, SOON_MS = 50 };
+enum { ARGS_MAX = 128, LOOK_MS = 10 * 1000, SOON_MS = 50, ASK_AGAIN_MS = 500 };
 #define ASK_LIMIT_NS (2 * TW_NS_PER_S)
 
 static const char listening[] = "listening on ";
@@ -45,7 +46,9 @@ typedef struct keeper {
     tw_life_sleep sleep;
     tw_child serve;
     int lock_fd, listen_fd;
-    bool stopping;
+    int serve_fd; /* readable once serve has ended; -1: this kernel has none such */
+    bool stopping, insisted;
+    bool owns_output; /* our stdout is the log: it follows when that is another file */
     uint64_t stop_ns; /* when serve was asked to end */
     char head[TW_LIFE_LINE_MAX];
     size_t n_head; /* of a line being read, to see its beginning */
@@ -58,6 +61,22 @@ static uint64_t unix_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / TW_NS_PER_MS;
 }
 
+static bool is_log(const keeper *k, int fd)
+{
+    struct stat a, b;
+    return fstat(fd, &a) == 0 && fstat(k->log.fd, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* `up` gave us the log as stdout and stderr. When a full one goes, it goes from there too: a file
+ * without a name that is still open keeps its bytes on the disk. */
+static void follow_log(const keeper *k)
+{
+    for (int fd = STDOUT_FILENO; k->owns_output && fd <= STDERR_FILENO; fd++)
+        if (!is_log(k, fd))
+            (void)dup2(k->log.fd, fd);
+}
+
 static void say(keeper *k, const char *fmt, ...) TW_PRINTF(2, 3);
 
 static void say(keeper *k, const char *fmt, ...)
@@ -68,6 +87,7 @@ static void say(keeper *k, const char *fmt, ...)
     int n = vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     (void)tw_life_log_line(&k->log, unix_ms(), line, TW_MIN((size_t)n, sizeof line - 1));
+    follow_log(k);
 }
 
 static void write_record(keeper *k)
@@ -153,6 +173,7 @@ static int start_serve(keeper *k, int argc, char **argv, tw_err *err)
     if (rc != 0)
         return rc;
     (void)tw_life_proc_read(k->serve.pid, &k->record.serve);
+    k->serve_fd = (int)syscall(SYS_pidfd_open, k->serve.pid, 0u);
     (void)fcntl(k->serve.out_fd, F_SETFL, O_NONBLOCK);
     return 0;
 }
@@ -168,17 +189,30 @@ static void forget_key(void)
 
 /* ---- while it runs ---- */
 
+/* Who serves where: without it `down` could prove nothing on the nodes. A machine that is busy may
+ * answer late: then it is asked again. */
+static bool ask_ranks(keeper *k, tw_err *err)
+{
+    TW_CLEANUP(tw_json_freep) json_t *status = NULL;
+    if (tw_keep_ask(k->paths.socket, ASK_LIMIT_NS, &status, err) != 0)
+        return false;
+    tw_keep_take_ranks(status, &k->record);
+    return k->record.n_ranks > 0;
+}
+
+static bool lacks_ranks(const keeper *k)
+{
+    return k->record.phase == TW_LIFE_READY && k->record.n_ranks == 0 && !k->stopping;
+}
+
 static void become_ready(keeper *k, const char *url)
 {
     tw_err err = {0};
-    TW_CLEANUP(tw_json_freep) json_t *status = NULL;
     snprintf(k->record.url, sizeof k->record.url, "%s", url);
     k->record.phase = TW_LIFE_READY;
     k->record.ready_s = tw_clock_unix_s();
-    if (tw_keep_ask(k->paths.socket, ASK_LIMIT_NS, &status, &err) == 0)
-        tw_keep_take_ranks(status, &k->record);
-    else
-        say(k, "keep: %s", err.msg);
+    if (!ask_ranks(k, &err))
+        say(k, "keep: its ranks are not known yet: %s", err.msg);
     write_record(k);
 }
 
@@ -209,6 +243,7 @@ static bool read_serve(keeper *k)
         if (n == 0)
             return false;
         tw_life_log_take(&k->log, unix_ms(), chunk, (size_t)n, false);
+        follow_log(k);
         look_for_url(k, chunk, (size_t)n);
     }
 }
@@ -236,24 +271,35 @@ static void ask_to_stop(keeper *k)
         (void)kill(k->serve.pid, SIGTERM);
 }
 
+static void insist(keeper *k)
+{
+    if (k->insisted || !k->stopping || tw_clock_now_ns() - k->stop_ns <= TW_KEEP_GRACE_NS)
+        return;
+    k->insisted = true;
+    say(k, "keep: serve did not end within %d s: killed", (int)(TW_KEEP_GRACE_NS / TW_NS_PER_S));
+    if (k->serve.pid > 0)
+        (void)kill(k->serve.pid, SIGKILL);
+}
+
 static void watch(keeper *k)
 {
     bool open = true;
     int status;
     uint64_t look_ns = 0;
     while (!tw_child_poll(&k->serve, &status)) {
-        struct pollfd p[2] = {{.fd = open ? k->serve.out_fd : -1, .events = POLLIN},
-                              {.fd = k->stopping ? -1 : tw_signal_fd(), .events = POLLIN}};
-        (void)poll(p, 2, k->stopping || !open ? SOON_MS : LOOK_MS);
+        /* Its output may outlive it, in what it started. */
+        struct pollfd p[3] = {{.fd = open ? k->serve.out_fd : -1, .events = POLLIN},
+                              {.fd = k->stopping ? -1 : tw_signal_fd(), .events = POLLIN},
+                              {.fd = k->serve_fd, .events = POLLIN}};
+        tw_err ignored;
+        (void)poll(p, 3, k->stopping || !open ? SOON_MS : lacks_ranks(k) ? ASK_AGAIN_MS : LOOK_MS);
         if (open && p[0].revents != 0)
             open = read_serve(k);
         if (tw_signal_asked_to_stop())
             ask_to_stop(k);
-        if (k->stopping && tw_clock_now_ns() - k->stop_ns > TW_KEEP_GRACE_NS && k->serve.pid > 0) {
-            say(k, "keep: serve did not end within %d s: killed",
-                (int)(TW_KEEP_GRACE_NS / TW_NS_PER_S));
-            (void)kill(k->serve.pid, SIGKILL);
-        }
+        insist(k);
+        if (lacks_ranks(k) && ask_ranks(k, &ignored))
+            write_record(k);
         if (tw_clock_now_ns() >= look_ns) {
             look_around(k);
             look_ns = tw_clock_now_ns() + LOOK_MS * TW_NS_PER_MS;
@@ -296,6 +342,7 @@ static int prepare(keeper *k, int argc, char **argv, tw_err *err)
         rc = fill_record(k, argc, argv, err);
     if (rc == 0)
         rc = tw_life_log_open(&k->log, k->paths.log, k->record.host, 0, err);
+    k->owns_output = rc == 0 && is_log(k, STDOUT_FILENO);
     if (rc == 0)
         rc = open_socket(k, err);
     if (rc != 0)
@@ -333,7 +380,7 @@ static int cmd_keep(int argc, char **argv)
         fprintf(stderr, "twinax keep: %s\n", k == NULL ? "no memory" : "too many arguments");
         return TW_EXIT_FAILED;
     }
-    k->lock_fd = k->listen_fd = k->log.fd = -1;
+    k->lock_fd = k->listen_fd = k->serve_fd = k->log.fd = -1;
     signal(SIGHUP, SIG_IGN); /* a terminal that closes is none of ours */
     umask(077);
     int rc = prepare(k, argc, argv, &err);
@@ -347,6 +394,7 @@ static int cmd_keep(int argc, char **argv)
     tw_life_awake_close(&k->awake);
     tw_child_stop(&k->serve, 0);
     tw_fd_closep(&k->listen_fd);
+    tw_fd_closep(&k->serve_fd);
     if (k->lock_fd >= 0 && k->paths.socket[0] != '\0')
         (void)unlink(k->paths.socket);
     tw_life_log_close(&k->log);

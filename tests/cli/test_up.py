@@ -283,6 +283,21 @@ def test_logs(service):
     assert len(service.good("logs", "-n", "2").stdout.splitlines()) == 2
 
 
+def test_log_of_weeks(service):
+    """A full log makes room, for the keeper's own stdout too, and what was in it is still shown."""
+    old = "2020-01-01T00:00:00.000Z box1 r0 " + "x" * 990 + "\n"
+    service.state.mkdir(parents=True)
+    log = service.state / "service.log"
+    log.write_text(old * (8 * 1024 * 1024 // len(old)))
+    up = service.up(*LOCAL)
+    assert (service.state / "service.log.1").stat().st_size > 8_000_000 and log.stat().st_size < 1_000_000
+    for fd in "1", "2":
+        assert os.readlink(f"/proc/{up['keeper']}/fd/{fd}") == str(log)
+    everything = service.good("logs", "-n", "1000000").stdout
+    assert everything.startswith(old) and "listening on" in everything
+    assert service.good("logs", "--since", "1h").stdout == "".join(everything.rpartition(old)[2])
+
+
 def test_conf_says_what(service):
     """[serve] of twinax.conf: `up` alone starts it; the command line wins over the file."""
     conf = service.folder / "config" / "twinax" / "twinax.conf"
