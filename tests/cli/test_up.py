@@ -298,6 +298,26 @@ def test_log_of_weeks(service):
     assert service.good("logs", "--since", "1h").stdout == "".join(everything.rpartition(old)[2])
 
 
+def test_logs_of_some(service):
+    """--since, --rank, --node, with -n and --json."""
+    service.state.mkdir(parents=True)
+    moments = ["2026-11-22T10:00:00.000", "2026-11-22T11:30:00.000", "2026-11-22T12:00:00.500", "2026-11-23T00:00:00.000"]
+    lines = [f"{t}Z {n} r{r} line {i}\n" for i, (t, n, r) in enumerate(zip(moments, ["a", "b", "a", "b"], [0, 1, 0, 1]))]
+    (service.state / "service.log").write_text("".join(lines))
+    show = lambda *argv: service.good("logs", *argv, env={"TZ": "UTC-2"}).stdout  # noqa: E731
+    assert show() == "".join(lines) and show("-n", "0") == ""
+    assert show("--since", "2026-11-22 12:00Z") == show("--since", "2026-11-22 14:00") == "".join(lines[2:])
+    assert show("--since", "2026-11-22T11:30:00Z", "-n", "1") == lines[3]
+    assert show("--rank", "1") == show("--node", "b") == lines[1] + lines[3]
+    assert show("--rank", "1", "-n", "1") == lines[3] and show("--node", "c") == ""
+    assert show("--since", "2026-11-23") == lines[3]  # of this machine's time
+    assert [json.loads(x)["text"] for x in show("--rank", "0", "--json").splitlines()] == ["line 0", "line 2"]
+    for bad in "yesterday", "5", "5y", "2026-13-01", "12:00":
+        done = service.do("logs", "--since", bad)
+        assert done.returncode == 2 and "wanted 30s, 15m" in done.stderr, done
+    assert service.do("logs", "--since", "99999d").returncode == 0
+
+
 def test_conf_says_what(service):
     """[serve] of twinax.conf: `up` alone starts it; the command line wins over the file."""
     conf = service.folder / "config" / "twinax" / "twinax.conf"
