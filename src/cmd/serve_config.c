@@ -90,6 +90,20 @@ static int parse_over(const tw_command *c, int argc, char **argv, tw_args *a, tw
     return rc;
 }
 
+/* Said by nobody: who may say it, and where. */
+static int miss_model(bool has_file, const char *path, tw_err *err)
+{
+    static const char wanted[] =
+        "no MODEL given: a folder in Hugging Face layout or org/name is wanted";
+    if (!has_file)
+        return tw_err_set(err, -EINVAL,
+                          "%s (with --local, --nodes or --tp 1 twinax.conf is not read)", wanted);
+    if (!is_set(path))
+        return tw_err_set(err, -EINVAL, "%s, or [serve] model in twinax.conf (there is none yet)",
+                          wanted);
+    return tw_err_set(err, -EINVAL, "%s, or [serve] model in %.100s", wanted, path);
+}
+
 int tw_serve_args_parse(const tw_command *c, int argc, char **argv, tw_args *a, tw_err *err)
 {
     static tw_config_found found; /* the args point into it */
@@ -109,6 +123,6 @@ int tw_serve_args_parse(const tw_command *c, int argc, char **argv, tw_args *a, 
             rc = take_key(&found.config.serve, a, err);
     }
     if (rc == 0 && a->model == NULL)
-        rc = tw_err_set(err, -EINVAL, "no MODEL given: a folder in Hugging Face layout is wanted");
+        rc = miss_model(has_file, found.path, err);
     return rc == 0 ? tw_args_check_ranks(a, err) : rc;
 }

@@ -59,18 +59,22 @@ typedef struct up {
 
 /* ---- the command line ---- */
 
+/* Of a line that was understood: a name may be shortened as far as it is clear. */
+static bool is_option(const char *word, const char *name)
+{
+    const size_t n = strcspn(word, "=");
+    return n > 2 && strncmp(word, "--", 2) == 0 && strncmp(word + 2, name, n - 2) == 0;
+}
+
 /* up's own options leave the line; the rest is serve's. The key leaves it too: every user of this
  * machine can read command lines. */
 static void split_args(up *u, int argc, char **argv)
 {
-    static const char *const flags[] = {"--install", "--json"};
     bool rest = false; /* after "--" come words */
     for (int i = 0; i < argc; i++) {
         const char *a = argv[i];
-        bool own = false;
-        const bool has_value = strncmp(a, "--wait", 6) == 0 || strncmp(a, "--ap", 4) == 0;
-        for (size_t f = 0; f < TW_ARRAY_LEN(flags); f++)
-            own = own || strcmp(a, flags[f]) == 0;
+        const bool own = is_option(a, "install") || is_option(a, "json");
+        const bool has_value = is_option(a, "wait") || is_option(a, "api-key");
         if (!rest && i > 0 && has_value && strchr(a, '=') == NULL)
             i++;
         if (rest || i == 0 || !(own || has_value))
@@ -334,6 +338,18 @@ static void reap(up *u)
         u->keeper_ended = waitpid(u->keeper, &u->keeper_status, WNOHANG) == u->keeper;
 }
 
+/* Another `up` was faster, or its own last words are in the log. */
+static int explain_keeper(up *u, tw_err *err)
+{
+    enum tw_life_state state;
+    tw_life_record other;
+    tw_err ignored;
+    if (tw_life_look(&u->paths, &state, &other, &ignored) == 0 && state == TW_LIFE_RUNS &&
+        strcmp(other.run, u->run) != 0)
+        return refuse_running(&other, err);
+    return tw_err_set(err, -EIO, "its keeper ended before serve began");
+}
+
 static int await_ready(up *u, tw_err *err)
 {
     const uint64_t until = u->began_ns + u->wait_s * TW_NS_PER_S;
@@ -348,7 +364,7 @@ static int await_ready(up *u, tw_err *err)
         if (known && u->record.phase == TW_LIFE_ENDED)
             return tw_err_set(err, -EIO, "it ended: %s", u->record.end);
         if (u->keeper_ended)
-            return tw_err_set(err, -EIO, "its keeper ended before serve began");
+            return explain_keeper(u, err);
         (void)poll(&p, 1, LOOK_MS);
         if (tw_signal_asked_to_stop())
             return tw_err_set(err, -ECANCELED, "interrupted while starting: it is ended");
@@ -364,6 +380,26 @@ static int await_ready(up *u, tw_err *err)
 
 /* ---- the end ---- */
 
+static bool keeper_ends(up *u, uint64_t limit_ns)
+{
+    const uint64_t until = tw_clock_now_ns() + limit_ns;
+    for (reap(u); !u->keeper_ended && tw_clock_now_ns() < until; reap(u))
+        (void)poll(NULL, 0, LOOK_MS);
+    return u->keeper_ended;
+}
+
+/* One that wrote no record yet: our child. What it started dies with it. */
+static void end_keeper(up *u)
+{
+    if (u->keeper <= 0 || u->keeper_ended)
+        return;
+    (void)kill(u->keeper, SIGTERM);
+    if (keeper_ends(u, TW_KEEP_GRACE_NS))
+        return;
+    (void)kill(u->keeper, SIGKILL);
+    (void)keeper_ends(u, TW_KEEP_GRACE_NS);
+}
+
 /* What did not become ready does not stay. */
 static void take_back(up *u)
 {
@@ -373,8 +409,8 @@ static void take_back(up *u)
         fprintf(stderr, "twinax up: %s\n", ignored.msg);
     if (read_record(u))
         tw_down_end(&u->record, &d);
-    else if (u->keeper > 0 && !u->keeper_ended)
-        (void)kill(u->keeper, SIGTERM);
+    else
+        end_keeper(u);
     reap(u);
 }
 
@@ -475,8 +511,10 @@ const tw_command tw_command_up = {
     .name = "up",
     .args = "[MODEL]",
     .summary = "`serve` in the background, until `down`",
-    .about = "Waits until the API answers, or says why it does not. What the command line does not "
-             "say, [serve] of twinax.conf says.",
+    .about =
+        "Waits until the API answers, or says why it does not. MODEL is a folder in Hugging Face "
+        "layout, or org/name; without it, what [serve] model in twinax.conf says. So for all "
+        "options that the command line does not have: [serve] and [cluster] say them.",
     .tables = tables,
     .run = cmd_up,
     .group = TW_GROUP_CLUSTER,

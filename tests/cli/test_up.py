@@ -219,6 +219,39 @@ def test_usage(service, argv, words):
         assert service.do(command, "word").returncode == 2
 
 
+def test_no_model(service):
+    """Which of the two places may say it, by its path."""
+    done = service.do("up", cwd=service.folder)
+    assert done.returncode == 2 and "or [serve] model in twinax.conf (there is none yet)" in done.stderr, done
+    conf = service.folder / "twinax.conf"
+    conf.write_text("[serve]\nctx = 256\n")
+    done = service.do("up", cwd=service.folder)
+    assert done.returncode == 2 and "[serve] model in " in done.stderr and "twinax.conf" in done.stderr, done
+    done = service.do("up", "--local", cwd=service.folder)
+    assert done.returncode == 2 and "twinax.conf is not read" in done.stderr, done
+    for command in "up", "serve":
+        assert "[serve] model" in service.good(command, "--help").stdout or command == "serve"
+
+
+def test_shortened_options(service):
+    """getopt lets names be shortened: up's own still leave the line that keep and serve get."""
+    up = service.good("up", cli.DEMO, *LOCAL, "--js", "--wai", "60", "--api-k", KEY)
+    assert json.loads(up.stdout)["ranks"] == 2
+    for line in service.processes().values():
+        assert KEY not in line and "--wai" not in line and "--js" not in line
+
+
+def test_two_at_a_time(service):
+    """Both may find nothing there: one serves, the other says which one does."""
+    both = [subprocess.Popen(service.command(["up", cli.DEMO, *LOCAL, "--json"]), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env=os.environ | service.env) for _ in range(2)]  # fmt: skip
+    ends = [(*p.communicate(timeout=cli.LIMIT_S), p.returncode) for p in both]
+    (good,), (other,) = ([e for e in ends if e[2] == code] for code in (0, 1))
+    assert "runs already" in other[1].splitlines()[-1], ends
+    assert service.status()["pid"] == json.loads(good[0])["pid"]
+
+
 def take_terminal():
     """As a login does. Whoever runs the tests under nohup has SIGHUP ignored, and so would we."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
