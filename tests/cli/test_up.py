@@ -8,6 +8,7 @@ import os
 import pathlib
 import pty
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -427,6 +428,10 @@ def test_install(systemd):
     for line in "loginctl enable-linger", "systemctl --user daemon-reload", "systemctl --user enable --now twinax.service":
         assert line in done.stderr and line in (systemd.folder / "asked").read_text(), line
     assert systemd.status()["state"] == "ready"
+    if shutil.which("systemd-analyze"):
+        said = subprocess.run(["systemd-analyze", "--user", "verify", unit], capture_output=True, text=True, timeout=60,
+                              env=os.environ | {"XDG_RUNTIME_DIR": str(systemd.runtime)}, check=False)  # fmt: skip
+        assert said.returncode == 0 and not said.stderr, said.stderr
     done = systemd.good("down")
     asked = (systemd.folder / "asked").read_text().splitlines()
     assert asked[-3:] == ["systemctl --user disable --now twinax.service", "systemctl --user daemon-reload",

@@ -290,6 +290,30 @@ def down(w):
         need(not left.strip(), f"left on {box.name}: {left}")
 
 
+@step
+def installed(w):
+    """As a user unit it is back after a reboot of both, with nobody logged in; down takes all of it away."""
+    unit, lingers = "~/.config/systemd/user/twinax.service", "ls /var/lib/systemd/linger 2>/dev/null"
+    before = w.head.run(lingers, user="root").out
+    w.show("twinax up /srv/models/demo --install", 600)
+    w.show(f"systemd-analyze --user verify {unit}; cat {unit}", 120)
+    for box in (w.worker, w.head):
+        w.log.say(f"{box.name}: up again after {box.reboot():.0f} s")
+    asks = "curl -sf http://127.0.0.1:8000/health"
+    t0 = time.monotonic()
+    wait(lambda: w.head.run(asks, user="root").status == 0, 120 * SCALE, "nobody served after the reboot")
+    w.log.say(f"served {time.monotonic() - t0:.0f} s later; {boxes.USER} is "
+              + w.head.must(f"loginctl show-user {boxes.USER} -p State", user="root").strip())
+    need("(unit)" in w.show("twinax status", 60).out, "it is no unit")
+    chat(w)
+    w.show("twinax down", 120)
+    need(w.head.run(f"test -e {unit}").status != 0, "the unit's file is left")
+    need(w.head.run(lingers, user="root").out == before, "linger is not as it was")
+    for box in w.boxes:
+        left = box.run("pgrep -a twinax").out
+        need(not left.strip(), f"left on {box.name}: {left}")
+
+
 # What may differ after all is undone: a line each, and why.
 ALLOWED = [
     (r"/etc/ld\.so\.cache$", "a cache of what lies in the library folders"),
