@@ -20,18 +20,32 @@ typedef struct conf_reader {
     int line;
     char list[256];
     tw_config config;
-    bool seen_cluster[TW_CONFIG_KEYS_MAX], seen_serve[TW_CONFIG_KEYS_MAX];
+    int seen_cluster[TW_CONFIG_KEYS_MAX], seen_serve[TW_CONFIG_KEYS_MAX]; /* lines; 0: not yet */
     int n_sections;
     struct {
         tw_node_spec spec;
-        bool seen[TW_CONFIG_KEYS_MAX];
+        int seen[TW_CONFIG_KEYS_MAX];
     } sections[SECTIONS_MAX];
     int err_line;
-    tw_err err; /* the first one; code 0: none */
+    tw_err err;             /* the first one; code 0: none */
+    tw_config_trace *trace; /* not NULL: what is wrong is noted there, and the rest is read */
 } conf_reader;
+
+static int note_bad(conf_reader *r, int line, const char *text)
+{
+    tw_config_trace *t = r->trace;
+    if (t->n_bad < TW_CONFIG_BAD_MAX) {
+        t->bad[t->n_bad].line = line;
+        snprintf(t->bad[t->n_bad].text, sizeof t->bad[0].text, "%s", text);
+    }
+    t->n_bad++;
+    return 1;
+}
 
 static int refuse(conf_reader *r, const char *text)
 {
+    if (r->trace != NULL)
+        return note_bad(r, r->line, text);
     if (r->err.code == 0) {
         tw_err_set(&r->err, -EINVAL, "%s:%d: %s", r->name, r->line, text);
         r->err_line = r->line;
@@ -86,7 +100,7 @@ static int take_list(conf_reader *r, const char *value)
 }
 
 /* One key of a section. A value that begins with ';' would be written as a comment. */
-static int take_key(conf_reader *r, const tw_config_key *keys, bool *seen, const char *owner,
+static int take_key(conf_reader *r, const tw_config_key *keys, int *seen, const char *owner,
                     void *base, const char *const pair[2])
 {
     size_t i = 0;
@@ -97,9 +111,9 @@ static int take_key(conf_reader *r, const tw_config_key *keys, bool *seen, const
     if (keys[i].name == NULL)
         return refuse_key(r, keys, pair[0]);
     snprintf(text, sizeof text, "'%s' is given twice", keys[i].name);
-    if (seen[i])
+    if (seen[i] != 0)
         return refuse(r, text);
-    seen[i] = true;
+    seen[i] = r->line;
     if (pair[1][0] == ';')
         return refuse(r, "a value that begins with ';'");
     if (keys[i].type == TW_CONFIG_LIST)
@@ -130,7 +144,7 @@ static int take_node(conf_reader *r, const char *node, const char *const pair[2]
     char owner[80];
     const int i = find_section(r, node);
     snprintf(owner, sizeof owner, "node %s", node);
-    return i < 0 ? 0
+    return i < 0 ? r->trace != NULL
                  : take_key(r, tw_config_node_keys, r->sections[i].seen, owner,
                             &r->sections[i].spec, pair);
 }
@@ -168,14 +182,16 @@ static char *read_line(char *out, int out_bytes, void *ctx)
     r->line++;
     for (; n > 0 && (*begin == ' ' || *begin == '\t'); n--)
         begin++;
+    const bool fits = n + 3 <= (size_t)out_bytes;
     if (memchr(begin, '\0', n) != NULL)
         refuse(r, "a zero byte: this is no text");
-    else if (n + 3 > (size_t)out_bytes)
+    else if (!fits)
         refuse(r, "a longer line than can be read (196 characters)");
     else if (n > SECTION_NAME_MAX && *begin == '[' && memchr(begin, ']', SECTION_NAME_MAX) == NULL)
         refuse(r, "a section's name of more than 46 characters");
     if (r->err.code != 0)
         return NULL;
+    n = fits ? n : 0; /* noted already */
     memcpy(out, begin, n);
     memcpy(out + n, "\n", 2);
     return out;
@@ -194,10 +210,38 @@ static void merge(const conf_reader *r, tw_nodes *n)
             n->v[i] = *s;
             if (s->ip[0] == '\0')
                 memcpy(n->v[i].ip, ip, sizeof ip);
+            if (r->trace != NULL)
+                memcpy(r->trace->nodes[i], r->sections[k].seen, sizeof r->trace->nodes[i]);
         }
 }
 
-int tw_config_parse(const char *name, const char *p, size_t n, tw_config *ret, tw_err *err)
+/* What the file as a whole does not allow. */
+static void refuse_all(conf_reader *r, const char *name, const tw_err *why)
+{
+    if (r->trace != NULL)
+        note_bad(r, 0, why->msg);
+    else
+        tw_err_set(&r->err, why->code, "%s: %s", name, why->msg);
+}
+
+static void refuse_line(conf_reader *r, const char *name, int line)
+{
+    static const char text[] = "neither [section] nor key = value";
+    if (r->trace != NULL && line > 0)
+        note_bad(r, line, text);
+    /* inih goes on after a line that it does not know; its own error may be the earlier one. */
+    else if (r->err.code == 0 || (line > 0 && line < r->err_line))
+        tw_err_set(&r->err, line < 0 ? -ENOMEM : -EINVAL, "%s:%d: %s", name, line, text);
+}
+
+static void tell_lines(const conf_reader *r)
+{
+    memcpy(r->trace->cluster, r->seen_cluster, sizeof r->seen_cluster);
+    memcpy(r->trace->serve, r->seen_serve, sizeof r->seen_serve);
+}
+
+int tw_config_parse_traced(const char *name, const char *p, size_t n, tw_config *ret,
+                           tw_config_trace *trace, tw_err *err)
 {
     TW_CLEANUP(tw_mem_freep) conf_reader *r = tw_mem_calloc(1, sizeof *r);
     if (r == NULL)
@@ -207,21 +251,29 @@ int tw_config_parse(const char *name, const char *p, size_t n, tw_config *ret, t
     r->name = name;
     r->p = p;
     r->n = n;
+    r->trace = trace;
+    if (trace != NULL)
+        *trace = (tw_config_trace){.n_bad = 0};
     int line = ini_parse_stream(read_line, r, take_pair, r);
-    /* inih goes on after a line that it does not know; its own error may be the earlier one. */
-    if (line != 0 && (r->err.code == 0 || (line > 0 && line < r->err_line)))
-        tw_err_set(&r->err, line < 0 ? -ENOMEM : -EINVAL,
-                   "%s:%d: neither [section] nor key = value", name, line);
+    if (line != 0)
+        refuse_line(r, name, line);
     tw_err why = {0};
     if (r->err.code == 0) {
         merge(r, &r->config.nodes);
         if (tw_nodes_set_zones(&r->config.nodes, r->config.interface, &why) != 0)
-            tw_err_set(&r->err, why.code, "%s: %s", name, why.msg);
+            refuse_all(r, name, &why);
     }
+    if (trace != NULL)
+        tell_lines(r);
     if (r->err.code != 0) {
         *err = r->err;
         return err->code;
     }
     *ret = r->config;
     return 0;
+}
+
+int tw_config_parse(const char *name, const char *p, size_t n, tw_config *ret, tw_err *err)
+{
+    return tw_config_parse_traced(name, p, n, ret, NULL, err);
 }

@@ -65,7 +65,7 @@ static const char *why_no_folder(const char *path)
 }
 
 /* 1: taken; 0: not there, or passed over. */
-static int try_file(const char *path, tw_config_found *f, tw_err *err)
+static int try_file(const char *path, tw_config_found *f, tw_config_trace *trace, tw_err *err)
 {
     TW_CLEANUP(tw_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_CONFIG_MAX_BYTES + 8192);
@@ -83,14 +83,15 @@ static int try_file(const char *path, tw_config_found *f, tw_err *err)
     }
     int rc = read_all(fd, path, &b, err);
     if (rc == 0)
-        rc = tw_config_parse(path, b.data != NULL ? b.data : "", b.len, &f->config, err);
+        rc = tw_config_parse_traced(path, b.data != NULL ? b.data : "", b.len, &f->config, trace,
+                                    err);
     if (rc != 0)
         return rc;
     snprintf(f->path, sizeof f->path, "%s", path);
     return 1;
 }
 
-int tw_config_find(tw_config_found *ret, tw_err *err)
+int tw_config_find_traced(tw_config_found *ret, tw_config_trace *trace, tw_err *err)
 {
     const char *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     char user[512] = "";
@@ -101,11 +102,16 @@ int tw_config_find(tw_config_found *ret, tw_err *err)
     const char *const paths[] = {"./twinax.conf", user, "/etc/twinax/twinax.conf"};
     *ret = (tw_config_found){0};
     for (size_t i = 0; i < TW_ARRAY_LEN(paths); i++) {
-        int rc = paths[i][0] != '\0' ? try_file(paths[i], ret, err) : 0;
+        int rc = paths[i][0] != '\0' ? try_file(paths[i], ret, trace, err) : 0;
         if (rc != 0)
             return rc < 0 ? rc : 0;
     }
     return 0;
+}
+
+int tw_config_find(tw_config_found *ret, tw_err *err)
+{
+    return tw_config_find_traced(ret, NULL, err);
 }
 
 int tw_config_read(const char *path, tw_config *ret, tw_err *err)

@@ -5,7 +5,7 @@
 #ifndef TWINAX_CLUSTER_CONFIG_FILE_H
 #define TWINAX_CLUSTER_CONFIG_FILE_H
 
-#include "cluster/config.h"
+#include "cluster/config_keys.h"
 
 typedef struct tw_config_found {
     char path[512];    /* empty: there is none */
@@ -14,6 +14,8 @@ typedef struct tw_config_found {
 } tw_config_found;
 
 TW_MUST_CHECK int tw_config_find(tw_config_found *ret, tw_err *err);
+/* The same, and which line says what; what is wrong in the file is in *trace and no error. */
+TW_MUST_CHECK int tw_config_find_traced(tw_config_found *ret, tw_config_trace *trace, tw_err *err);
 /* One file, asked for by name: who may write it is not our business then. */
 TW_MUST_CHECK int tw_config_read(const char *path, tw_config *ret, tw_err *err);
 /* The first line of a file that holds a secret (path: "/..." or "~/..."). It must be a regular file

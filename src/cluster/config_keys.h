@@ -26,12 +26,28 @@ typedef struct tw_config_key {
     uint32_t min, max;
     const char *const *choices; /* NULL at the end */
     const char *help;           /* one line */
+    const char *def;            /* what counts without it, in words; NULL: nothing */
 } tw_config_key;
 
-enum { TW_CONFIG_KEYS_MAX = 24 };
+enum { TW_CONFIG_KEYS_MAX = 24, TW_CONFIG_BAD_MAX = 32 };
+
+/* Where a file says what: the line of each key, in the order of its table; 0: it does not. */
+typedef struct tw_config_trace {
+    int cluster[TW_CONFIG_KEYS_MAX], serve[TW_CONFIG_KEYS_MAX];
+    int nodes[TW_NODES_MAX][TW_CONFIG_KEYS_MAX];
+    size_t n_bad; /* of all that is wrong; the first ones are in bad */
+    struct {
+        int line; /* 0: not of one line */
+        char text[200];
+    } bad[TW_CONFIG_BAD_MAX];
+} tw_config_trace;
 
 /* Each ends with an entry without a name. Offsets are in tw_config, tw_node_spec, tw_serve_spec. */
 extern const tw_config_key tw_config_cluster_keys[], tw_config_node_keys[], tw_config_serve_keys[];
+
+/* tw_config_parse that goes on behind what is wrong: that is in *trace, and left out of *ret. */
+TW_MUST_CHECK int tw_config_parse_traced(const char *name, const char *p, size_t n, tw_config *ret,
+                                         tw_config_trace *trace, tw_err *err);
 
 /* base: the section's struct. owner: "node box2", for messages about addresses. */
 TW_MUST_CHECK int tw_config_key_set(const tw_config_key *k, const char *owner, const char *value,

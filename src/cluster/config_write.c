@@ -41,7 +41,8 @@ static int put_key(const tw_config_key *k, const void *base, bool with_help, tw_
     char value[VALUE_BYTES];
     if (!tw_config_key_print(k, base, value, sizeof value))
         return 0;
-    if (with_help && tw_buf_printf(out, "; %s\n", k->help) != 0)
+    if (with_help && tw_buf_printf(out, "; %s%s%s\n", k->help, k->def != NULL ? "; default: " : "",
+                                   k->def != NULL ? k->def : "") != 0)
         return tw_err_set(err, -E2BIG, "the file grows too long");
     return put_pair(k->name, value, out, err);
 }

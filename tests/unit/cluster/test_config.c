@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/scope.h"
+#include "cluster/config_keys.h"
 
 static const char full[] = "; two boxes\n"
                            "[cluster]\n"
@@ -257,13 +258,91 @@ static void test_link_local(void **state)
     assert_false(tw_node_is_link_local(&n.v[0]) || tw_node_is_link_local(&n.v[1]));
 }
 
+/* What is wrong is noted, each line of it, and the rest is read; lines are those of the file. */
+static void test_traced(void **state)
+{
+    const char *text = "[cluster]\nnodes = a, b=10.0.0.2\nfrob = 1\n[node.a]\nip=10.0.0.1\n"
+                       "threads=0\n[serve]\nport = 9000\nport = 9001\nwhat is this\n[nowhere]\n"
+                       "x=1\n";
+    static const int lines[] = {3, 6, 9, 12, 10};
+    static tw_config_trace t;
+    tw_config c;
+    tw_err err = {0};
+    (void)state;
+    assert_int_equal(tw_config_parse_traced("t.conf", text, strlen(text), &c, &t, &err), 0);
+    assert_int_equal(c.nodes.n, 2);
+    assert_int_equal(c.serve.port, 9000);
+    assert_string_equal(c.nodes.v[0].ip, "10.0.0.1");
+    assert_int_equal(t.cluster[0], 2);
+    assert_int_equal(t.cluster[1], 0);
+    assert_int_equal(t.nodes[0][1], 5); /* ip */
+    assert_int_equal(t.nodes[1][1], 0); /* in the list */
+    assert_int_equal(t.serve[3], 8);    /* port */
+    assert_int_equal(t.n_bad, TW_ARRAY_LEN(lines));
+    for (size_t i = 0; i < TW_ARRAY_LEN(lines); i++)
+        assert_int_equal(t.bad[i].line, lines[i]);
+    assert_int_equal(tw_config_parse("t.conf", text, strlen(text), &c, &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "t.conf:3: "));
+}
+
+/* More than is kept is counted, and lines that cannot be read harm nobody. */
+static void test_traced_flood(void **state)
+{
+    static char text[TW_CONFIG_MAX_BYTES];
+    static tw_config_trace t;
+    tw_config c;
+    tw_err err = {0};
+    size_t n = 0;
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        memset(text + n, 'x', 300);
+        text[n + 300] = '\n';
+        n += 301;
+    }
+    text[n++] = '\0';
+    assert_int_equal(tw_config_parse_traced("t.conf", text, n, &c, &t, &err), 0);
+    assert_in_range(t.n_bad, 101, 102);
+    assert_int_equal(c.nodes.n, 0);
+}
+
+/* A default that is a value is one that the key takes. */
+static void test_defaults(void **state)
+{
+    static const struct {
+        const tw_config_key *keys;
+        size_t n;
+    } tables[] = {{tw_config_cluster_keys, sizeof(tw_config)},
+                  {tw_config_node_keys, sizeof(tw_node_spec)},
+                  {tw_config_serve_keys, sizeof(tw_serve_spec)}};
+    (void)state;
+    for (size_t i = 0; i < TW_ARRAY_LEN(tables); i++)
+        for (const tw_config_key *k = tables[i].keys; k->name != NULL; k++) {
+            static union {
+                tw_config c;
+                tw_node_spec n;
+                tw_serve_spec s;
+            } base;
+            tw_err err = {0};
+            assert_true(tables[i].n <= sizeof base);
+            if (k->def != NULL && k->choices != NULL)
+                assert_int_equal(tw_config_key_set(k, "x", k->def, &base, &err), 0);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full),       cmocka_unit_test(test_address_in_list),
-        cmocka_unit_test(test_no_nodes),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_long_lines), cmocka_unit_test(test_list),
-        cmocka_unit_test(test_write),      cmocka_unit_test(test_write_refused),
+        cmocka_unit_test(test_traced),
+        cmocka_unit_test(test_traced_flood),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_address_in_list),
+        cmocka_unit_test(test_no_nodes),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_write_refused),
         cmocka_unit_test(test_link_local),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
