@@ -42,6 +42,7 @@ const tw_command *const tw_commands[] = {
     &tw_command_logs,
     &tw_command_down,
     &tw_command_setup,
+    &tw_command_config,
     &tw_command_version,
     &tw_command_help,
     &tw_command_keep,
