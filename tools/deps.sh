@@ -60,6 +60,11 @@ dev|cmd:shellcheck|shellcheck|ShellCheck
 dev|cmd:nm|binutils|binutils
 dev|cmd:git|git|git
 dev|cmd:sshd|openssh-server|openssh-server
+dev|cmd:groff|groff|groff
+dev|cmd:man|man-db|man-db
+dev|cmd:mandoc|mandoc|mandoc
+dev|cmd:zsh|zsh|zsh
+dev|cmd:fish|fish|fish
 dev|cmd:iperf3|iperf3|iperf3
 dev|cmd:sockperf|sockperf|sockperf
 dev|fn:has_mpi|openmpi-bin libopenmpi-dev|openmpi openmpi-devel

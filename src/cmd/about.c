@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `twinax help` and `twinax version`. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cmd/commands.h"
+#include "cmd/complete.h"
+#include "cmd/man.h"
 #include "cmd/out.h"
 #include "twinax/version.h"
 
 enum { NAME_COLUMN = 18 };
-
-static const char *const groups[TW_GROUPS] = {[TW_GROUP_MODEL] = "a model",
-                                              [TW_GROUP_MEASURE] = "measure",
-                                              [TW_GROUP_HOSTS] = "the machines",
-                                              [TW_GROUP_CLUSTER] = "in the background",
-                                              [TW_GROUP_PROGRAM] = "this program"};
 
 static void print_group(enum tw_command_group g)
 {
@@ -22,7 +20,7 @@ static void print_group(enum tw_command_group g)
         if ((*c)->group != g || (*c)->summary == NULL)
             continue;
         if (first)
-            printf("\n%s:\n", groups[g]);
+            printf("\n%s:\n", tw_command_group_title(g));
         first = false;
         tw_option_columns(stdout, (*c)->name, (*c)->summary, 2, NAME_COLUMN);
     }
@@ -38,19 +36,86 @@ static int print_list(tw_err *err)
     return tw_out_flush(err);
 }
 
+typedef struct help_opts {
+    bool man, complete;
+    const char *man_pages, *completion;
+} help_opts;
+
+#define AT(field) .offset = offsetof(help_opts, field)
+
+/* For builds, packages and shells. */
+static const tw_option help_options[] = {
+    {"man", .help = "the page as manual page, in roff", .type = TW_OPT_FLAG, AT(man)},
+    {"man-pages", .arg = "DIR", .help = "all manual pages into DIR/man1 and DIR/man5",
+     .type = TW_OPT_TEXT, AT(man_pages)},
+    {"completion", .arg = "SHELL", .help = "what bash, zsh or fish load to complete twinax",
+     .type = TW_OPT_TEXT, AT(completion)},
+    {"complete", .help = NULL, .type = TW_OPT_FLAG, AT(complete)}, /* what those scripts ask */
+    {.name = NULL},
+};
+static const tw_option_table help_tables[] = {{NULL, help_options}, {NULL, NULL}};
+
+static int print_script(const char *shell, tw_err *err)
+{
+    const char *text = tw_complete_script(shell);
+    if (text == NULL)
+        return tw_err_set(err, -EINVAL, "--completion %s: wanted bash, zsh or fish", shell);
+    fputs(text, stdout);
+    return 0;
+}
+
+/* The pages that no command has. */
+static bool print_other_page(const char *name)
+{
+    if (strcmp(name, "twinax.conf") == 0)
+        tw_man_print_config(stdout);
+    else if (strcmp(name, "twinax-node") == 0)
+        tw_man_print_node(stdout);
+    else
+        return false;
+    return true;
+}
+
+static int print_page(int n, char **words, bool man, tw_err *err)
+{
+    int n_words;
+    if (n == 0 && man)
+        tw_man_print_overview(stdout);
+    if (n == 0)
+        return man ? 0 : print_list(err);
+    if (man && print_other_page(words[0]))
+        return 0;
+    const tw_command *c = tw_command_find(n, words, &n_words);
+    if (c == NULL) {
+        tw_command_suggest(words[0], err);
+        return -EINVAL;
+    }
+    if (man)
+        tw_man_print_command(c, stdout);
+    else
+        tw_command_print(c, stdout);
+    return 0;
+}
+
 static int cmd_help(int argc, char **argv)
 {
+    help_opts o = {.man = false};
     tw_err err = {0};
-    int n_words;
-    if (argc < 2)
-        return tw_command_end(&tw_command_help, print_list(&err), &err);
-    const tw_command *c = tw_command_find(argc - 1, argv + 1, &n_words);
-    if (c == NULL) {
-        tw_command_suggest(argv[1], &err);
+    int first = 1;
+    int rc = tw_options_parse(help_tables, argc, argv, &o, &first, &err);
+    if (rc == 0 && o.complete)
+        tw_complete(argc - first, argv + first, stdout);
+    else if (rc == 0 && o.completion != NULL)
+        rc = print_script(o.completion, &err);
+    else if (rc == 0 && o.man_pages == NULL)
+        rc = print_page(argc - first, argv + first, o.man, &err);
+    if (rc != 0)
         return tw_command_misused(&tw_command_help, &err);
-    }
-    tw_command_print(c, stdout);
-    return tw_command_end(&tw_command_help, tw_out_flush(&err), &err);
+    if (o.man_pages != NULL)
+        rc = tw_man_write_all(o.man_pages, &err);
+    if (rc == 0)
+        rc = tw_out_flush(&err);
+    return tw_command_end(&tw_command_help, rc, &err);
 }
 
 static int cmd_version(int argc, char **argv)
@@ -84,6 +149,8 @@ static const tw_note version_examples[] = {
 static const tw_note help_examples[] = {
     {"twinax help", "all commands"},
     {"twinax help bench coll", "the page of one"},
+    {"twinax help --completion bash >/etc/bash_completion.d/twinax",
+     "completion, where no package has brought it"},
     {NULL, NULL},
 };
 
@@ -100,6 +167,7 @@ const tw_command tw_command_help = {
     .name = "help",
     .args = "[COMMAND]",
     .summary = "the commands, or the page of one",
+    .tables = help_tables,
     .run = cmd_help,
     .group = TW_GROUP_PROGRAM,
     .examples = help_examples,

@@ -52,6 +52,17 @@ const tw_command *const tw_commands[] = {
     NULL,
 };
 
+static const char *const group_titles[TW_GROUPS] = {[TW_GROUP_MODEL] = "a model",
+                                                    [TW_GROUP_MEASURE] = "measure",
+                                                    [TW_GROUP_HOSTS] = "the machines",
+                                                    [TW_GROUP_CLUSTER] = "in the background",
+                                                    [TW_GROUP_PROGRAM] = "this program"};
+
+const char *tw_command_group_title(enum tw_command_group g)
+{
+    return group_titles[g];
+}
+
 /* The guide's names of programs. */
 static const struct program {
     const char *name, *command;

@@ -31,6 +31,8 @@ const tw_command *tw_command_find(int n, char *const *words, int *ret_n);
 /* The one that a program of this name (argv[0], a path) is, with or without ".sh": the guide's
  * names. NULL: none. */
 const tw_command *tw_command_of_program(const char *argv0);
+/* "a model", "measure": how help names a group. */
+const char *tw_command_group_title(enum tw_command_group g);
 /* "NAME: no such command", and a similar one. */
 void tw_command_suggest(const char *name, tw_err *err);
 

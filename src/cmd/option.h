@@ -86,6 +86,9 @@ TW_MUST_CHECK int tw_options_parse(const tw_option_table *tables, int argc, char
 /* Whether --help or -h is among argv[1..], as an option and not as another one's value. */
 bool tw_options_ask_help(const tw_option_table *tables, int argc, char **argv);
 
+/* Exit codes of a command whose `exits` is NULL. */
+extern const tw_note tw_usual_exits[];
+
 /* "twinax NAME: what" on stderr; returns the exit code: 130 when ctrl-C ended it (-EINTR, or
  * -ECANCELED then), else 1; 0 and silent when rc is 0. */
 int tw_command_end(const tw_command *c, int rc, const tw_err *err);

@@ -8,7 +8,7 @@
 
 enum { OPTION_COLUMN = 26, EXAMPLE_COLUMN = 6, EXIT_COLUMN = 7 };
 
-static const tw_note usual_exits[] = {
+const tw_note tw_usual_exits[] = {
     {"0", "good"},
     {"1", "it failed; the last line says why"},
     {"2", "the command line is wrong"},
@@ -112,5 +112,5 @@ void tw_command_print(const tw_command *c, FILE *out)
     }
     print_notes("environment", c->env, OPTION_COLUMN, out);
     print_notes("examples", c->examples, EXAMPLE_COLUMN, out);
-    print_notes("exit codes", c->exits != NULL ? c->exits : usual_exits, EXIT_COLUMN, out);
+    print_notes("exit codes", c->exits != NULL ? c->exits : tw_usual_exits, EXIT_COLUMN, out);
 }
