@@ -6,6 +6,7 @@ MESON_ARGS ?=
 TIME       ?= 20
 PREFIX     ?= /usr/local
 DESTDIR    ?=
+DIST       ?= dist
 BENCH_ARGS ?=
 # A Python with torch and transformers, for goldens made afresh.
 PARITY_PYTHON ?= python3
@@ -13,7 +14,7 @@ PARITY_PYTHON ?= python3
 # A build of its own for each way of checking.
 setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
 
-.PHONY: all help deps demo test lab lab-guide parity build-release bench fuzz asan tsan lint format install dist clean
+.PHONY: all help deps demo test lab lab-guide parity build-release bench fuzz asan tsan lint format install dist deb rpm container packages-test clean
 .DEFAULT_GOAL := all
 
 all:
@@ -34,7 +35,10 @@ help:
 	@echo 'make lint          style, layers, symbols, headers, builds with -Werror'
 	@echo 'make format        clang-format on every C file'
 	@echo 'make install       PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
-	@echo 'make dist          source archive'
+	@echo 'make dist          source archive of the last commit, in $(DIST)/'
+	@echo 'make deb rpm       packages of the last commit, in $(DIST)/'
+	@echo 'make container     image of twinax itself, by podman'
+	@echo 'make packages-test builds the packages, installs and removes them in roots of their own (minutes)'
 
 deps:
 	@tools/deps.sh
@@ -112,10 +116,26 @@ install: build-release
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig # libtwinax is found at once
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/twinax"
 
-dist: all
-	@meson dist -C $(BUILD) --no-tests
+dist:
+	@packaging/dist.sh $(DIST)
+
+deb:
+	@tools/deps.sh --package
+	@packaging/deb.sh $(DIST)
+
+rpm:
+	@tools/deps.sh --package
+	@packaging/rpm.sh $(DIST)
+
+container:
+	@packaging/container.sh
+
+# Not in `make test`: it takes minutes and the distribution's package archive.
+packages-test:
+	@tools/deps.sh --package
+	@python3 packaging/test_packages.py
 
 clean:
-	rm -rf build build-release build-fuzz build-asan build-tsan build-lint-gcc build-lint-clang build-ci
+	rm -rf dist build build-release build-fuzz build-asan build-tsan build-lint-gcc build-lint-clang build-ci
 
 comma := ,

@@ -7,11 +7,12 @@ set -euo pipefail
 usage()
 {
     cat <<'TEXT'
-usage: tools/deps.sh [--test|--dev] [--check|--dry-run|--list] [--manager apt|dnf]
+usage: tools/deps.sh [--test|--dev|--package] [--check|--dry-run|--list] [--manager apt|dnf]
   (nothing)   what the build needs
   --test      and what the tests need
   --dev       and what lint, sanitizers and fuzzing need, an sshd (tests that want one skip), and
               what bench compares with
+  --package   what the build and making packages need
   --check     install nothing; exit 1 and name what is missing
   --dry-run   print the commands that would be run
   --list      print the whole mapping: probe, apt package, dnf package
@@ -60,6 +61,13 @@ dev|cmd:shellcheck|shellcheck|ShellCheck
 dev|cmd:nm|binutils|binutils
 dev|cmd:git|git|git
 dev|cmd:sshd|openssh-server|openssh-server
+package|cmd:dh|debhelper|debhelper
+package|cmd:dpkg-buildpackage|dpkg-dev|dpkg-dev
+package|cmd:lintian|lintian|lintian
+package|cmd:mmdebstrap|mmdebstrap|mmdebstrap
+package|cmd:rpmbuild|rpm|rpm-build
+package|cmd:rpmlint|rpmlint|rpmlint
+package|cmd:cpio|cpio|cpio
 dev|cmd:groff|groff|groff
 dev|cmd:man|man-db|man-db
 dev|cmd:mandoc|mandoc|mandoc
@@ -139,6 +147,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --test) wanted_sets=" build test " && flag=$1 ;;
     --dev) wanted_sets=" build test dev " && flag=$1 ;;
+    --package) wanted_sets=" build package " && flag=$1 ;;
     --check) action=check ;;
     --dry-run) action=dry-run ;;
     --list) action=list ;;
