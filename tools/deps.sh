@@ -61,10 +61,7 @@ dev|cmd:shellcheck|shellcheck|ShellCheck
 dev|cmd:nm|binutils|binutils
 dev|cmd:git|git|git
 dev|cmd:sshd|openssh-server|openssh-server
-package|cmd:dh|debhelper|debhelper
-package|cmd:dpkg-buildpackage|dpkg-dev|dpkg-dev
-package|cmd:lintian|lintian|lintian
-package|cmd:mmdebstrap|mmdebstrap|mmdebstrap
+package|fn:has_deb_tools|debhelper dpkg-dev lintian mmdebstrap|debhelper dpkg-dev
 package|cmd:rpmbuild|rpm|rpm-build
 package|cmd:rpmlint|rpmlint|rpmlint
 package|cmd:cpio|cpio|cpio
@@ -97,6 +94,14 @@ has_sshd()
 has_tc()
 {
     command -v tc >/dev/null || [ -x /usr/sbin/tc ] || [ -x /sbin/tc ]
+}
+
+# For Debian's packages; another distribution makes RPMs alone.
+has_deb_tools()
+{
+    command -v dpkg-query >/dev/null || return 0
+    command -v dh >/dev/null && command -v dpkg-buildpackage >/dev/null &&
+        command -v lintian >/dev/null && command -v mmdebstrap >/dev/null
 }
 
 # Fedora keeps it off PATH, in a module.
