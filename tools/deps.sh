@@ -35,6 +35,7 @@ build|pc:jansson|libjansson-dev|jansson-devel
 build|pc:libpcre2-8|libpcre2-dev|pcre2-devel
 build|pc:libutf8proc|libutf8proc-dev|utf8proc-devel
 build|pc:inih|libinih-dev|inih-devel
+build|pc:ncursesw|libncurses-dev|ncurses-devel
 build|pc:libcrypto|libssl-dev|openssl-devel
 build|pc:libcurl|libcurl4-openssl-dev|libcurl-devel
 build|pc:libibverbs|libibverbs-dev|rdma-core-devel
@@ -52,6 +53,7 @@ build|cmd:ip|iproute2|iproute
 test|fn:has_sshd|openssh-server|openssh-server
 test|cmd:ssh|openssh-client|openssh-clients
 test|fn:has_tc|iproute2|iproute-tc
+dev|cmd:tmux|tmux|tmux
 dev|cmd:gcc|gcc|gcc
 dev|fn:has_gcc_sanitizers|gcc|libasan libubsan libtsan
 dev|cmd:clang|clang|clang

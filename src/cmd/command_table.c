@@ -43,6 +43,7 @@ const tw_command *const tw_commands[] = {
     &tw_command_down,
     &tw_command_setup,
     &tw_command_config,
+    &tw_command_ui,
     &tw_command_version,
     &tw_command_help,
     &tw_command_keep,

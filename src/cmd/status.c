@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/scope.h"
+#include "cluster/life_here.h"
 #include "cmd/commands.h"
 #include "cmd/keep.h"
 #include "cmd/option.h"
@@ -14,10 +16,11 @@
 #include "fmt/json.h"
 
 #define ASK_LIMIT_NS (2 * TW_NS_PER_S)
+enum { HERE_MAX = 32 };
 enum { OLD_S = 10 }; /* a rank's word that is older is shown with its age */
 
 typedef struct status_opts {
-    bool json;
+    bool json, here;
 } status_opts;
 
 static const tw_option options[] = {
@@ -25,6 +28,10 @@ static const tw_option options[] = {
      .help = "one JSON object",
      .type = TW_OPT_FLAG,
      .offset = offsetof(status_opts, json)},
+    {.name = "here",
+     .help = "on a worker: the ranks that a head has started on this machine",
+     .type = TW_OPT_FLAG,
+     .offset = offsetof(status_opts, here)},
     {.name = NULL},
 };
 static const tw_option_table tables[] = {{NULL, options}, {NULL, NULL}};
@@ -203,6 +210,45 @@ static int status(const status_opts *o, tw_err *err)
     return rc != 0 ? rc : state == TW_LIFE_RUNS ? 0 : -ESRCH; /* said already */
 }
 
+/* ---- a worker ---- */
+
+static int print_here_json(const tw_life_here *v, unsigned n, tw_err *err)
+{
+    char host[64] = "";
+    (void)gethostname(host, sizeof host - 1);
+    TW_CLEANUP(tw_json_freep) json_t *ranks = json_array();
+    for (unsigned i = 0; i < n; i++)
+        json_array_append_new(ranks, json_pack("{s:i, s:I, s:f, s:s}", "pid", (int)v[i].proc.pid,
+                                               "rss_bytes", (json_int_t)v[i].rss_bytes, "up_s",
+                                               v[i].up_s, "from", v[i].from));
+    TW_CLEANUP(tw_json_freep)
+    json_t *all = json_pack("{s:i, s:s, s:O}", "schema", 1, "host", host, "ranks", ranks);
+    if (all == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory to print");
+    (void)!json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    return 0;
+}
+
+static int here(const status_opts *o, tw_err *err)
+{
+    tw_life_here v[HERE_MAX];
+    const unsigned n = TW_MIN(tw_life_here_find(v, HERE_MAX), (unsigned)HERE_MAX);
+    int rc = o->json ? print_here_json(v, n, err) : 0;
+    for (unsigned i = 0; i < n && !o->json; i++) {
+        char memory[24], span[48];
+        put_bytes((double)v[i].rss_bytes, memory);
+        tw_keep_span((uint64_t)v[i].up_s, span, sizeof span);
+        printf("a rank runs here for %s: pid %d, %s%s%s\n", span, (int)v[i].proc.pid, memory,
+               v[i].from[0] != '\0' ? ", started from " : "", v[i].from);
+    }
+    if (n == 0 && !o->json)
+        puts("no head has started a rank here");
+    if (rc == 0)
+        rc = tw_out_flush(err);
+    return rc != 0 ? rc : n > 0 ? 0 : -ESRCH; /* said already */
+}
+
 static int cmd_status(int argc, char **argv)
 {
     status_opts o = {.json = false};
@@ -212,7 +258,7 @@ static int cmd_status(int argc, char **argv)
         (void)tw_err_set(&err, -EINVAL, "%s: status takes no such word", argv[first]);
     if (err.code != 0)
         return tw_command_misused(&tw_command_status, &err);
-    int rc = status(&o, &err);
+    int rc = o.here ? here(&o, &err) : status(&o, &err);
     if (err.code != 0)
         fprintf(stderr, "twinax status: %s\n", err.msg);
     return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
@@ -220,7 +266,7 @@ static int cmd_status(int argc, char **argv)
 
 const tw_command tw_command_status = {
     .name = "status",
-    .args = "[--json]",
+    .args = "[--here] [--json]",
     .summary = "what the service in the background is doing",
     .about =
         "Nodes, ranks, what carries their bytes, requests, speed, memory and heat. Exit status "
