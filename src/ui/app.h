@@ -140,6 +140,8 @@ void tw_ui_machine_host(char *out, size_t out_bytes); /* its short name */
 bool tw_ui_machine_has_ip(const char *ip);
 /* Where a head's ssh would find twinax here; "" when it would not. */
 void tw_ui_machine_twinax(char *out, size_t out_bytes);
+/* Whether somebody listens on ssh's port. */
+bool tw_ui_machine_has_sshd(void);
 bool tw_ui_machine_has_token(void); /* of Hugging Face */
 
 #endif

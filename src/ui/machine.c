@@ -12,6 +12,8 @@
 #include "os/file.h"
 #include "ui/app.h"
 
+enum { TABLE_MAX_BYTES = 4 << 20, SSH_PORT = 22 };
+
 void tw_ui_machine_host(char *out, size_t out_bytes)
 {
     if (gethostname(out, out_bytes - 1) != 0 || out[0] == '\0')
@@ -66,6 +68,31 @@ void tw_ui_machine_twinax(char *out, size_t out_bytes)
         p += n + (p[n] == ':');
     }
     out[0] = '\0';
+}
+
+/* The kernel's table of sockets: "sl: ADDRESS:PORT PEER STATE ..." in hex; 0A: it listens. */
+static bool listens_in(const char *table, unsigned port)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TABLE_MAX_BYTES);
+    tw_err ignored;
+    char want[8];
+    snprintf(want, sizeof want, ":%04X ", port);
+    if (tw_file_read(table, &b, &ignored) != 0 || b.data == NULL)
+        return false;
+    for (const char *line = strchr(b.data, '\n'); line != NULL; line = strchr(line + 1, '\n')) {
+        const char *colon = strstr(line, ": "); /* behind its number */
+        const char *at = colon != NULL ? strchr(colon + 2, ':') : NULL;
+        const char *peer = at != NULL ? strchr(at, ' ') : NULL;
+        const char *state = peer != NULL ? strchr(peer + 1, ' ') : NULL;
+        if (state != NULL && strncmp(at, want, 6) == 0 && strncmp(state, " 0A", 3) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool tw_ui_machine_has_sshd(void)
+{
+    return listens_in("/proc/net/tcp", SSH_PORT) || listens_in("/proc/net/tcp6", SSH_PORT);
 }
 
 bool tw_ui_machine_has_token(void)

@@ -99,6 +99,17 @@ static void enter(tw_ui_app *a)
     tw_ui_read_config(a);
 }
 
+static void draw_config(tw_ui_app *a, int row)
+{
+    tw_ui_screen *s = &a->screen;
+    if (a->config_why[0] != '\0')
+        tw_ui_put_wrapped(s, row, 1, s->cols - 2, 2, TW_UI_BAD, a->config_why);
+    else if (a->config.path[0] == '\0')
+        tw_ui_put(s, row, 1, TW_UI_DIM, "no twinax.conf yet: 1 writes one");
+    else
+        tw_ui_put(s, row, 1, TW_UI_DIM, "%s: %zu nodes", a->config.path, a->config.n_nodes);
+}
+
 static void draw(tw_ui_app *a)
 {
     tw_ui_screen *s = &a->screen;
@@ -116,17 +127,14 @@ static void draw(tw_ui_app *a)
         tw_ui_put(s, row, ABOUT_COL, k == picked ? TW_UI_PLAIN : TW_UI_DIM, "%s", k->about);
     }
     const tw_ui_command c = command_of(picked->key);
-    row = tw_ui_body_end(a) - 4;
+    row = tw_ui_body_end(a) - 5;
     tw_ui_rule(s, row - 1);
     row += tw_ui_put_wrapped(s, row, 1, s->cols - 2, 2, TW_UI_PLAIN, picked->more);
     if (c.n > 0)
         tw_ui_put_command(a, row, 2, &c);
-    else if (a->config_why[0] != '\0')
-        tw_ui_put_wrapped(s, row, 1, s->cols - 2, 2, TW_UI_BAD, a->config_why);
-    else if (a->config.path[0] != '\0')
-        tw_ui_put(s, row, 1, TW_UI_DIM, "%s: %zu nodes", a->config.path, a->config.n_nodes);
-    else
-        tw_ui_put(s, row, 1, TW_UI_DIM, "no twinax.conf yet: 1 writes one");
+    else if (picked->words[0] != '\0') /* the page fills in the rest */
+        tw_ui_put(s, row, 1, TW_UI_COMMAND, "$ twinax %s ...", picked->words);
+    draw_config(a, tw_ui_body_end(a) - 2);
 }
 
 static void key(tw_ui_app *a, int key)

@@ -99,7 +99,7 @@ static void draw_model(tw_ui_app *a, int row, const tw_ui_model *m, bool picked)
     tw_ui_put(s, row, HERE_COL, style, "%s",
               is_here(m)    ? "here"
               : m->is_here  ? "in part"
-              : !runs(a, m) ? "no"
+              : !runs(a, m) ? (a->vllm ? "native" : "vllm only")
               : m->gated    ? "gated"
                             : "");
 }

@@ -17,8 +17,8 @@
 enum { TITLE_COLS = 20 };
 
 /* What a head needs of this machine, in the order of its way in. */
-static const char *const ids[] = {"ssh.server",     "ssh.keys",       "net.address", "nic.link",
-                                  "nic.mtu",        "net.firewall",   "rdma.port",   "memory.free",
+static const char *const ids[] = {"net.address",    "nic.link",       "nic.mtu",
+                                  "net.firewall",   "rdma.port",      "memory.free",
                                   "memory.memlock", "host.leftovers", NULL};
 
 /* Its address: as typed, else the one of twinax.conf that is ours. */
@@ -97,34 +97,46 @@ static int draw_line(tw_ui_app *a, int row, enum tw_ui_grade g, const char *titl
     return row + 1;
 }
 
-static int draw_twinax(tw_ui_app *a, int row)
+/* What doctor cannot see of one machine alone; *ret_mend: what to do, the first thing first. */
+static int draw_way_in(tw_ui_app *a, int row, const char **ret_mend)
 {
     char path[1200];
+    const bool has_sshd = tw_ui_machine_has_sshd();
     tw_ui_machine_twinax(path, sizeof path);
-    if (path[0] != '\0')
-        return draw_line(a, row, TW_UI_OK, "twinax for ssh", path);
-    return draw_line(a, row, TW_UI_WARNS, "twinax for ssh",
-                     "not on PATH nor in ~/.local/bin: the head needs --agent-path or --push");
+    row = draw_line(a, row, has_sshd ? TW_UI_OK : TW_UI_FAILS, "ssh server",
+                    has_sshd ? "listens on port 22" : "nobody listens on port 22");
+    row = draw_line(a, row, path[0] != '\0' ? TW_UI_OK : TW_UI_WARNS, "twinax for ssh",
+                    path[0] != '\0' ? path : "not on PATH, nor in ~/.local/bin");
+    if (!has_sshd)
+        *ret_mend = "sudo systemctl enable --now ssh (Fedora: sshd)";
+    else if (path[0] == '\0')
+        *ret_mend = "install twinax here; or on the head: --agent-path, or --push";
+    return row;
 }
 
 static int draw_checks(tw_ui_app *a, int row, int end)
 {
-    const tw_ui_check *worst = NULL;
+    const char *mend = NULL;
+    enum tw_ui_grade worst = TW_UI_OK;
     tw_ui_screen *s = &a->screen;
-    row = draw_twinax(a, row);
+    row = draw_way_in(a, row, &mend);
     for (size_t i = 0; ids[i] != NULL && row < end - 3; i++) {
         const tw_ui_check *k = a->has_checks ? find(&a->checks, ids[i]) : NULL;
         if (k == NULL)
             continue;
         row = draw_line(a, row, k->grade, k->title, k->found);
-        if (k->grade >= TW_UI_WARNS && (worst == NULL || k->grade > worst->grade))
-            worst = k;
+        if (k->grade > worst && (mend == NULL || k->grade == TW_UI_FAILS)) {
+            worst = k->grade;
+            mend = k->mend;
+        }
     }
     if (!a->has_checks)
         tw_ui_put(s, row++, 2, TW_UI_BAR, "%s %s", tw_ui_spinner(a),
                   a->q_checks.why[0] != '\0' ? a->q_checks.why : "looks at this machine");
-    if (worst != NULL)
-        row += tw_ui_put_wrapped(s, row, 8, s->cols - 10, 2, TW_UI_WARNING, worst->mend);
+    if (mend != NULL) {
+        tw_ui_put(s, row, 8, TW_UI_WARNING, "mend:");
+        row += tw_ui_put_wrapped(s, row, 14, s->cols - 16, 2, TW_UI_PLAIN, mend);
+    }
     return row;
 }
 
