@@ -84,6 +84,11 @@ static void file_of(const tw_ui_app *a, char *out, size_t out_bytes)
         snprintf(out, out_bytes, "%s/.config/twinax/twinax.conf", home != NULL ? home : "");
 }
 
+static bool has_worker(const tw_ui_form *f)
+{
+    return f->v[WORKER_IP].text[0] != '\0' || f->v[WORKER_SSH].text[0] != '\0';
+}
+
 static tw_ui_command command_of(const tw_ui_app *a)
 {
     const tw_ui_field *v = a->config_form.v;
@@ -99,6 +104,8 @@ static tw_ui_command command_of(const tw_ui_app *a)
     tw_ui_command_add(&c, "--worker");
     if (v[WORKER_SSH].text[0] != '\0' && v[WORKER_IP].text[0] != '\0')
         tw_ui_command_addf(&c, "%s/%s", v[WORKER_SSH].text, v[WORKER_IP].text);
+    else if (!has_worker(&a->config_form))
+        tw_ui_command_add(&c, "NAME"); /* shown, never run */
     else
         tw_ui_command_add(&c,
                           v[WORKER_SSH].text[0] != '\0' ? v[WORKER_SSH].text : v[WORKER_IP].text);
@@ -117,11 +124,6 @@ static tw_ui_command command_of(const tw_ui_app *a)
     tw_ui_command_add(&c, "--output");
     tw_ui_command_add(&c, file);
     return c;
-}
-
-static bool has_worker(const tw_ui_form *f)
-{
-    return f->v[WORKER_IP].text[0] != '\0' || f->v[WORKER_SSH].text[0] != '\0';
 }
 
 static void draw(tw_ui_app *a)

@@ -17,9 +17,8 @@
 enum { TITLE_COLS = 20 };
 
 /* What a head needs of this machine, in the order of its way in. */
-static const char *const ids[] = {"net.address",    "nic.link",       "nic.mtu",
-                                  "net.firewall",   "rdma.port",      "memory.free",
-                                  "memory.memlock", "host.leftovers", NULL};
+static const char *const ids[] = {"net.address", "nic.link",    "nic.mtu",        "net.firewall",
+                                  "rdma.port",   "memory.free", "memory.memlock", NULL};
 
 /* Its address: as typed, else the one of twinax.conf that is ours. */
 static const char *own_ip(const tw_ui_app *a)
