@@ -119,6 +119,7 @@ static const struct op {
     {"tool-client", tw_agent_tool_client, false},
     {"proof", tw_agent_proof, false},
     {"peak", tw_agent_peak, false},
+    {"pull", tw_agent_pull_op, false},
     {"setup-open", tw_agent_setup_open, false},
     {"setup-plan", tw_agent_setup_pass, false},
     {"setup-apply", tw_agent_setup_pass, true},
@@ -225,6 +226,7 @@ int tw_agent_run(int in_fd, int out_fd, tw_err *err)
     tw_agent_probe_end(&a);
     tw_agent_proof_end(&a);
     tw_agent_setup_end(&a);
+    tw_agent_pull_end(&a);
     tw_cross_server_stop(&a.tool);
     tw_agent_life_stop(&a.life);
     return rc == -ECONNRESET ? 0 : rc;

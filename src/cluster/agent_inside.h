@@ -25,11 +25,13 @@ struct tw_agent {
     tw_agent_rank rank;
     struct tw_proof_door *door;   /* agent_proof.c; NULL: none is open */
     struct tw_agent_setup *setup; /* agent_setup.c; NULL: none */
+    struct tw_agent_pull *pull;   /* agent_pull.c; NULL: none */
 };
 
 void tw_agent_probe_end(tw_agent *a);
 void tw_agent_proof_end(tw_agent *a);
 void tw_agent_setup_end(tw_agent *a);
+void tw_agent_pull_end(tw_agent *a);
 /* The head names an address as the wire sees it; a link-local one gets this host's own zone. */
 TW_MUST_CHECK int tw_agent_own_address(const char *ip, char *out, size_t out_bytes, tw_err *err);
 

@@ -5,17 +5,20 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/commands.h"
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
+#include "cmd/pull_nodes.h"
 #include "fmt/json.h"
 #include "os/secret.h"
 
 typedef struct pull_opts {
     tw_hub_choice choice;
-    bool json, verify;
+    bool json, verify, local, from_net;
     uint32_t n_connections, range_kib;
+    const char *nodes_list, *agent_path;
 } pull_opts;
 
 static int add_pattern(const char **v, unsigned *n, const char *what, char *value, tw_err *err)
@@ -93,6 +96,27 @@ static int pull(const pull_opts *p, const char *text, const tw_hub_name *name, t
     return tw_out_flush(err);
 }
 
+/* On all nodes, where there are several. */
+static int pull_all(const pull_opts *p, const char *text, const tw_hub_name *name, tw_err *err)
+{
+    const tw_pull_nodes_opts o = {.nodes_list = p->nodes_list,
+                                  .agent_path = p->agent_path,
+                                  .local = p->local,
+                                  .from_net = p->from_net,
+                                  .verify = p->verify,
+                                  .json = p->json,
+                                  .n_connections = p->n_connections,
+                                  .range_bytes = (uint64_t)p->range_kib << 10,
+                                  .choice = &p->choice};
+    TW_CLEANUP(tw_mem_freep) tw_nodes *nodes = tw_mem_calloc(1, sizeof *nodes);
+    if (nodes == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory");
+    int rc = tw_pull_find_nodes(&o, nodes, err);
+    if (rc != 0)
+        return rc;
+    return nodes->n > 1 ? tw_pull_nodes(&o, nodes, text, name, err) : pull(p, text, name, err);
+}
+
 static int cmd_pull(int argc, char **argv)
 {
     pull_opts p = {.json = false};
@@ -108,7 +132,7 @@ static int cmd_pull(int argc, char **argv)
         rc = tw_hub_name_parse(argv[first], &name, &err);
     if (rc != 0)
         return tw_command_misused(&tw_command_pull, &err);
-    rc = pull(&p, argv[first], &name, &err);
+    rc = pull_all(&p, argv[first], &name, &err);
     return tw_command_end(&tw_command_pull, rc, &err);
 }
 
@@ -118,6 +142,14 @@ static const tw_option options[] = {
      .type = TW_OPT_CALL, .call = add_include},
     {"exclude", .arg = "PATTERN", .help = "files to leave out; may be repeated",
      .type = TW_OPT_CALL, .call = add_exclude},
+    {"from-net", .help = "every node fetches all of it, none from another", .type = TW_OPT_FLAG,
+     .offset = offsetof(pull_opts, from_net)},
+    {"nodes", .arg = "LIST", .help = "the machines: box1=IP,box2=IP; default: twinax.conf",
+     .type = TW_OPT_TEXT, .offset = offsetof(pull_opts, nodes_list)},
+    {"local", .help = "this machine alone", .type = TW_OPT_FLAG,
+     .offset = offsetof(pull_opts, local)},
+    {"agent-path", .arg = "PATH", .help = "of twinax on the other nodes", .type = TW_OPT_TEXT,
+     .offset = offsetof(pull_opts, agent_path)},
     {"verify", .help = "hash what is here already; what is not as it was is fetched again",
      .type = TW_OPT_FLAG, .offset = offsetof(pull_opts, verify)},
     {"connections", .arg = "N", .help = "ranges that are fetched at a time; default 8",
@@ -150,11 +182,13 @@ static const tw_note env[] = {
 const tw_command tw_command_pull = {
     .name = "pull",
     .args = "ORG/NAME[@REVISION]",
-    .summary = "get a model from the hub",
+    .summary = "get a model from the hub, on all nodes",
     .about =
         "Takes the files that are needed into the cache that every tool of Hugging Face shares, in "
         "parallel ranges, verifies each by its hash, and prints the folder. What is here already "
-        "is not fetched again; what was broken off goes on where it was.",
+        "is not fetched again; what was broken off goes on where it was.\n\n"
+        "With several nodes each one fetches a part and gets the rest from the others over the "
+        "cluster link; what one of them has is not fetched at all.",
     .tables = tables,
     .run = cmd_pull,
     .group = TW_GROUP_MODEL,

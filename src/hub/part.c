@@ -157,6 +157,58 @@ int tw_hub_part_put(tw_hub_part *p, size_t i, const void *bytes, size_t n, tw_er
     return 0;
 }
 
+/* Bytes from at on without a hole, at most n. */
+static uint64_t there_from(const tw_hub_part *p, uint64_t at, uint64_t n)
+{
+    uint64_t got = 0;
+    while (got < n) {
+        const size_t i = (size_t)((at + got) / p->range_bytes);
+        const uint64_t in = at + got - i * p->range_bytes;
+        if (p->done[i] <= in)
+            break;
+        got += p->done[i] - in;
+        if (p->done[i] < tw_hub_part_range_size(p, i))
+            break;
+    }
+    return TW_MIN(got, n);
+}
+
+int tw_hub_part_regrid(tw_hub_part *p, uint64_t range_bytes, tw_err *err)
+{
+    tw_hub_part new = {.size = p->size};
+    head h = {.size = p->size, .range_bytes = range_bytes};
+    char path[TW_HUB_PATH_BYTES];
+    memcpy(h.magic, magic, sizeof magic);
+    int rc = set_ranges(&new, range_bytes, err);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < new.n_ranges; i++)
+        new.done[i] = there_from(p, i * range_bytes, tw_hub_part_range_size(&new, i));
+    if (snprintf(path, sizeof path, "%s.new", p->ranges_path) >= (int)sizeof path)
+        rc = -ENAMETOOLONG;
+    TW_CLEANUP(tw_fd_closep)
+    int fd = rc == 0 ? open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666) : -1;
+    if (rc == 0 && fd < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = write_all(fd, &h, sizeof h, 0);
+    if (rc == 0)
+        rc = write_all(fd, new.done, new.n_ranges * sizeof *new.done, sizeof h);
+    if (rc == 0 && rename(path, p->ranges_path) != 0)
+        rc = -errno;
+    if (rc != 0) {
+        tw_mem_free(new.done);
+        return failed(p, rc, err);
+    }
+    tw_fd_closep(&p->ranges_fd);
+    tw_mem_free(p->done);
+    p->ranges_fd = tw_fd_steal(&fd);
+    p->done = new.done;
+    p->n_ranges = new.n_ranges;
+    p->range_bytes = range_bytes;
+    return 0;
+}
+
 int tw_hub_part_finish(tw_hub_part *p, const char *blob, tw_err *err)
 {
     if (fdatasync(p->fd) != 0 || rename(p->path, blob) != 0)

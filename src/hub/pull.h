@@ -26,4 +26,8 @@ typedef struct tw_hub_pulled {
 TW_MUST_CHECK int tw_hub_pull(const tw_hub_place *p, const tw_hub_name *name,
                               const tw_hub_pull_opts *o, tw_hub_pulled *ret, tw_err *err);
 
+/* What name's revision has and o->choice wants; nothing of it is fetched. */
+TW_MUST_CHECK int tw_hub_pull_list(const tw_hub_place *p, const tw_hub_name *name,
+                                   const tw_hub_pull_opts *o, tw_hub_list *ret, tw_err *err);
+
 #endif

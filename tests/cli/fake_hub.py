@@ -45,11 +45,11 @@ class Repo:
         return commit
 
 
-def make_certificates(folder):
-    """A CA and a certificate of it for loopback: (ca, certificate with its key)."""
+def make_certificates(folder, ips=("127.0.0.1",)):
+    """A CA and a certificate of it for loopback and ips: (ca, certificate with its key)."""
     ca, key = folder / "ca.pem", folder / "ca.key"
     leaf, leaf_key, both = folder / "leaf.pem", folder / "leaf.key", folder / "both.pem"
-    (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    (folder / "san").write_text("subjectAltName=DNS:localhost," + ",".join(f"IP:{ip}" for ip in ips) + "\n")
 
     def openssl(*argv):
         subprocess.run(["openssl", *map(str, argv)], check=True, capture_output=True, timeout=60)
@@ -218,8 +218,8 @@ class Server(http.server.ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, handler, certificate):
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, handler, certificate, ip):
+        super().__init__((ip, 0), handler)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
 
@@ -234,8 +234,10 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class FakeHub:
-    def __init__(self, folder):
-        self.ca, both = make_certificates(pathlib.Path(folder))
+    def __init__(self, folder, ips=("127.0.0.1", "127.0.0.1")):
+        """ips: the hub's and its store's. Where the sockets are made is where they stay: a network
+        namespace that this thread is in just now."""
+        self.ca, both = make_certificates(pathlib.Path(folder), ips)
         self.repos, self.tokens = {}, set()
         self.no_ranges, self.bytes_s, self.signature = False, 0, "first"
         self.wrong = {}  # what: how many times it is sent with a flipped bit
@@ -247,9 +249,10 @@ class FakeHub:
         self.servers = []
         for is_store in (False, True):
             handler = type("Bound", (Handler,), {"hub": self, "is_store": is_store})
-            self.servers.append(Server(handler, both))
-        self.url = f"https://127.0.0.1:{self.servers[0].server_port}"
-        self.store_url = f"https://localhost:{self.servers[1].server_port}"
+            self.servers.append(Server(handler, both, ips[is_store]))
+        store = "localhost" if ips[1] == "127.0.0.1" else ips[1]
+        self.url = f"https://{ips[0]}:{self.servers[0].server_port}"
+        self.store_url = f"https://{store}:{self.servers[1].server_port}"
         self.threads = [threading.Thread(target=s.serve_forever, args=(0.05,)) for s in self.servers]
         for t in self.threads:
             t.start()
@@ -309,10 +312,10 @@ class FakeHub:
 
 
 @contextlib.contextmanager
-def serving(folder):
+def serving(folder, make=FakeHub):
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN_PATH"):
         os.environ.pop(name, None)  # else they would go before the test's HF_HOME
-    hub = FakeHub(folder)
+    hub = make(folder)
     try:
         yield hub
     finally:
