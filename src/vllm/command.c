@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vllm/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/scope.h"
+
+/* A list that remembers that it failed, so that callers look once. */
+typedef struct words {
+    json_t *v;
+    bool failed;
+} words;
+
+static words words_new(void)
+{
+    words w = {.v = json_array()};
+    w.failed = w.v == NULL;
+    return w;
+}
+
+static void add(words *w, const char *word)
+{
+    w->failed = w->failed || json_array_append_new(w->v, json_string(word)) != 0;
+}
+
+static void TW_PRINTF(3, 4) add_pair(words *w, const char *flag, const char *fmt, ...)
+{
+    char value[300];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(value, sizeof value, fmt, ap);
+    va_end(ap);
+    add(w, flag);
+    add(w, value);
+}
+
+static json_t *words_take(words *w)
+{
+    if (w->failed) {
+        json_decref(w->v);
+        return NULL;
+    }
+    return w->v;
+}
+
+/* An IPv6 address beside a port has brackets. */
+static void add_address(words *w, const char *flag, const char *ip, uint32_t port)
+{
+    const bool six = strchr(ip, ':') != NULL;
+    add_pair(w, flag, six ? "[%s]:%u" : "%s:%u", ip, port);
+}
+
+json_t *tw_vllm_ray_start(const char *own_ip, const char *head_ip, uint32_t port)
+{
+    words w = words_new();
+    add(&w, "ray");
+    add(&w, "start");
+    if (head_ip == NULL) {
+        add(&w, "--head");
+        add_pair(&w, "--node-ip-address", "%s", own_ip);
+        add_pair(&w, "--port", "%u", port);
+        add(&w, "--include-dashboard=false");
+    } else {
+        add_address(&w, "--address", head_ip, port);
+        add_pair(&w, "--node-ip-address", "%s", own_ip);
+    }
+    add_pair(&w, "--num-gpus", "1");
+    add_pair(&w, "--num-cpus", "8"); /* Ray only counts them: enough for vLLM's helpers */
+    add(&w, "--disable-usage-stats");
+    add(&w, "--block");
+    return words_take(&w);
+}
+
+json_t *tw_vllm_ray_status(const char *head_ip, uint32_t port)
+{
+    words w = words_new();
+    add(&w, "ray");
+    add(&w, "status");
+    add_address(&w, "--address", head_ip, port);
+    return words_take(&w);
+}
+
+static void add_sizes(words *w, const tw_vllm_serve *s)
+{
+    add_pair(w, "--tensor-parallel-size", "%u", s->tp);
+    add_pair(w, "--max-model-len", s->ctx > 0 ? "%u" : "auto", s->ctx);
+    if (s->max_seqs > 0)
+        add_pair(w, "--max-num-seqs", "%u", s->max_seqs);
+    add_pair(w, "--gpu-memory-utilization", "%.2f", s->memory > 0 ? s->memory : 0.90);
+}
+
+static void add_executor(words *w, const tw_vllm_serve *s)
+{
+    add_pair(w, "--distributed-executor-backend", "%s", s->executor == TW_VLLM_RAY ? "ray" : "mp");
+    if (s->executor == TW_VLLM_RAY || s->n_nodes < 2)
+        return;
+    add_pair(w, "--nnodes", "%u", s->n_nodes);
+    add_pair(w, "--node-rank", "%u", s->i_node);
+    add_pair(w, "--master-addr", "%s", s->head_ip);
+    add_pair(w, "--master-port", "%u", s->master_port);
+    if (s->i_node > 0)
+        add(w, "--headless");
+}
+
+json_t *tw_vllm_serve_words(const tw_vllm_serve *s)
+{
+    words w = words_new();
+    add(&w, "vllm");
+    add(&w, "serve");
+    add(&w, s->model);
+    add_pair(&w, "--served-model-name", "%s", s->served_name);
+    add_pair(&w, "--host", "%s", s->host);
+    add_pair(&w, "--port", "%u", s->port);
+    add_sizes(&w, s);
+    add_executor(&w, s);
+    if (!s->graphs)
+        add(&w, "--enforce-eager");
+    if (s->trust_remote_code)
+        add(&w, "--trust-remote-code");
+    if (s->attention != NULL)
+        add_pair(&w, "--attention-backend", "%s", s->attention);
+    if (s->speculative != NULL)
+        add_pair(&w, "--speculative-config", "%s", s->speculative);
+    for (size_t i = 0; s->extra != NULL && s->extra[i] != NULL; i++)
+        add(&w, s->extra[i]);
+    return words_take(&w);
+}
+
+static void add_all(words *w, const json_t *more, const char *folder)
+{
+    const json_t *v;
+    size_t i;
+    json_array_foreach(more, i, v)
+    {
+        char path[600];
+        snprintf(path, sizeof path, "%s/bin/%s", folder != NULL ? folder : "",
+                 json_string_value(v));
+        add(w, i == 0 && folder != NULL ? path : json_string_value(v));
+    }
+}
+
+json_t *tw_vllm_place_words(const tw_vllm_place *p, json_t *own)
+{
+    TW_CLEANUP(tw_json_freep) json_t *inner = own;
+    words w;
+    if (inner == NULL)
+        return NULL;
+    w = words_new();
+    if (p->where == TW_VLLM_IN_CONTAINER) {
+        add(&w, "podman");
+        add(&w, "exec");
+        add(&w, "--interactive");
+        add(&w, p->name);
+        add(&w, p->home);
+        add(&w, "hold");
+        add(&w, "--");
+    }
+    add_all(&w, inner, p->where == TW_VLLM_IN_VENV ? p->name : NULL);
+    return words_take(&w);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vllm/plan.h"
+
+#include <errno.h>
+
+#include "base/scope.h"
+#include "vllm/env.h"
+#include "vllm/show.h"
+
+enum { RAY_PORT = 6379, MASTER_PORT = 29501 };
+
+static json_t *ray_words(const tw_vllm_ask *ask, size_t i)
+{
+    if (ask->serve.executor != TW_VLLM_RAY)
+        return json_null();
+    return tw_vllm_place_words(ask->place,
+                               tw_vllm_ray_start(ask->nodes[i].ip, i == 0 ? NULL : ask->nodes[0].ip,
+                                                 ask->ray_port > 0 ? ask->ray_port : RAY_PORT));
+}
+
+static json_t *serve_words(const tw_vllm_ask *ask, size_t i)
+{
+    tw_vllm_serve s = ask->serve;
+    if (i > 0 && s.executor == TW_VLLM_RAY)
+        return json_null();
+    s.n_nodes = (uint32_t)ask->n_nodes;
+    s.i_node = (uint32_t)i;
+    s.head_ip = ask->nodes[0].ip;
+    s.master_port = s.master_port > 0 ? s.master_port : MASTER_PORT;
+    return tw_vllm_place_words(ask->place, tw_vllm_serve_words(&s));
+}
+
+static int add_part(const tw_vllm_ask *ask, const tw_vllm_link *l, size_t i, json_t *nodes)
+{
+    json_t *part =
+        json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "node", ask->nodes[i].name,
+                  "transport", tw_vllm_transport_name(l->transport), "interface", l->interface,
+                  "hca", l->hca, "gid_index", l->gid_index, "env", tw_vllm_env(l), "ray",
+                  ray_words(ask, i), "serve", serve_words(ask, i));
+    return json_array_append_new(nodes, part);
+}
+
+int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err)
+{
+    tw_vllm_link links[TW_VLLM_NODES_MAX];
+    char why[300];
+    int rc =
+        tw_vllm_links_find(ask->nodes, ask->n_nodes, ask->transport, links, why, sizeof why, err);
+    if (rc != 0)
+        return rc;
+    TW_CLEANUP(tw_json_freep) json_t *nodes = json_array();
+    for (size_t i = 0; i < ask->n_nodes && rc == 0; i++)
+        rc = add_part(ask, &links[i], i, nodes);
+    json_t *plan = rc == 0 ? json_pack("{s:s, s:O}", "why", why, "nodes", nodes) : NULL;
+    if (plan == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for the plan of %zu nodes", ask->n_nodes);
+    *ret = plan;
+    return 0;
+}
+
+static int put_part(json_t *part, tw_buf *out)
+{
+    static const char *const commands[] = {"ray", "serve"};
+    int rc = tw_buf_printf(out, "\n# %s\n", json_string_value(json_object_get(part, "node")));
+    if (rc == 0)
+        rc = tw_vllm_show_env(json_object_get(part, "env"), out);
+    for (size_t k = 0; k < TW_ARRAY_LEN(commands) && rc == 0; k++) {
+        const json_t *words = json_object_get(part, commands[k]);
+        if (!json_is_null(words))
+            rc = tw_vllm_show_words(words, out);
+    }
+    return rc;
+}
+
+int tw_vllm_plan_text(const json_t *plan, tw_buf *out, tw_err *err)
+{
+    json_t *part;
+    size_t i;
+    int rc =
+        tw_buf_printf(out, "# transport %s\n", json_string_value(json_object_get(plan, "why")));
+    json_array_foreach(json_object_get(plan, "nodes"), i, part) rc =
+        rc != 0 ? rc : put_part(part, out);
+    return rc == 0 ? 0 : tw_err_set(err, rc, "the plan is too long to be shown");
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is started where, for a model served by vLLM over all nodes: one part a node, as JSON, which an
+ * agent's `hold` starts as it stands and --print shows as its owner would type it.
+ *
+ *    {"node":"box2", "transport":"roce", "interface":"enp194s0np0", "hca":"irdma0:1", "gid_index":3,
+ *     "env":{...},                      of all its commands
+ *     "ray":["ray","start",...],        null with mp
+ *     "serve":["vllm","serve",...]}     null where Ray places the workers by itself
+ *
+ * Pure: facts and wishes in, parts out. */
+#ifndef TWINAX_VLLM_PLAN_H
+#define TWINAX_VLLM_PLAN_H
+
+#include "base/buf.h"
+#include "vllm/command.h"
+#include "vllm/link.h"
+
+typedef struct tw_vllm_ask {
+    size_t n_nodes;
+    tw_vllm_node nodes[TW_VLLM_NODES_MAX]; /* the first one is the head */
+    enum tw_vllm_transport transport;
+    const tw_vllm_place *place; /* the same on all nodes */
+    uint32_t ray_port;          /* 0: 6379 */
+    tw_vllm_serve serve;        /* what is a node's own in it is filled in here */
+} tw_vllm_ask;
+
+/* *ret: {"why":"...","nodes":[part,...]}. Errors: of tw_vllm_links_find; -ENOMEM. */
+TW_MUST_CHECK int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err);
+/* For --print. */
+TW_MUST_CHECK int tw_vllm_plan_text(const json_t *plan, tw_buf *out, tw_err *err);
+
+#endif
