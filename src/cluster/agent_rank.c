@@ -12,7 +12,7 @@
 #include "fmt/agent_frame.h"
 #include "os/secret.h"
 
-enum { PART_MAX = 12 * 1024 };
+enum { PART_MAX = 60 * 1024 };
 #define END_GRACE_NS (300 * TW_NS_PER_MS) /* less than TW_AGENT_OVERDUE_NS */
 
 static int append_text(const char *p, size_t n, void *ctx)
@@ -35,9 +35,10 @@ static int tell_part(tw_agent_rank *r, const json_t *part, tw_err *err)
 
 int tw_agent_rank_start(tw_agent_rank *r, const json_t *request, tw_err *err)
 {
-    const char *argv[] = {"/proc/self/exe", "rank", NULL};
     const json_t *part = json_object_get(request, "part");
     const json_t *rank = json_object_get(part, "rank");
+    const bool holds = json_object_get(part, "argv") != NULL;
+    const char *argv[] = {"/proc/self/exe", holds ? "hold" : "rank", NULL};
     if (!json_is_object(part) || !json_is_integer(rank))
         return tw_err_set(err, -EINVAL, "run-rank: no part with a rank");
     if (r->child.pid > 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rank that an agent runs for its head: `twinax rank` as a child, its part on stdin, which then
- * stays open as the lifeline; what it prints goes to the head line by line, its end too.
+/* The rank that an agent runs for its head: `twinax rank` as a child, or `twinax hold` where its part has
+ * an "argv" (another engine's); its part on stdin, which then stays open as the lifeline; what it prints
+ * goes to the head line by line, its end too.
  *
  *    {"event":"log","rank":1,"line":"..."}    {"event":"exit","rank":1,"status":256} */
 #ifndef TWINAX_CLUSTER_AGENT_RANK_H

@@ -50,6 +50,7 @@ const tw_command *const tw_commands[] = {
     &command_rank,
     &command_agent,
     &tw_command_setup_hand,
+    &tw_command_hold,
     NULL,
 };
 

@@ -17,6 +17,7 @@ extern const tw_command tw_command_pull, tw_command_models, tw_command_models_ve
 extern const tw_command tw_command_setup, tw_command_setup_hand;
 extern const tw_command tw_command_config;
 extern const tw_command tw_command_ui;
+extern const tw_command tw_command_setup, tw_command_setup_hand, tw_command_hold;
 extern const tw_command tw_command_version, tw_command_help;
 
 /* Of children. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* twinax-node: what another machine needs to take part, and no more: `agent`, `rank`, `setup-hand`,
- * `version`. It links nothing but the C library, so that one file is copied and runs (push.h). */
+/* twinax-node: what another machine needs to take part, and no more: `agent`, `rank`, `hold`,
+ * `setup-hand`, `version`. It links nothing but the C library, so that one file is copied and runs (push.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -59,6 +59,8 @@ int main(int argc, char **argv)
         return tw_cmd_rank(argc - 1, argv + 1);
     if (strcmp(word, tw_command_setup_hand.name) == 0) /* likewise */
         return tw_command_setup_hand.run(argc - 1, argv + 1);
+    if (strcmp(word, tw_command_hold.name) == 0) /* likewise */
+        return tw_command_hold.run(argc - 1, argv + 1);
     tw_signal_init();
     if (strcmp(word, "agent") == 0)
         return tw_cmd_agent(argc - 1, argv + 1);

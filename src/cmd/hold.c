@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `twinax hold`: holds a program for an agent, or inside a container for another holder. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd/args.h"
+#include "cmd/commands.h"
+#include "vllm/hold.h"
+
+/* `hold -- WORDS` is how the command line is shown to people; the words come on stdin. */
+static int start(int argc, char **argv)
+{
+    tw_err err = {0};
+    int status = 0;
+    (void)argc, (void)argv;
+    if (isatty(STDIN_FILENO)) {
+        fputs("twinax hold: is started by an agent, which says on stdin what to hold\n", stderr);
+        return TW_EXIT_USAGE;
+    }
+    /* The lifeline says when to end, to a whole group's ctrl-C too. */
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (tw_hold_run(STDIN_FILENO, &status, &err) != 0) {
+        fprintf(stderr, "twinax %s\n", err.msg);
+        return TW_EXIT_FAILED;
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+const tw_command tw_command_hold = {.name = "hold", .run = start, .keeps_signals = true};

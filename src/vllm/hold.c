@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two processes, so that either may be killed: the guard is the parent of the holder, which is the
+ * parent of the program. Both take in orphans. The holder's death leaves all to the guard; the guard's
+ * death is the end of a pipe that the holder watches beside the lifeline. */
+#include "vllm/hold.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "os/brood.h"
+#include "os/fd.h"
+#include "os/secret.h"
+#include "vllm/hold_part.h"
+
+#define END_GRACE_NS (600 * TW_NS_PER_MS)
+
+enum { HELD_FAILED = 125 };
+
+/* Byte by byte: what follows the line is not ours. */
+static int read_line(int fd, char *line, size_t line_bytes, size_t *ret_n, tw_err *err)
+{
+    size_t n = 0;
+    while (n < line_bytes) {
+        const ssize_t got = read(fd, line + n, 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return tw_err_set(err, -EPIPE, "hold: no part on stdin");
+        if (line[n] == '\n') {
+            *ret_n = n;
+            return 0;
+        }
+        n++;
+    }
+    return tw_err_set(err, -E2BIG, "hold: a part of more than %d bytes", TW_HOLD_PART_MAX);
+}
+
+/* In the program, before exec. stdin: a pipe where the part has words for it. */
+static void become_program(const tw_hold_part *p, int in_fd)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
+    const int in = in_fd >= 0 ? in_fd : open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (in < 0 || dup2(in, STDIN_FILENO) < 0 || setsid() < 0)
+        _exit(HELD_FAILED);
+    (void)close_range(3, ~0U, 0);
+    execvp(p->argv[0], (char *const *)(uintptr_t)p->argv);
+    fprintf(stderr, "hold: cannot start %s: %s\n", p->argv[0], strerror(errno));
+    _exit(errno == ENOENT ? 127 : 126);
+}
+
+/* ret_in: our end of the program's stdin, kept open while it lives; -1: none. */
+static int start_program(const tw_hold_part *p, pid_t *ret_pid, int *ret_in, tw_err *err)
+{
+    int ends[2] = {-1, -1};
+    if (p->in != NULL && pipe2(ends, O_CLOEXEC) != 0)
+        return tw_err_set(err, -errno, "hold: no pipe: %s", strerror(errno));
+    const pid_t pid = fork();
+    if (pid == 0)
+        become_program(p, ends[0]);
+    TW_CLEANUP(tw_fd_closep) int theirs = ends[0];
+    (void)theirs;
+    if (pid < 0)
+        return tw_err_set(err, -errno, "hold: no new process: %s", strerror(errno));
+    *ret_pid = pid;
+    *ret_in = ends[1];
+    if (p->in == NULL)
+        return 0;
+    char *text = json_dumps(p->in, JSON_COMPACT);
+    const bool told = text != NULL && dprintf(ends[1], "%s\n", text) > 0;
+    free(text);
+    return told ? 0 : tw_err_set(err, -EPIPE, "hold: %s does not read its stdin", p->argv[0]);
+}
+
+static bool has_ended(int fd)
+{
+    char rest[256];
+    const ssize_t n = read(fd, rest, sizeof rest);
+    return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
+}
+
+/* Until the program has ended, or one of the two lifelines has. */
+static int watch(pid_t program, int in_fd, int guard_fd, int *ret_status)
+{
+    TW_CLEANUP(tw_fd_closep) int pidfd = (int)syscall(SYS_pidfd_open, program, 0);
+    struct pollfd p[] = {{.fd = in_fd, .events = POLLIN},
+                         {.fd = guard_fd, .events = POLLIN},
+                         {.fd = pidfd, .events = POLLIN}};
+    *ret_status = 0;
+    for (;;) {
+        if (waitpid(program, ret_status, WNOHANG) == program)
+            return 0;
+        /* Without pidfds (kernels before 5.3) the end is looked for. */
+        const int n = poll(p, TW_ARRAY_LEN(p), pidfd >= 0 ? -1 : 100);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        for (unsigned i = 0; n > 0 && i < 2; i++)
+            if (p[i].revents != 0 && has_ended(p[i].fd))
+                return -ECANCELED;
+    }
+}
+
+/* The holder. Its end is its program's. */
+static int hold(tw_hold_part *p, int in_fd, int guard_fd)
+{
+    tw_err err = {0};
+    int status = 0, own_in = -1;
+    pid_t program = 0;
+    int rc = tw_brood_begin(&err);
+    if (rc == 0)
+        rc = start_program(p, &program, &own_in, &err);
+    if (rc != 0)
+        fprintf(stderr, "%s\n", err.msg);
+    else
+        rc = watch(program, in_fd, guard_fd, &status);
+    if (own_in >= 0)
+        close(own_in);
+    (void)tw_brood_end(END_GRACE_NS);
+    tw_hold_part_close(p); /* the guard may be dead */
+    if (rc != 0)
+        return HELD_FAILED;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* The guard: whatever the holder's end, nothing is left. */
+static int guard(pid_t holder)
+{
+    int status = 0;
+    while (waitpid(holder, &status, 0) < 0 && errno == EINTR)
+        continue;
+    (void)tw_brood_end(0);
+    return status;
+}
+
+static int run_both(tw_hold_part *p, int in_fd, int *ret_status, tw_err *err)
+{
+    int ends[2];
+    int rc = tw_brood_begin(err);
+    if (rc == 0)
+        rc = tw_hold_part_export(p, err);
+    if (rc != 0)
+        return rc;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return tw_err_set(err, -errno, "hold: no pipe: %s", strerror(errno));
+    const pid_t holder = fork();
+    if (holder == 0) {
+        close(ends[1]);
+        _exit(hold(p, in_fd, ends[0]));
+    }
+    close(ends[0]);
+    if (holder > 0)
+        *ret_status = guard(holder);
+    close(ends[1]);
+    return holder > 0 ? 0 : tw_err_set(err, -EAGAIN, "hold: no new process: %s", strerror(errno));
+}
+
+int tw_hold_run(int in_fd, int *ret_status, tw_err *err)
+{
+    tw_hold_part part = {0};
+    size_t n = 0;
+    tw_secret_guard(); /* the part may hold a token */
+    char *line = tw_mem_alloc(TW_HOLD_PART_MAX);
+    if (line == NULL)
+        return tw_err_set(err, -ENOMEM, "hold: no memory for the part");
+    int rc = read_line(in_fd, line, TW_HOLD_PART_MAX, &n, err);
+    if (rc == 0)
+        rc = tw_hold_part_open(line, n, &part, err);
+    explicit_bzero(line, n);
+    tw_mem_free(line);
+    if (rc == 0)
+        rc = run_both(&part, in_fd, ret_status, err);
+    tw_hold_part_close(&part);
+    return rc;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Holds a program and all that it starts, on a node or inside a container there: when the lifeline on
+ * stdin ends, when one of the holder's two processes is killed, nothing of it is left within 2 s. Ending
+ * `podman exec` ends nothing inside the container: that is why the holder is inside too.
+ *
+ * stdin begins with one line of JSON, the part:
+ *
+ *    {"argv":["ray","start",...],
+ *     "env":{"NAME":"value","RAY_AUTH_TOKEN_PATH":"@DIR@/token"},   over the environment it came to
+ *     "dir":"/tmp/twinax-0011aabb-0",       made anew, 0700; removed at the end with what is in it
+ *     "files":{"token":"..."},              written into dir, 0600
+ *     "stdin":{...}}                        a line for the program's own stdin, which then stays open
+ *
+ * @DIR@ in a value or word stands for dir. What the program prints goes to stdout as it is.
+ * Must not know Ray, vLLM, agents. */
+#ifndef TWINAX_VLLM_HOLD_H
+#define TWINAX_VLLM_HOLD_H
+
+#include "twinax/err.h"
+
+enum { TW_HOLD_PART_MAX = 256 * 1024 };
+
+/* Reads the part from in_fd and stays until the program or in_fd has ended; then nothing of it is left.
+ * The program's end is *ret_status, as by waitpid. From the main thread of a process that has no other
+ * and no other children. */
+TW_MUST_CHECK int tw_hold_run(int in_fd, int *ret_status, tw_err *err);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vllm/hold_part.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/scope.h"
+#include "os/fd.h"
+
+enum { VALUE_MAX = 4096, WALK_FDS = 16 };
+
+static const char dir_prefix[] = "/tmp/twinax-", mark[] = "@DIR@";
+
+static bool is_plain(const char *name)
+{
+    return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
+}
+
+/* text with every mark replaced, new; NULL: no memory, or too long. */
+static json_t *with_dir(const char *text, const char *dir)
+{
+    char out[VALUE_MAX];
+    size_t at = 0;
+    for (const char *p = text; *p != '\0';) {
+        const bool is_mark = strncmp(p, mark, sizeof mark - 1) == 0;
+        const char *piece = is_mark ? dir : p;
+        const size_t len = is_mark ? strlen(dir) : 1;
+        if (at + len >= sizeof out)
+            return NULL;
+        memcpy(out + at, piece, len);
+        at += len;
+        p += is_mark ? sizeof mark - 1 : 1;
+    }
+    return json_stringn(out, at);
+}
+
+static int refuse(const char *what, tw_err *err)
+{
+    return tw_err_set(err, -EPROTO, "hold: the part on stdin: %s", what);
+}
+
+static int read_words(tw_hold_part *p, tw_err *err)
+{
+    json_t *words = json_object_get(p->json, "argv"), *word;
+    size_t i;
+    if (!json_is_array(words) || json_array_size(words) == 0 ||
+        json_array_size(words) > TW_HOLD_WORDS_MAX)
+        return refuse("argv is no list of 1 to 256 words", err);
+    json_array_foreach(words, i, word)
+    {
+        if (!json_is_string(word))
+            return refuse("a word of argv is no text", err);
+        json_t *made = with_dir(json_string_value(word), p->dir);
+        if (made == NULL || json_array_set_new(words, i, made) != 0)
+            return refuse("a word of argv is too long", err);
+        p->argv[p->n_words++] = json_string_value(made);
+    }
+    p->argv[p->n_words] = NULL;
+    return 0;
+}
+
+/* ret: NULL when absent; all values must be text. */
+static int read_texts(const tw_hold_part *p, const char *key, const json_t **ret, tw_err *err)
+{
+    json_t *v = json_object_get(p->json, key), *text;
+    const char *name;
+    if (v == NULL)
+        return 0;
+    if (!json_is_object(v))
+        return tw_err_set(err, -EPROTO, "hold: the part on stdin: %s is no object", key);
+    json_object_foreach(
+        v, name,
+        text) if (!json_is_string(text) || name[0] == '\0' ||
+                  strchr(name, '=') !=
+                      NULL) return tw_err_set(err, -EPROTO,
+                                              "hold: the part on stdin: %s.%.40s is no text", key,
+                                              name);
+    *ret = v;
+    return 0;
+}
+
+static int read_dir(tw_hold_part *p, tw_err *err)
+{
+    const char *dir = json_string_value(json_object_get(p->json, "dir"));
+    if (dir == NULL)
+        return 0;
+    if (strncmp(dir, dir_prefix, sizeof dir_prefix - 1) != 0 || strlen(dir) >= sizeof p->dir ||
+        !is_plain(dir + sizeof dir_prefix - 1))
+        return refuse("dir is no /tmp/twinax-NAME", err);
+    snprintf(p->dir, sizeof p->dir, "%s", dir);
+    return 0;
+}
+
+static int write_file(const char *path, const char *text, tw_err *err)
+{
+    TW_CLEANUP(tw_fd_closep)
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    const size_t n = strlen(text);
+    if (fd < 0 || write(fd, text, n) != (ssize_t)n)
+        return tw_err_set(err, errno > 0 ? -errno : -EIO, "hold: cannot write %s: %s", path,
+                          strerror(errno));
+    return 0;
+}
+
+static int make_dir(tw_hold_part *p, tw_err *err)
+{
+    const char *name;
+    json_t *text;
+    int rc = 0;
+    if (p->dir[0] == '\0')
+        return p->files == NULL ? 0 : refuse("files without a dir", err);
+    if (mkdir(p->dir, 0700) != 0) {
+        rc = tw_err_set(err, -errno, "hold: cannot make %s: %s", p->dir, strerror(errno));
+        p->dir[0] = '\0'; /* another's: it stays */
+        return rc;
+    }
+    json_object_foreach((json_t *)(uintptr_t)p->files, name, text)
+    {
+        char path[sizeof p->dir + 80];
+        if (!is_plain(name) || strlen(name) > 64)
+            return refuse("a file's name is no plain one", err);
+        snprintf(path, sizeof path, "%s/%s", p->dir, name);
+        rc = rc == 0 ? write_file(path, json_string_value(text), err) : rc;
+    }
+    return rc;
+}
+
+int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err)
+{
+    *ret = (tw_hold_part){0};
+    int rc = tw_json_parse("hold: the part on stdin", line, n, &ret->json, err);
+    if (rc == 0 && !json_is_object(ret->json))
+        rc = refuse("is no object", err);
+    if (rc == 0)
+        rc = read_dir(ret, err);
+    if (rc == 0)
+        rc = read_words(ret, err);
+    if (rc == 0)
+        rc = read_texts(ret, "env", &ret->env, err);
+    if (rc == 0)
+        rc = read_texts(ret, "files", &ret->files, err);
+    ret->in = rc == 0 ? json_object_get(ret->json, "stdin") : NULL;
+    if (rc != 0)
+        ret->dir[0] = '\0'; /* not made yet */
+    else
+        rc = make_dir(ret, err);
+    if (rc != 0)
+        tw_hold_part_close(ret);
+    return rc;
+}
+
+int tw_hold_part_export(const tw_hold_part *p, tw_err *err)
+{
+    const char *name;
+    json_t *text;
+    json_object_foreach((json_t *)(uintptr_t)p->env, name, text)
+    {
+        TW_CLEANUP(tw_json_freep) json_t *value = with_dir(json_string_value(text), p->dir);
+        if (value == NULL || setenv(name, json_string_value(value), 1) != 0)
+            return tw_err_set(err, -ENOMEM, "hold: env.%.40s is too long", name);
+    }
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st, (void)kind, (void)at;
+    (void)remove(path); /* what stays makes its folder stay; there is nobody to tell */
+    return 0;
+}
+
+void tw_hold_part_close(tw_hold_part *p)
+{
+    if (p->dir[0] != '\0')
+        (void)nftw(p->dir, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    json_decref(p->json);
+    *p = (tw_hold_part){0};
+}

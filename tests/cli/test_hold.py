@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`twinax hold`: whichever process is killed, nothing of what it held is left within 2 s."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import uuid
+
+import pytest
+import twinax_cli as cli
+
+# Grandchildren in sessions of their own, one whose parent has gone, one that minds no SIGTERM.
+TREE = """
+setsid sleep 1000 &
+(setsid sh -c 'trap "" TERM; sleep 1000 & wait; sleep 1000' &)
+echo ready
+wait
+"""
+TREE_SIZE = 4
+GONE_S = 2.0
+TIME_SCALE = float(os.environ.get("TW_TIME_SCALE", "1"))
+
+
+def marked(mark):
+    """{pid: command line} of this machine's processes that have the mark in their environment."""
+    found = {}
+    for p in pathlib.Path("/proc").iterdir():
+        if not p.name.isdigit():
+            continue
+        try:
+            if mark.encode() in (p / "environ").read_bytes():
+                state = (p / "stat").read_text().rsplit(")", 1)[1].split()[0]
+                if state not in "ZX":
+                    found[int(p.name)] = (p / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+class Held:
+    def __init__(self, program, words, **part):
+        self.mark = f"TWINAX_TEST_HELD={uuid.uuid4().hex}"
+        name, value = self.mark.split("=")
+        self.dir = pathlib.Path(f"/tmp/twinax-test-{value[:12]}")
+        self.p = subprocess.Popen([program, "hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  text=True)  # fmt: skip
+        part = {"argv": words, "env": {name: value, "WHERE": "@DIR@"}, "dir": str(self.dir), **part}
+        self.p.stdin.write(json.dumps(part) + "\n")
+        self.p.stdin.flush()
+
+    def gone(self):
+        """Seconds until nothing is left."""
+        began = time.monotonic()
+        while (left := marked(self.mark)) or self.dir.exists():
+            assert time.monotonic() - began < 10 * GONE_S, left or self.dir
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def close(self):
+        self.p.stdin.close()  # what a failed test left
+        for pid in marked(self.mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.p.kill()
+        self.p.wait()
+        self.p.stdout.close()
+
+
+@pytest.fixture
+def held():
+    all_held = []
+
+    def make(*args, program=cli.BINARY, **part):
+        all_held.append(Held(program, *args, **part))
+        return all_held[-1]
+
+    yield make
+    for h in all_held:
+        h.close()
+
+
+def tree(held, **more):
+    h = held(["sh", "-c", TREE], files={"token": "s3cret"}, **more)
+    assert h.p.stdout.readline() == "ready\n"
+    until = time.monotonic() + 10
+    while len(marked(h.mark)) < TREE_SIZE:
+        assert time.monotonic() < until, marked(h.mark)
+        time.sleep(0.01)
+    assert (h.dir / "token").read_text() == "s3cret"
+    assert (h.dir / "token").stat().st_mode & 0o777 == 0o600
+    assert h.dir.stat().st_mode & 0o777 == 0o700
+    return h
+
+
+def holders(h):
+    """guard, holder"""
+    for p in pathlib.Path("/proc").iterdir():
+        try:
+            if p.name.isdigit() and (p / "stat").read_text().rsplit(")", 1)[1].split()[1] == str(h.p.pid):
+                return h.p.pid, int(p.name)
+        except OSError:
+            continue
+    raise AssertionError("the guard has no holder")
+
+
+@pytest.mark.parametrize("who", ["lifeline", "guard", "holder", "term", "both"])
+@pytest.mark.parametrize("program", ["twinax", "twinax-node"])
+def test_nothing_is_left(held, who, program):
+    node = pathlib.Path(cli.BINARY).with_name(program)
+    h = tree(held, program=str(node))
+    guard, holder = holders(h)
+    if who == "lifeline":
+        h.p.stdin.close()
+    if who in ("guard", "both"):
+        os.kill(guard, signal.SIGKILL)
+    if who == "holder":
+        os.kill(holder, signal.SIGKILL)
+    if who == "term":
+        os.kill(guard, signal.SIGTERM)
+    if who == "both":
+        h.p.stdin.close()
+    assert h.gone() < GONE_S * TIME_SCALE
+
+
+def test_its_end_is_its_programs(held):
+    h = held(["sh", "-c", "echo $WHERE; exit 7"])
+    assert h.p.stdout.read() == f"{h.dir}\n"
+    assert h.p.wait(10) == 7
+    assert not h.dir.exists()
+
+
+def test_a_program_that_is_not_there(held):
+    h = held(["/nowhere/ray", "start"])
+    assert h.p.wait(10) == 127
+
+
+def test_one_holder_in_another(held):
+    """As in a container: the outer one's program is the inner one, which is told by its stdin."""
+    h = held([str(cli.BINARY), "hold"], stdin={"argv": ["sh", "-c", "echo ready; sleep 1000 & wait"]})
+    assert h.p.stdout.readline() == "ready\n"
+    assert any("sleep 1000" in c for c in marked(h.mark).values())
+    h.p.stdin.close()
+    assert h.gone() < GONE_S * TIME_SCALE
+
+
+def test_a_killed_middle_ends_the_inner_one(held):
+    """kill -9 of `podman exec` leaves what it started: the inner holder's lifeline ends with it."""
+    inner = {"argv": ["sh", "-c", "echo ready; sleep 1000; true"]}
+    h = held(["sh", "-c", f"{cli.BINARY} hold; true"], stdin=inner)
+    assert h.p.stdout.readline() == "ready\n"
+    shell = next(pid for pid, c in marked(h.mark).items() if c.startswith(f"sh -c {cli.BINARY}"))
+    os.kill(shell, signal.SIGKILL)
+    assert h.gone() < GONE_S * TIME_SCALE
+
+
+@pytest.mark.parametrize("part, says", [
+    ("nonsense", "the part on stdin"),
+    ('{"argv":[]}', "argv"),
+    ('{"argv":["true",3]}', "argv"),
+    ('{"argv":["true"],"dir":"/etc"}', "dir is no /tmp/twinax-NAME"),
+    ('{"argv":["true"],"dir":"/tmp/twinax-../etc"}', "dir is no /tmp/twinax-NAME"),
+    ('{"argv":["true"],"files":{"a":"b"}}', "files without a dir"),
+    ('{"argv":["true"],"env":{"A=B":"c"}}', "env.A=B"),
+    ("", "no part on stdin"),
+])  # fmt: skip
+def test_a_part_that_is_none(part, says):
+    p = subprocess.run([str(cli.BINARY), "hold"], input=part + ("\n" if part else ""), text=True,
+                       capture_output=True, timeout=20)  # fmt: skip
+    assert p.returncode == 1
+    assert says in p.stderr
+
+
+def test_a_file_cannot_leave_its_folder(held):
+    h = held(["true"], files={"../evil": "x"})
+    assert h.p.wait(10) == 1
+    assert h.gone() < GONE_S * TIME_SCALE
+
+
+def test_anothers_folder_stays(held, tmp_path):
+    theirs = pathlib.Path(f"/tmp/twinax-test-{uuid.uuid4().hex[:12]}")
+    theirs.mkdir()
+    try:
+        h = held(["true"], dir=str(theirs))
+        assert h.p.wait(10) == 1
+        assert theirs.is_dir()
+    finally:
+        theirs.rmdir()
