@@ -67,42 +67,73 @@ static int judge(const char *name, int status, const char *last, tw_err *err)
                       last[0] != '\0' ? ": " : "", last);
 }
 
+typedef struct drain {
+    tw_child c;
+    liner l;
+    bool open, done, stopped;
+} drain;
+
+/* A daemon that it starts may keep the pipe: its own end counts. */
+static void drain_all(const tw_exec_job *j, drain *d, uint64_t until)
+{
+    bool last = false;
+    d->open = true;
+    while (!last && tw_clock_now_ns() < until) {
+        last = d->done;
+        struct pollfd p[2] = {{.fd = d->open ? d->c.out_fd : -1, .events = POLLIN},
+                              {.fd = d->c.err_fd, .events = POLLIN}};
+        (void)poll(p, 2, d->done ? 0 : SLICE_MS);
+        if (p[0].revents != 0) {
+            d->open = read_some(d->c.out_fd, &d->l, j->out);
+            last = last && !d->open;
+        }
+        if (d->c.err_fd >= 0 && p[1].revents != 0) {
+            last = false;
+            if (!read_some(d->c.err_fd, &d->l, j->says)) {
+                close(d->c.err_fd);
+                d->c.err_fd = -1;
+            }
+        }
+        if (j->on_slice != NULL)
+            j->on_slice(j->ctx);
+        d->stopped = !d->done && j->should_stop != NULL && j->should_stop(j->ctx);
+        if (d->stopped)
+            return;
+        d->done = d->done || tw_child_poll(&d->c, NULL);
+    }
+}
+
+int tw_exec_run(const tw_exec_job *j, tw_err *err)
+{
+    drain d = {.l = {.on_line = j->on_line, .ctx = j->ctx}};
+    int rc = tw_child_spawn(j->argv,
+                            TW_CHILD_NULL_IN | TW_CHILD_PIPE_OUT | TW_CHILD_OWN_GROUP |
+                                (j->with_err ? TW_CHILD_ERR_TO_OUT : TW_CHILD_PIPE_ERR),
+                            j->pass_fd > 0 ? j->pass_fd : -1, &d.c, err);
+    if (rc != 0)
+        return rc;
+    drain_all(j, &d, tw_clock_now_ns() + j->limit_ns);
+    end_line(&d.l);
+    if (!d.done) {
+        tw_child_stop(&d.c, KILL_GRACE_NS);
+        if (d.stopped)
+            return tw_err_set(err, -ECANCELED, "%s: interrupted", j->argv[0]);
+        return tw_err_set(err, -ETIMEDOUT, "%s did not end within %u s", j->argv[0],
+                          (unsigned)(j->limit_ns / TW_NS_PER_S));
+    }
+    rc = judge(j->argv[0], d.c.status, d.l.last, err);
+    tw_child_stop(&d.c, 0);
+    return rc;
+}
+
 int tw_setup_exec(const char *const *argv, uint64_t limit_ns, bool with_err, tw_buf *out,
                   tw_setup_line on_line, void *ctx, tw_err *err)
 {
-    tw_child c = {0};
-    liner l = {.on_line = on_line, .ctx = ctx};
-    const uint64_t until = tw_clock_now_ns() + limit_ns;
-    int rc = tw_child_spawn(argv,
-                            TW_CHILD_NULL_IN | TW_CHILD_PIPE_OUT | TW_CHILD_OWN_GROUP |
-                                (with_err ? TW_CHILD_ERR_TO_OUT : TW_CHILD_PIPE_ERR),
-                            -1, &c, err);
-    if (rc != 0)
-        return rc;
-    /* A daemon that it starts may keep the pipe: its own end counts. */
-    bool open = true, done = false, last = false;
-    while (!last && tw_clock_now_ns() < until) {
-        last = done;
-        struct pollfd p[2] = {{.fd = open ? c.out_fd : -1, .events = POLLIN},
-                              {.fd = c.err_fd, .events = POLLIN}};
-        (void)poll(p, 2, done ? 0 : SLICE_MS);
-        if (p[0].revents != 0) {
-            open = read_some(c.out_fd, &l, out);
-            last = last && !open;
-        }
-        if (c.err_fd >= 0 && p[1].revents != 0 && !read_some(c.err_fd, &l, NULL)) {
-            close(c.err_fd);
-            c.err_fd = -1;
-        }
-        done = done || tw_child_poll(&c, NULL);
-    }
-    end_line(&l);
-    if (!done) {
-        tw_child_stop(&c, KILL_GRACE_NS);
-        return tw_err_set(err, -ETIMEDOUT, "%s did not end within %u s", argv[0],
-                          (unsigned)(limit_ns / TW_NS_PER_S));
-    }
-    rc = judge(argv[0], c.status, l.last, err);
-    tw_child_stop(&c, 0);
-    return rc;
+    const tw_exec_job j = {.argv = argv,
+                           .limit_ns = limit_ns,
+                           .with_err = with_err,
+                           .out = out,
+                           .on_line = on_line,
+                           .ctx = ctx};
+    return tw_exec_run(&j, err);
 }
