@@ -129,6 +129,8 @@ static const struct op {
     {"setup-mend", tw_agent_setup_pass, true},
     {"setup-status", tw_agent_setup_pass, false},
     {"setup-reboot", tw_agent_setup_pass, true},
+    {"toolbox", tw_agent_toolbox, false},
+    {"toolbox-swap", tw_agent_toolbox, true},
 };
 
 static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)

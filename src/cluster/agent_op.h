@@ -41,5 +41,7 @@ int tw_agent_pull_op(tw_agent *a, const json_t *request, json_t **ret, tw_err *e
 /* agent_setup.c */
 int tw_agent_setup_open(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 int tw_agent_setup_pass(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+/* agent_toolbox.c */
+int tw_agent_toolbox(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 
 #endif
