@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cmd/commands.h"
 #include "cmd/out.h"
+#include "cmd/to_host.h"
 #include "os/signal.h"
 
 /* With 0, 1 or 2 closed, the next file that is opened would get what is meant for them. */
@@ -32,8 +33,13 @@ int main(int argc, char **argv)
 {
     static char help[] = "help", version[] = "version";
     char *no_words[] = {help, NULL};
+    tw_err err = {0};
     open_standard_fds();
     tw_log_set(TW_LOG_INFO, -1);
+    if (tw_to_host(argv, &err) != 0) {
+        fprintf(stderr, "twinax: %s\n", err.msg);
+        return TW_EXIT_FAILED;
+    }
     const tw_command *self = argc > 0 ? tw_command_of_program(argv[0]) : NULL;
     if (self != NULL)
         return start(self, argc, argv);
@@ -46,7 +52,6 @@ int main(int argc, char **argv)
     const tw_command *c = tw_command_find(n, words, &n_words);
     if (c != NULL)
         return start(c, n - n_words + 1, words + n_words - 1);
-    tw_err err = {0};
     tw_command_suggest(words[0], &err);
     fprintf(stderr, "twinax: %s\n", err.msg);
     return TW_EXIT_USAGE;
