@@ -9,5 +9,7 @@
 TW_MUST_CHECK int tw_out_flush(tw_err *err);
 /* The words for it, from an errno that is known already. Returns -cause. */
 int tw_out_failed(int cause, tw_err *err);
+/* "512 B", "1.5 GiB". */
+void tw_out_bytes(double bytes, char out[24]);
 
 #endif

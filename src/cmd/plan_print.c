@@ -5,20 +5,9 @@
 
 #include "base/scope.h"
 #include "cmd/keep.h"
+#include "cmd/out.h"
 #include "cmd/plan.h"
 #include "model/model.h"
-
-static void put_bytes(uint64_t bytes, char out[24])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double v = (double)bytes;
-    unsigned i = 0;
-    while (v >= 1024 && i + 1 < TW_ARRAY_LEN(units)) {
-        v /= 1024;
-        i++;
-    }
-    snprintf(out, 24, i == 0 ? "%.0f %s" : "%.1f %s", v, units[i]);
-}
 
 static const tw_budget_rank *largest(const tw_budget *b)
 {
@@ -50,10 +39,10 @@ static void print_split(const tw_plan_report *r, unsigned i)
         return;
     }
     const tw_budget_rank *most = largest(b);
-    put_bytes(most->total + TW_PLAN_BESIDE_BYTES, total);
-    put_bytes(most->weights, weights);
-    put_bytes(most->kv, kv);
-    put_bytes(most->work + most->arrays, work);
+    tw_out_bytes((double)(most->total + TW_PLAN_BESIDE_BYTES), total);
+    tw_out_bytes((double)most->weights, weights);
+    tw_out_bytes((double)most->kv, kv);
+    tw_out_bytes((double)(most->work + most->arrays), work);
     printf("%c%-3u %10s %10s %10s %10s %8.0f %% %8.2fx %12.1f %12.1f\n",
            i == r->i_chosen ? '*' : ' ', b->n_ranks, total, weights, kv, work, 100 * b->imbalance,
            b->kv_copies, s->decode_tok_s, s->prefill_tok_s);
@@ -106,8 +95,8 @@ static void print_nodes(const tw_plan_report *r)
     for (unsigned i = 0; i < b->n_ranks; i++) {
         const tw_plan_node *k = &r->nodes[i];
         char needs[24], has[24];
-        put_bytes(b->ranks[i].total + TW_PLAN_BESIDE_BYTES, needs);
-        put_bytes(k->available_bytes / TW_MAX(k->n_sharing, 1u), has);
+        tw_out_bytes((double)(b->ranks[i].total + TW_PLAN_BESIDE_BYTES), needs);
+        tw_out_bytes((double)(k->available_bytes / TW_MAX(k->n_sharing, 1u)), has);
         const tw_peak *p = k->has_peak ? &k->peak.peak : &r->peak.peak;
         printf("%-16s %4u %12s %12s %8.1f %9.0f", k->name, i, needs, k->has_memory ? has : "?",
                p->read_gb_s, p->fma_gflops);

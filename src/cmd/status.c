@@ -49,17 +49,6 @@ static double number(const json_t *v, const char *key)
     return json_number_value(json_object_get(v, key));
 }
 
-static void put_bytes(double bytes, char out[24])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    unsigned i = 0;
-    while (bytes >= 1024 && i + 1 < TW_ARRAY_LEN(units)) {
-        bytes /= 1024;
-        i++;
-    }
-    snprintf(out, 24, i == 0 ? "%.0f %s" : "%.1f %s", bytes, units[i]);
-}
-
 /* ---- the table ---- */
 
 static void put_link(const json_t *link, char *out, size_t out_bytes)
@@ -69,8 +58,8 @@ static void put_link(const json_t *link, char *out, size_t out_bytes)
         snprintf(out, out_bytes, "-");
         return;
     }
-    put_bytes(number(link, "tx_bytes"), sent);
-    put_bytes(number(link, "rx_bytes"), got);
+    tw_out_bytes(number(link, "tx_bytes"), sent);
+    tw_out_bytes(number(link, "rx_bytes"), got);
     if (number(link, "mtu") > 0) /* shared memory has none */
         snprintf(mtu, sizeof mtu, ", mtu %.0f", number(link, "mtu"));
     snprintf(out, out_bytes, "%s %s, %s -> %s%s, %s out, %s in", tw_json_text_at(link, "transport"),
@@ -90,7 +79,7 @@ static void print_rank(const json_t *v)
 {
     char memory[24] = "-", heat[24], power[24], link[320];
     if (number(v, "rss_bytes") > 0)
-        put_bytes(number(v, "rss_bytes"), memory);
+        tw_out_bytes(number(v, "rss_bytes"), memory);
     put_sensor(v, "celsius", "°C", heat);
     put_sensor(v, "watts", "W", power);
     put_link(json_object_get(v, "link"), link, sizeof link);
@@ -237,7 +226,7 @@ static int here(const status_opts *o, tw_err *err)
     int rc = o->json ? print_here_json(v, n, err) : 0;
     for (unsigned i = 0; i < n && !o->json; i++) {
         char memory[24], span[48];
-        put_bytes((double)v[i].rss_bytes, memory);
+        tw_out_bytes((double)v[i].rss_bytes, memory);
         tw_keep_span((uint64_t)v[i].up_s, span, sizeof span);
         printf("a rank runs here for %s: pid %d, %s%s%s\n", span, (int)v[i].proc.pid, memory,
                v[i].from[0] != '\0' ? ", started from " : "", v[i].from);
