@@ -1,89 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """More than two machines (a bridge and a namespace each, real sshd), and addresses that have zones."""
 
-import contextlib
-import os
 import re
-import signal
 
 import pytest
 import twinax_cli as cli
 import two_hosts
-from two_hosts import A, B, ROCE
+from two_hosts import A
 from two_hosts_fixture import made
 
 RUN = ["--prompt-ids", "1,2,3,4,5", "-n", "6", "--temp", "0", "--ids", "--ignore-eos", "--threads", "1"]
 AGENT = ["--agent-path", cli.BINARY]
 
 
-class ManyHosts(two_hosts.TwoHosts):
-    """The two, and more of the second kind: `nodes` of them in all, on one cable through a bridge."""
-
-    def __init__(self, nodes):
-        super().__init__()
-        self.more = [f"twx{os.getpid()}{x}" for x in "cdefgh"[: nodes - 2]]
-        self.bridge = f"twx{os.getpid()}s"
-
-    def everyone(self):
-        return self.names + self.more
-
-    def build(self):
-        super().build()
-        for name in [self.bridge, *self.more]:
-            two_hosts.sh("ip", "netns", "add", name)
-        two_hosts.sh("ip", "-n", self.bridge, "link", "add", "br0", "type", "bridge")
-        two_hosts.sh("ip", "-n", self.bridge, "link", "set", "br0", "up")
-        for i, name in enumerate(self.everyone()):
-            self.plug(i, name)
-        for i in range(2, len(self.everyone())):
-            self.serve(i)
-
-    def plug(self, i, name):
-        """Each end has a name of its own: a zone of one is nothing to the other."""
-        end = f"cable{i}"
-        two_hosts.sh("ip", "link", "add", end, "netns", name, "type", "veth", "peer", "name", f"p{i}", "netns", self.bridge)
-        two_hosts.sh("ip", "-n", self.bridge, "link", "set", f"p{i}", "master", "br0", "up")
-        for argv in (
-            ["link", "set", "lo", "up"], ["link", "set", end, "up"], ["addr", "add", f"10.7.0.{i + 1}/24", "dev", end],
-            ["addr", "add", f"fe80::7:{i + 1}/64", "dev", end, "nodad"],
-        ):  # fmt: skip
-            two_hosts.sh("ip", "-n", name, *argv, check=argv[0] != "link")
-
-    def serve(self, i):
-        names = self.names
-        try:
-            self.names = [names[A], self.everyone()[i]]
-            config = (self.folder / f"sshd_{B}").read_text()
-            lan, two_hosts.LAN[B] = two_hosts.LAN[B], f"10.7.0.{i + 1}"
-            self.start_sshd(B)
-        finally:
-            two_hosts.LAN[B], self.names = lan, names
-        (self.folder / f"sshd_{B}").write_text(config)
-        text = (self.folder / "ssh_config").read_text()
-        block = re.search(r"Host node-b\n(?:  .*\n)+", text).group(0)
-        block = block.replace("node-b", f"node-{i}").replace(f"HostName {lan}", f"HostName 10.7.0.{i + 1}\n  HostKeyAlias {lan}")
-        (self.folder / "ssh_config").write_text(text + block)
-
-    def remove(self):
-        for name in self.more:
-            for pid in two_hosts.sh("ip", "netns", "pids", name, check=False).stdout.split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-        for p in self.sshd:
-            p.kill()
-            p.wait()
-        super().remove()
-        for name in [self.bridge, *self.more]:
-            two_hosts.sh("ip", "netns", "del", name, check=False)
+def add_cables(h):
+    """One more network of all, through a bridge. Each end has a name of its own: a zone of one is nothing
+    to the other."""
+    ip = ["ip", "-n", h.switch, "link"]
+    two_hosts.sh(*ip, "add", "cable", "type", "bridge")
+    two_hosts.sh(*ip, "set", "cable", "up")
+    for host in h.all:
+        end = f"cable{host}"
+        two_hosts.sh("ip", "link", "add", end, "netns", h.names[host], "type", "veth", "peer", "name", f"p{host}",
+                     "netns", h.switch)  # fmt: skip
+        two_hosts.sh(*ip, "set", f"p{host}", "master", "cable", "up")
+        h.do(host, "ip", "link", "set", end, "up")
+        h.address(host, end, f"10.7.0.{host + 1}", 24)
+        h.address(host, end, f"fe80::7:{host + 1}", 64)
 
 
 @pytest.fixture(scope="module")
 def hosts():
-    yield from made(8, ManyHosts)
+    yield from made(8, prepare=add_cables)
 
 
 def nodes(n, address="10.7.0.{0}"):
-    return ",".join(["head", "node-b", *(f"node-{i}" for i in range(2, n))][i] + "=" + address.format(i + 1, i) for i in range(n))
+    names = ["head", *(f"node-{x}" for x in two_hosts.LETTERS[1:n])]
+    return ",".join(f"{name}={address.format(i + 1, i)}" for i, name in enumerate(names))
 
 
 @pytest.fixture(scope="module")
@@ -114,5 +67,5 @@ def test_link_local_without_its_zone(hosts):
 
 def test_one_dead_of_eight(hosts):
     """It is named; nobody waits for long."""
-    p = hosts.run(A, "run", cli.DEMO, "--nodes", nodes(8).replace("node-5=", "down="), *AGENT, *RUN)
+    p = hosts.run(A, "run", cli.DEMO, "--nodes", nodes(8).replace("node-f=", "down="), *AGENT, *RUN)
     assert p.returncode == 1 and "down: ssh refused" in p.err, p.err

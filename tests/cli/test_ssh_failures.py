@@ -33,8 +33,8 @@ def start_daemons(h):
     h.home.mkdir()
     for i, (name, (shell, settings)) in enumerate(DAEMONS.items()):
         daemons.start(h, name, 2201 + i, shell, settings)
-    daemons.add_client(h, "mute", Port=2300)
-    daemons.add_client(h, "lost", HostName="192.168.77.99")
+    h.add_client("mute", Port=2300)
+    h.add_client("lost", HostName="192.168.77.99")
 
 
 @pytest.fixture(scope="module")

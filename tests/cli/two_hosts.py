@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two machines (or three) made of network namespaces: a LAN shaped to 1 Gbit/s, a "RoCE NIC", a
+"""Two machines (or up to eight) made of network namespaces: a LAN shaped to 1 Gbit/s, a "RoCE NIC", a
 thunderbolt0 between the first two, and a real sshd on each, with keys that live as long as the test
 module. (two_hosts_fixture.py has the fixtures; bench/ uses this file without pytest.)"""
 
@@ -15,9 +15,10 @@ import time
 import twinax_cli as cli
 
 A, B, C = 0, 1, 2
-ROCE = ["192.168.100.1", "192.168.100.2", "192.168.100.3"]
-LAN = ["192.168.77.1", "192.168.77.2", "192.168.77.3"]
-LAN6 = ["fd00:77::1", "fd00:77::2", "fd00:77::3"]
+LETTERS = "abcdefgh"
+ROCE = [f"192.168.100.{i + 1}" for i in range(len(LETTERS))]
+LAN = [f"192.168.77.{i + 1}" for i in range(len(LETTERS))]
+LAN6 = [f"fd00:77::{i + 1}" for i in range(len(LETTERS))]
 TB = ["192.168.2.1", "192.168.2.2"]
 STEP_S = 60  # ends what hangs
 # sshd wants /run/sshd: in a /run of its own (`ip netns exec` has made the mounts private), so that
@@ -48,7 +49,7 @@ def sh(*argv, check=True):
 class TwoHosts:
     def __init__(self, n=2):
         self.all = range(n)
-        self.names = [f"twx{os.getpid()}{'abc'[host]}" for host in self.all]
+        self.names = [f"twx{os.getpid()}{LETTERS[host]}" for host in self.all]
         self.switch = f"twx{os.getpid()}s"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="twinax-two-hosts-"))
         self.sshd = []
@@ -91,7 +92,7 @@ class TwoHosts:
         for name in self.names if len(self.all) == 2 else [*self.names, self.switch]:
             sh("ip", "netns", "add", name)
         self.wire("lan0", LAN, 24, self.all)
-        self.wire("roce0", ROCE, 30 if len(self.all) == 2 else 29, self.all)
+        self.wire("roce0", ROCE, 30 if len(self.all) == 2 else 28, self.all)
         self.wire("thunderbolt0", TB, 24, (A, B))
         for host in self.all:
             self.do(host, "ip", "link", "set", "lo", "up")
@@ -106,61 +107,64 @@ class TwoHosts:
     # ---- ssh ----
 
     def write_keys(self):
-        for name in "host_a", "host_b", "host_c", "host_other", "user", "stranger":
+        for name in *(f"host_{LETTERS[host]}" for host in self.all), "host_other", "user", "stranger":
             sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name))
         shutil.copy(self.folder / "user.pub", self.folder / "authorized_keys")
-        public = {x: (self.folder / f"host_{x}.pub").read_text().strip() for x in ("a", "b", "c", "other")}
-        known = "".join(f"{LAN[host]} {public['abc'[host]]}\n" for host in (A, B, C))
+        known = "".join(f"{LAN[host]} {self.public_key(LETTERS[host])}\n" for host in self.all)
         (self.folder / "known").write_text(known)
-        (self.folder / "known_wrong").write_text(f"{LAN[B]} {public['other']}\n")
+        (self.folder / "known_wrong").write_text(f"{LAN[B]} {self.public_key('other')}\n")
         (self.folder / "known_none").write_text("")
         self.write_client()
 
+    def public_key(self, of):
+        return (self.folder / f"host_{of}.pub").read_text().strip()
+
     def write_client(self):
         f = self.folder
-        hosts = {
-            "node-a": {"HostName": LAN[A]},
-            "node-b": {"HostName": LAN[B]},
-            "node-c": {"HostName": LAN[C]},
-            "changed": {"HostName": LAN[B], "UserKnownHostsFile": f / "known_wrong"},
-            "unknown": {"HostName": LAN[B], "UserKnownHostsFile": f / "known_none"},
-            "stranger": {"HostName": LAN[B], "IdentityFile": f / "stranger"},
-            "down": {"HostName": LAN[B], "Port": 9},
-            "nowhere": {"HostName": "no..such..host"},
-        }
-        usual = {
-            "User": "root", "UserKnownHostsFile": f / "known", "GlobalKnownHostsFile": "/dev/null",
-            "StrictHostKeyChecking": "yes", "IdentityFile": f / "user", "IdentitiesOnly": "yes",
-            "IdentityAgent": "none",
-        }  # fmt: skip
-        text = ""
-        for name, options in hosts.items():
-            text += f"Host {name}\n"
-            text += "".join(f"  {k} {v}\n" for k, v in (usual | options).items())
-        (f / "ssh_config").write_text(text)
+        for host in self.all:
+            self.add_client(f"node-{LETTERS[host]}", HostName=LAN[host])
+        self.add_client("changed", UserKnownHostsFile=f / "known_wrong")
+        self.add_client("unknown", UserKnownHostsFile=f / "known_none")
+        self.add_client("stranger", IdentityFile=f / "stranger")
+        self.add_client("down", Port=9)
+        self.add_client("nowhere", HostName="no..such..host")
         (f / "bin").mkdir()
         wrapper = f / "bin" / "ssh"
         wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {f}/ssh_config "$@"\n')
         wrapper.chmod(0o755)
 
-    def start_sshd(self, host):
-        config = self.folder / f"sshd_{host}"
-        config.write_text(
-            f"ListenAddress {LAN[host]}:22\nHostKey {self.folder}/host_{'abc'[host]}\n"
-            f"AuthorizedKeysFile {self.folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
-            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\n"
-            "PermitRootLogin prohibit-password\nPrintMotd no\nMaxStartups 100\n"
-        )
-        log = open(self.folder / f"sshd_{host}.log", "wb")
-        self.sshd.append(
-            subprocess.Popen(self.ns(host, "sh", "-c", OWN_RUN, find("sshd"), "-D", "-e", "-f", config),
-                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)  # fmt: skip
-        )
-        log.close()
+    def add_client(self, name, **options):
+        """A name that ssh knows, on every machine; without options: machine B."""
+        f = self.folder
+        usual = {
+            "HostName": LAN[B], "HostKeyAlias": options.get("HostName", LAN[B]), "User": "root",
+            "UserKnownHostsFile": f / "known", "GlobalKnownHostsFile": "/dev/null", "StrictHostKeyChecking": "yes",
+            "IdentityFile": f / "user", "IdentitiesOnly": "yes", "IdentityAgent": "none",
+        }  # fmt: skip
+        with open(f / "ssh_config", "a") as config:
+            config.write(f"Host {name}\n" + "".join(f"  {k} {v}\n" for k, v in (usual | options).items()))
+
+    def start_sshd(self, host, name=None, port=22, prepare="true", **settings):
+        """prepare: sh, in its own mounts, first. settings: over those that all have."""
+        name = name or host
+        config = self.folder / f"sshd_{name}"
+        usual = {
+            "ListenAddress": f"{LAN[host]}:{port}", "HostKey": f"{self.folder}/host_{LETTERS[host]}",
+            "AuthorizedKeysFile": f"{self.folder}/authorized_keys", "StrictModes": "no", "UsePAM": "no",
+            "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no", "PidFile": "none",
+            "PermitRootLogin": "prohibit-password", "PrintMotd": "no", "MaxStartups": 100,
+        }  # fmt: skip
+        config.write_text("".join(f"{k} {v}\n" for k, v in (usual | settings).items()))
+        run = f"{prepare} && {OWN_RUN}"
+        with open(self.folder / f"sshd_{name}.log", "wb") as log:
+            self.sshd.append(
+                subprocess.Popen(self.ns(host, "sh", "-c", run, find("sshd"), "-D", "-e", "-f", config),
+                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env)  # fmt: skip
+            )
         until = time.monotonic() + STEP_S
-        while LAN[host] not in self.listeners(host).values() and time.monotonic() < until:
+        while self.listeners(host).get(port) != LAN[host]:
+            assert time.monotonic() < until, (self.folder / f"sshd_{name}.log").read_text()
             time.sleep(0.02)
-        assert LAN[host] in self.listeners(host).values(), (self.folder / f"sshd_{host}.log").read_text()
 
     # ---- what is there ----
 
