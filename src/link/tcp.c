@@ -102,7 +102,10 @@ static bool same_address(const struct sockaddr *a, const struct sockaddr_storage
         return false;
     const struct sockaddr_in6 *x = (const struct sockaddr_in6 *)(const void *)a;
     const struct sockaddr_in6 *y = (const struct sockaddr_in6 *)(const void *)b;
-    return memcmp(&x->sin6_addr, &y->sin6_addr, sizeof x->sin6_addr) == 0;
+    /* fe80::1 may stand on every interface: its zone says which is meant. */
+    const bool same_zone =
+        !IN6_IS_ADDR_LINKLOCAL(&y->sin6_addr) || x->sin6_scope_id == y->sin6_scope_id;
+    return same_zone && memcmp(&x->sin6_addr, &y->sin6_addr, sizeof x->sin6_addr) == 0;
 }
 
 /* The interface that has the socket's own address, and its MTU: what the proof shows. Unknown is

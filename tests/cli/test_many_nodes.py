@@ -15,7 +15,7 @@ AGENT = ["--agent-path", cli.BINARY]
 
 def add_cables(h):
     """One more network of all, through a bridge. Each end has a name of its own: a zone of one is nothing
-    to the other."""
+    to the other; and lan0 of the head has the cable's link-local address too."""
     ip = ["ip", "-n", h.switch, "link"]
     two_hosts.sh(*ip, "add", "cable", "type", "bridge")
     two_hosts.sh(*ip, "set", "cable", "up")
@@ -27,6 +27,7 @@ def add_cables(h):
         h.do(host, "ip", "link", "set", end, "up")
         h.address(host, end, f"10.7.0.{host + 1}", 24)
         h.address(host, end, f"fe80::7:{host + 1}", 64)
+    h.address(A, "lan0", "fe80::7:1", 64)
 
 
 @pytest.fixture(scope="module")
