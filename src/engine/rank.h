@@ -51,7 +51,7 @@ typedef struct tw_rank {
     uint32_t *part0, *part_n; /* [R] every rank's share of V */
     float *parts;             /* [R][part_max] for gathered logits */
     float *full;              /* [V] */
-    tw_candidate *order;      /* [V] scratch of a full pick */
+    tw_candidate *order;      /* [2 V] scratch of a full pick */
     tw_choice *choices;       /* [max_seqs] of the last step */
     uint32_t n_choices;
     uint64_t step;

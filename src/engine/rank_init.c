@@ -81,7 +81,7 @@ static int take_arrays(tw_rank *r, tw_err *err)
     r->part0 = take(r, r->n_ranks, sizeof(uint32_t));
     r->part_n = take(r, r->n_ranks, sizeof(uint32_t));
     r->full = take_pages(r, v * sizeof(float));
-    r->order = take_pages(r, v * sizeof(*r->order));
+    r->order = take_pages(r, 2 * v * sizeof(*r->order));
     r->plan_max_bytes = tw_plan_max_bytes(n, r->chunk);
     r->plan_bytes = take(r, 1, r->plan_max_bytes);
     if (r->only_count)
@@ -297,6 +297,6 @@ void tw_rank_done(tw_rank *r)
     const size_t v = r->cfg != NULL ? r->cfg->vocab : 0;
     tw_pages_free(r->counts, r->max_seqs * v * sizeof(*r->counts));
     tw_pages_free(r->full, v * sizeof(float));
-    tw_pages_free(r->order, v * sizeof(*r->order));
+    tw_pages_free(r->order, 2 * v * sizeof(*r->order));
     memset(r, 0, sizeof(*r));
 }

@@ -10,6 +10,8 @@
 #include "base/scope.h"
 
 enum { IN_PROMPT = 0x8000, COUNT_MASK = 0x7fff };
+/* Of a whole row so many are sorted at first; where the cut lies beyond them, so many times more. */
+enum { SORTED_FIRST = 256, SORTED_MORE = 8 };
 
 static bool is_greedy(const tw_seq *s)
 {
@@ -32,16 +34,10 @@ size_t tw_row_wire_bytes(const tw_seq *s)
     return is_greedy(s) || !is_cut(s) ? offsetof(tw_row_best, best[1]) : sizeof(tw_row_best);
 }
 
-/* The order of DESIGN 5.8. */
-static bool comes_before(tw_candidate a, tw_candidate b)
-{
-    return a.z > b.z || (a.z == b.z && a.id < b.id);
-}
-
 static int compare_candidates(const void *pa, const void *pb)
 {
     const tw_candidate *a = pa, *b = pb;
-    return comes_before(*a, *b) ? -1 : comes_before(*b, *a);
+    return tw_candidate_before(*a, *b) ? -1 : tw_candidate_before(*b, *a);
 }
 
 static float penalise(const tw_seq_params *p, uint16_t count, float x)
@@ -106,27 +102,14 @@ static void sift_down(tw_candidate *heap, uint32_t n, uint32_t i)
         uint32_t c = 2 * i + 1;
         if (c >= n)
             return;
-        if (c + 1 < n && comes_before(heap[c], heap[c + 1]))
+        if (c + 1 < n && tw_candidate_before(heap[c], heap[c + 1]))
             c++;
-        if (!comes_before(heap[i], heap[c]))
+        if (!tw_candidate_before(heap[i], heap[c]))
             return;
         tw_candidate t = heap[i];
         heap[i] = heap[c];
         heap[c] = t;
         i = c;
-    }
-}
-
-/* Best first. Not qsort, which takes memory from the heap for an array of this size. */
-static void sort_all(tw_candidate *v, uint32_t n)
-{
-    for (uint32_t i = n / 2; i-- > 0;)
-        sift_down(v, n, i);
-    for (uint32_t last = n; last-- > 1;) {
-        tw_candidate t = v[0];
-        v[0] = v[last];
-        v[last] = t;
-        sift_down(v, last, 0);
     }
 }
 
@@ -296,7 +279,7 @@ static uint32_t merge_best(const tw_row_best *const *rows, unsigned n_ranks, tw_
                 *ret_whole = false;
                 return n;
             }
-            if (best < 0 || comes_before(rows[r]->best[at[r]], rows[best]->best[at[best]]))
+            if (best < 0 || tw_candidate_before(rows[r]->best[at[r]], rows[best]->best[at[best]]))
                 best = (int)r;
         }
         if (best < 0)
@@ -344,8 +327,13 @@ uint32_t tw_sample_pick_full(const tw_kern *k, const tw_seq *s, const float *z, 
         const tw_row_best *rows[1] = {&row};
         norm = norm_of(rows, 1, z[k->argmax(z, vocab)]);
     }
-    for (uint32_t i = 0; i < vocab; i++)
-        order[i] = (tw_candidate){.z = z[i], .id = i};
-    sort_all(order, vocab);
-    return pick_noisy(s, order, count_kept(&s->params, order, vocab, true, norm));
+    tw_order o;
+    tw_order_init(&o, z, vocab);
+    uint32_t n_kept = 0;
+    for (uint32_t n = TW_MAX(s->params.top_k, (uint32_t)SORTED_FIRST); n_kept == 0;) {
+        n = tw_order_take(&o, TW_MIN(n, vocab), order);
+        n_kept = count_kept(&s->params, order, n, n == vocab, norm);
+        n = TW_MIN(n, vocab / SORTED_MORE) * SORTED_MORE + SORTED_MORE;
+    }
+    return pick_noisy(s, order, n_kept);
 }

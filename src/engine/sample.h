@@ -17,15 +17,11 @@
 #ifndef TWINAX_ENGINE_SAMPLE_H
 #define TWINAX_ENGINE_SAMPLE_H
 
+#include "engine/order.h"
 #include "engine/seq.h"
 #include "kern/kern.h"
 
 enum { TW_CANDIDATES = 64 };
-
-typedef struct tw_candidate {
-    float z;
-    uint32_t id;
-} tw_candidate;
 
 /* One row of one rank, as it travels. Greedy and uncut rows need one candidate and no segments:
  * only their first tw_row_wire_bytes travel. */
@@ -51,7 +47,7 @@ void tw_sample_best(const tw_kern *k, const tw_seq *s, const float *z, uint32_t 
 /* rows: [n_ranks], one per rank. -EAGAIN: needs all logits. */
 TW_MUST_CHECK int tw_sample_pick(const tw_seq *s, const tw_row_best *const *rows, unsigned n_ranks,
                                  uint32_t *ret_id);
-/* The same from all shaped z [V]. order: scratch [V]. */
+/* The same from all shaped z [V]. order: scratch [2 V]. */
 uint32_t tw_sample_pick_full(const tw_kern *k, const tw_seq *s, const float *z, uint32_t vocab,
                              const uint32_t *seg_v, tw_candidate *order);
 
