@@ -18,6 +18,7 @@ typedef struct tw_args {
     const char *prompt_ids;       /* "1,2,3", NULL: none */
     const char *logits_path;      /* --logits */
     const char *stop;             /* --stop */
+    const char *system;           /* run --system, NULL: none */
     const char *batches, *depths; /* bench -b, -d: lists */
     uint32_t max_tokens;          /* -n */
     bool has_max_tokens;

@@ -89,9 +89,15 @@ static int cmd_run(int argc, char **argv)
     if (tw_args_parse(&tw_command_run, argc, argv, &a, &err) != 0 ||
         tw_far_find_nodes(&a, &err) != 0)
         return tw_command_misused(&tw_command_run, &err);
+    const bool once = a.prompt != NULL || a.prompt_ids != NULL;
+    if (once && a.system != NULL) {
+        (void)!tw_err_set(&err, -EINVAL,
+                          "--system goes with a chat: -p gives the model just its text");
+        return tw_command_misused(&tw_command_run, &err);
+    }
     int rc = tw_node_open(&a, &n, &err);
     if (rc == 0) {
-        rc = a.prompt != NULL || a.prompt_ids != NULL ? run_once(&n, &err) : tw_chat(&n, &err);
+        rc = once ? run_once(&n, &err) : tw_chat(&n, &err);
         tw_node_close(&n);
     }
     tw_far_name_ranks(&a, &err);
@@ -106,6 +112,8 @@ static const tw_option run_options[] = {
      AT(prompt_ids)},
     {"n-tokens", 'n', "N", "at most N tokens (-p: 128; chat: what the context holds)", TW_OPT_U32,
      AT(max_tokens), .has_offset = offsetof(tw_args, has_max_tokens), .min = 1, .max = 1u << 20},
+    {"system", .arg = "TEXT", .help = "chat: what the model is told before the first question",
+     .type = TW_OPT_TEXT, AT(system)},
     {"stop", .arg = "TEXT", .help = "end where the answer has TEXT", .type = TW_OPT_TEXT, AT(stop)},
     {"ignore-eos", .help = "go on after the model's own end", .type = TW_OPT_FLAG, AT(ignore_eos)},
     {"ids", .help = "generated ids on one line instead of text", .type = TW_OPT_FLAG, AT(ids)},
@@ -138,7 +146,9 @@ const tw_command tw_command_run = {
     .summary = "generate once, or chat when no -p",
     .about =
         "MODEL is a folder in Hugging Face layout. Text goes to stdout; speed, and what carried "
-        "the bytes between ranks, to stderr.",
+        "the bytes between ranks, to stderr.\n\n"
+        "Without -p it is a chat, a question a line. What no longer fits the context is forgotten, "
+        "the oldest question first; a line on stderr says so.",
     .tables = run_tables,
     .run = cmd_run,
     .group = TW_GROUP_MODEL,

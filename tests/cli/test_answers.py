@@ -78,6 +78,42 @@ def test_chat_skips_empty_lines_and_ends_with_stdin():
     assert cli.good("run", cli.DEMO, stdin="").stdout == ""
 
 
+SYSTEM = "You are terse."
+
+
+@pytest.mark.parametrize("system", ["", SYSTEM])
+def test_chat_past_its_context_forgets_the_oldest(system):
+    """It goes on with what fits, says so, and keeps the system prompt."""
+    head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+    questions, turns, replies, forgotten = [a["q"] for a in cli.answers()[:4]], [], [], 0
+    for q in questions:
+        turns.append(QUESTION.format(q=q))
+        ids = ""
+        while not ids or (len(cli.ids_of(ids)) + 32 > 128 and len(turns) > 1):
+            forgotten += bool(ids)
+            del turns[: bool(ids)]
+            ids = cli.good("tokenize", cli.DEMO, "-p", head + "".join(turns)).stdout
+        done = cli.good("run", cli.DEMO, "--prompt-ids", ids.strip(), "--temp", "0", "-n", "200", "--ctx", "128")
+        replies.append(done.stdout)
+        turns[-1] += done.stdout[:-1] + "<|im_end|>\n"
+    assert forgotten >= 1
+    argv = ["--temp", "0", "--ctx", "128", *(["--system", system] if system else [])]
+    done = cli.good("run", cli.DEMO, *argv, stdin="\n".join(questions))
+    assert done.stdout == "".join(replies)
+    told = re.findall(r"^\(context of 128 tokens: (\d+) of the oldest questions forgotten", done.stderr, re.MULTILINE)
+    assert sum(map(int, told)) == forgotten, done.stderr
+
+
+def test_question_longer_than_the_context():
+    done = cli.run("run", cli.DEMO, "--ctx", "64", stdin="word, " * 100 + "\n")
+    assert done.returncode == 1 and done.stdout == "" and "--ctx" in done.stderr, done
+
+
+def test_system_is_of_a_chat():
+    done = cli.run("run", cli.DEMO, "--system", SYSTEM, "-p", "x")
+    assert done.returncode == 2 and "--system" in done.stderr
+
+
 def test_start_to_first_token():
     """No limit here (bench has it): the figure only."""
     done = cli.good("run", cli.DEMO, "--prompt-ids", "1,2,3", "-n", "2")

@@ -106,6 +106,20 @@ def test_chat_on_a_terminal_ends_its_line():
         os.close(slave)
 
 
+def test_question_too_long_at_a_terminal():
+    """It is told, and the chat goes on."""
+    master, slave = os.openpty()
+    try:
+        p = subprocess.Popen([cli.BINARY, "run", cli.DEMO, "--ctx", "64", "--temp", "0", "-n", "4"], stdin=slave,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        os.write(master, b"word, " * 50 + b"\nHello\n\x04")
+        out, e = p.communicate(timeout=60)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert p.returncode == 0 and b"--ctx" in e and len(out) > 2 and out.count(b"\n") == 1, (p.returncode, out, e)
+
+
 @pytest.mark.parametrize("tp", [1, 2])
 def test_bench_interrupted(tp):
     """In the middle of a test: no figure is made of what was not measured."""
