@@ -52,6 +52,7 @@ typedef struct tw_serve_spec {
     char arith[8];                           /* exact, wire16 */
     char api_key_file[TW_CONFIG_PATH_BYTES]; /* read by tw_config_key_read */
     bool no_auth;
+    char cors[256]; /* origins by commas, or "*" */
 } tw_serve_spec;
 
 typedef struct tw_config {

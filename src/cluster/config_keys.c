@@ -73,6 +73,8 @@ const tw_config_key tw_config_serve_keys[] = {
      "its first line is the key; nobody else may read it (chmod 600)", NULL},
     {"no_auth", TW_CONFIG_BOOL, FIELD(tw_serve_spec, no_auth), 0, 0, NULL,
      "yes: no key is wanted, from anybody who reaches the port", "no"},
+    {"cors", TW_CONFIG_TEXT, FIELD(tw_serve_spec, cors), 0, 0, NULL,
+     "web pages that may ask from a browser: https://host[:port], with commas, or *", NULL},
     END,
 };
 

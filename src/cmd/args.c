@@ -154,6 +154,10 @@ const tw_option tw_options_serve[] = {
      .type = TW_OPT_CALL, .call = set_api_key},
     {"no-auth", .help = "everybody who reaches the address may use it", .type = TW_OPT_FLAG,
      AT(no_auth)},
+    {"cors", .arg = "ORIGIN",
+     .help =
+         "web pages that may ask from a browser: https://host[:port], several with commas, or *",
+     .type = TW_OPT_TEXT, AT(cors)},
     {.name = NULL},
 };
 

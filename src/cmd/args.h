@@ -33,6 +33,7 @@ typedef struct tw_args {
     const char *host; /* serve */
     uint16_t port;
     const char *api_key;
+    const char *cors;  /* serve --cors */
     const char *sizes; /* bench coll --sizes */
     bool peers;        /* bench coll --peers */
     const char *job;   /* of the other ranks; NULL: the engine's; else see bench_coll.h */
@@ -52,7 +53,7 @@ extern const tw_option tw_options_ranks[];    /* --tp, --local, --transport ... 
 extern const tw_option tw_options_nodes[];    /* --nodes, --agent-path */
 extern const tw_option tw_options_model[];    /* --ctx, --threads, --kv, --model-path ... */
 extern const tw_option tw_options_sampling[]; /* --temp ... --seed */
-extern const tw_option tw_options_serve[];    /* --host, --port, --api-key, --no-auth */
+extern const tw_option tw_options_serve[];    /* --host, --port, --api-key ... */
 
 /* The defaults. */
 void tw_args_init(tw_args *a);

@@ -27,6 +27,7 @@ static tw_serve_opts opts_of(const tw_args *a)
     return (tw_serve_opts){.host = a->host,
                            .port = a->port,
                            .api_key = a->api_key,
+                           .cors = a->cors,
                            .no_auth = a->no_auth};
 }
 
@@ -69,6 +70,7 @@ static int cmd_serve(int argc, char **argv)
     tw_err err = {0};
     tw_args_init(&a);
     if (tw_serve_args_parse(&tw_command_serve, argc, argv, &a, &err) != 0 ||
+        (a.cors != NULL && tw_serve_cors_check(a.cors, &err) != 0) ||
         tw_far_find_nodes(&a, &err) != 0)
         return tw_command_misused(&tw_command_serve, &err);
     if (getenv("TWINAX_API_KEY") != NULL) {
@@ -112,6 +114,7 @@ static const tw_note serve_examples[] = {
      "on this machine, for this machine: http://127.0.0.1:8000/v1"},
     {"TWINAX_API_KEY=... twinax serve MODEL --local --tp 2 --host 10.0.0.5",
      "for others too, two ranks here"},
+    {"twinax serve MODEL --cors http://localhost:3000", "for a web page too, from its browser"},
     {NULL, NULL},
 };
 

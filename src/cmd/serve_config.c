@@ -60,6 +60,8 @@ static int take_config(const tw_config *c, tw_args *a, tw_err *err)
         a->model = s->model;
     if (is_set(s->host))
         a->host = s->host;
+    if (is_set(s->cors))
+        a->cors = s->cors;
     if (s->port != 0)
         a->port = (uint16_t)s->port;
     if (s->tp != 0) {

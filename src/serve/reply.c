@@ -15,10 +15,10 @@ static enum MHD_Result queue(tw_http *h, unsigned status, struct MHD_Response *r
     (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     if (status == 401)
         (void)MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+    const char *methods = h->route <= TW_ROUTE_TEXT ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
     if (status == 405 || status == 204)
-        (void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW,
-                                      h->route <= TW_ROUTE_TEXT ? "POST, OPTIONS"
-                                                                : "GET, HEAD, OPTIONS");
+        (void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, methods);
+    tw_cors_put(h, r, status == 204 ? methods : NULL);
     enum MHD_Result ok = MHD_queue_response(h->conn, status, r);
     MHD_destroy_response(r);
     return ok;

@@ -49,14 +49,14 @@ static bool has_key(const tw_http *h)
 }
 
 /* Without a key any web page that the user opens could post to a loopback port: browsers send
- * Origin then, and only pages of this machine are let in. */
+ * Origin then, and only pages of this machine, and those of --cors, are let in. */
 static bool is_foreign_page(const tw_http *h)
 {
     static const char *const ours[] = {"http://localhost", "http://127.0.0.1", "http://[::1]",
                                        "https://localhost", "https://127.0.0.1"};
     const char *origin =
         MHD_lookup_connection_value(h->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_ORIGIN);
-    if (h->serve->key || !h->serve->loopback || origin == NULL)
+    if (h->serve->key || !h->serve->loopback || origin == NULL || tw_cors_allows(h))
         return false;
     for (size_t i = 0; i < TW_ARRAY_LEN(ours); i++) {
         size_t n = strlen(ours[i]);
@@ -78,7 +78,7 @@ void tw_http_check(tw_http *h, const char *method)
     else if (is_foreign_page(h))
         tw_openai_fail_set(f, 403, "invalid_request_error", "foreign_origin", NULL,
                            "a web page of another site asks a server without a key; start it "
-                           "with --api-key");
+                           "with --api-key, or name the site with --cors");
     else if (h->route != TW_ROUTE_HEALTH && !options && !has_key(h))
         tw_openai_fail_set(f, 401, "invalid_request_error", "invalid_api_key", NULL,
                            "the API key is missing or wrong: send \"Authorization: Bearer KEY\"");

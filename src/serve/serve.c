@@ -245,8 +245,9 @@ static tw_serve *serve_new(const tw_serve_opts *o)
     pthread_condattr_destroy(&attr);
     bool key = o->api_key && o->api_key[0];
     s->key = key ? tw_mem_strdup(o->api_key) : NULL;
+    s->cors = o->cors ? tw_mem_strdup(o->cors) : NULL;
     s->name = tw_mem_strdup(o->name ? o->name : tw_model_name(o->model));
-    if (s->name && (s->key || !key))
+    if (s->name && (s->key || !key) && (s->cors || !o->cors))
         return s;
     tw_serve_close(s);
     return NULL;
@@ -333,6 +334,7 @@ void tw_serve_close(tw_serve *s)
     if (s->key)
         explicit_bzero(s->key, strlen(s->key));
     tw_mem_free(s->key);
+    tw_mem_free(s->cors);
     tw_mem_free(s->name);
     tw_mem_free(s);
 }

@@ -24,8 +24,11 @@ typedef struct tw_serve_opts {
     const char *api_key; /* NULL or "": none. /v1/ then answers only "Authorization: Bearer KEY" */
     bool no_auth;        /* allows a host that is not loopback without a key */
     const char *name;    /* of the model in the API; NULL: tw_model_name */
+    const char *cors;    /* origins of web pages that may ask, by commas, or "*"; NULL: none */
 } tw_serve_opts;
 
+/* Whether that is a list for cors. -EINVAL names what is not. */
+TW_MUST_CHECK int tw_serve_cors_check(const char *list, tw_err *err);
 /* Whether host, port and key would do, without an engine: what a user wants to know before a large
  * model is loaded. Errors: as tw_serve_open's. */
 TW_MUST_CHECK int tw_serve_check(const tw_serve_opts *o, tw_err *err);

@@ -34,7 +34,8 @@ typedef struct tw_crowd {
 struct tw_serve {
     tw_engine *engine;
     tw_model *model;
-    char *key; /* NULL: none */
+    char *key;  /* NULL: none */
+    char *cors; /* NULL: none */
     char *name;
     char host[64];
     uint16_t port;
@@ -107,6 +108,11 @@ enum MHD_Result tw_http_get(tw_http *h, const char *method);
 /* generate.c: a POST whose body has arrived; called again when the connection was resumed. */
 enum MHD_Result tw_http_generate(tw_http *h);
 enum MHD_Result tw_http_collect(tw_http *h);
+
+/* cors.c: whether the page that asks is one of --cors; and what its browser must be told so that it
+ * may read the answer. methods: of a preflight's answer, else NULL. */
+bool tw_cors_allows(const tw_http *h);
+void tw_cors_put(const tw_http *h, struct MHD_Response *r, const char *methods);
 
 /* metrics.c */
 TW_MUST_CHECK int tw_serve_metrics(tw_serve *s, tw_buf *b);

@@ -46,6 +46,10 @@ def test_empty_key():
     assert "at most" in refused("--api-key", "k" * 600, code=2)
 
 
+def test_origin_that_is_none():
+    assert "--cors: 'https://a/chat' is no origin" in refused("--cors", "https://b,https://a/chat", code=2)
+
+
 @pytest.mark.parametrize("how", ["argument", "argument=", "environment"])
 def test_key(how):
     """It is asked for, and no other user's `ps`, nor another rank, shows it."""

@@ -198,7 +198,8 @@ static const tw_config rich = {
               .kv = "f32",
               .arith = "wire16",
               .api_key_file = "~/.config/twinax/key",
-              .no_auth = true},
+              .no_auth = true,
+              .cors = "https://a.example,http://b:3000"},
 };
 
 static void test_write(void **state)

@@ -32,14 +32,22 @@ typedef struct rig {
     uint16_t port;
 } rig;
 
-static void rig_open(rig *g, const char *key)
+static void rig_open_for(rig *g, const char *key, const char *cors)
 {
     tw_err err = {0};
     g->engine = fake_engine_new();
-    const tw_serve_opts o = {.engine = g->engine, .model = fake_model(), .api_key = key};
+    const tw_serve_opts o = {.engine = g->engine,
+                             .model = fake_model(),
+                             .api_key = key,
+                             .cors = cors};
     if (tw_serve_open(&o, &g->serve, &err))
         fail_msg("%s", err.msg);
     g->port = tw_serve_port(g->serve);
+}
+
+static void rig_open(rig *g, const char *key)
+{
+    rig_open_for(g, key, NULL);
 }
 
 static void rig_close(rig *g)
@@ -426,6 +434,109 @@ static void test_key(void **state)
     rig_close(&g);
 }
 
+#define PAGE      "Origin: https://chat.example\r\n"
+#define PREFLIGHT "Access-Control-Request-Method: POST\r\n"
+
+/* Asks, and looks whether the head of the answer has each of the words (NULL at the end). */
+static void check_head(const rig *g, const char *ask, const char *headers, int status,
+                       const char *const words[])
+{
+    answer a;
+    int got = client_ask(g->port, ask, headers, strncmp(ask, "POST", 4) == 0 ? HI("") : "", &a);
+    if (got != status)
+        fail_msg("%s %s: %d, wanted %d", ask, headers, got, status);
+    for (size_t i = 0; words != NULL && words[i] != NULL; i++)
+        if (strstr(a.raw.data, words[i]) == NULL)
+            fail_msg("%s %s: no '%s' in %s", ask, headers, words[i], a.raw.data);
+    if (words == NULL && strstr(a.raw.data, "Access-Control") != NULL)
+        fail_msg("%s %s: a page may read this: %s", ask, headers, a.raw.data);
+    answer_done(&a);
+}
+
+static void test_cors(void **state)
+{
+    (void)state;
+    rig g = {0};
+    rig_open_for(&g, NULL, "https://chat.example, http://app.local:3000");
+    const char *const page[] = {"Access-Control-Allow-Origin: https://chat.example\r\n",
+                                "Vary: Origin\r\n", NULL};
+    check_head(&g, CHAT, PAGE, 200, page);
+    check_head(&g, "POST /v1/completions", PAGE, 400, page); /* it may read what was wrong, too */
+    check_head(&g, "GET /v1/models", PAGE, 200, page);
+    check_head(&g, CHAT, "Origin: http://app.local:3000\r\n", 200, page + 1);
+    check_head(&g, CHAT, "Origin: http://app.local:3001\r\n", 403, NULL);
+    check_head(&g, CHAT, "Origin: https://chat.example.evil\r\n", 403, NULL);
+    check_head(&g, CHAT, "Origin: https://chat\r\n", 403, NULL);
+    check_head(&g, CHAT, "Origin: http://localhost:3000\r\n", 200, NULL);
+    check_head(&g, CHAT, "", 200, NULL);
+    rig_close(&g);
+}
+
+static void test_cors_stream(void **state)
+{
+    (void)state;
+    rig g = {0};
+    answer a;
+    rig_open_for(&g, NULL, "*");
+    assert_int_equal(client_ask(g.port, CHAT, PAGE, HI(",\"stream\":true"), &a), 200);
+    assert_non_null(strstr(a.raw.data, "Access-Control-Allow-Origin: *\r\n"));
+    assert_non_null(strstr(a.body.data, "[DONE]"));
+    answer_done(&a);
+    rig_close(&g);
+}
+
+/* A browser asks first, without the key. */
+static void test_cors_preflight(void **state)
+{
+    (void)state;
+    rig g = {0};
+    rig_open_for(&g, "sk-secret", "https://chat.example");
+    const char *const told[] = {"Access-Control-Allow-Origin: https://chat.example\r\n",
+                                "Access-Control-Allow-Methods: POST, OPTIONS\r\n",
+                                "Access-Control-Allow-Headers: authorization, x-stainless-os\r\n",
+                                "Access-Control-Max-Age: ", NULL};
+    const char *const usual[] = {"Access-Control-Allow-Headers: Authorization, Content-Type\r\n",
+                                 NULL};
+    const char ask[] = "OPTIONS /v1/chat/completions";
+    check_head(&g, ask,
+               PAGE PREFLIGHT "Access-Control-Request-Headers: authorization, x-stainless-os\r\n",
+               204, told);
+    check_head(&g, ask, PAGE PREFLIGHT "Access-Control-Request-Headers: a(b); c\r\n", 204, usual);
+    check_head(&g, ask, PAGE PREFLIGHT, 204, usual);
+    check_head(&g, ask, "Origin: https://other.example\r\n" PREFLIGHT, 204, NULL);
+    check_head(&g, CHAT, PAGE, 401, (const char *const[]){told[0], NULL});
+    rig_close(&g);
+    rig_open(&g, "sk-secret"); /* not asked for: nothing is allowed */
+    check_head(&g, ask, PAGE PREFLIGHT, 204, NULL);
+    rig_close(&g);
+}
+
+static void test_cors_lists(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"*", "https://a.example", "http://localhost:3000",
+                                       "https://a , https://b:8443", "chrome-extension://abcdef"};
+    static const char *const wrong[] = {"",
+                                        "a.example",
+                                        "https://",
+                                        "https://a/",
+                                        "https://a/path",
+                                        "https://*.example",
+                                        "https://a,*",
+                                        "https://a b",
+                                        "://a",
+                                        "https://me@a.example",
+                                        "https//a"};
+    tw_err err = {0};
+    for (size_t i = 0; i < TW_ARRAY_LEN(good); i++)
+        if (tw_serve_cors_check(good[i], &err) != 0)
+            fail_msg("%s: %s", good[i], err.msg);
+    for (size_t i = 0; i < TW_ARRAY_LEN(wrong); i++)
+        if (tw_serve_cors_check(wrong[i], &err) != -EINVAL ||
+            strstr(err.msg, "https://host") == NULL)
+            fail_msg("'%s' is taken", wrong[i]);
+}
+
 static void test_address_rule(void **state)
 {
     (void)state;
@@ -615,8 +726,8 @@ static void test_engine_ends_first(void **state)
     assert_true(fake_engine_wait_submitted(g.engine, 2));
     tw_serve_close(g.serve);
     fake_engine_free(g.engine);
-    if (client_read(fd, false, &a))
-        assert_int_equal(a.status, 503);
+    assert_true(client_read(fd, false, &a));
+    assert_int_equal(a.status, 503);
     answer_done(&a);
     close(fd);
     close(other);
@@ -649,6 +760,10 @@ int main(void)
         WITH_RIG(test_plain_endpoints),
         WITH_RIG(test_foreign_page),
         cmocka_unit_test(test_key),
+        cmocka_unit_test(test_cors),
+        cmocka_unit_test(test_cors_stream),
+        cmocka_unit_test(test_cors_preflight),
+        cmocka_unit_test(test_cors_lists),
         cmocka_unit_test(test_address_rule),
         WITH_RIG(test_failure_of_the_engine),
         WITH_RIG(test_cancel_by_closing),
