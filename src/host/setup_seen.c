@@ -191,7 +191,9 @@ static void ask_nm(seer *r, const tw_facts *f)
     for (const char *line = tw_setup_seen_answer(r->s, "nm-connections");
          *line != '\0' && n < PROFILES_MAX;) {
         char uuid[40], name[64];
-        snprintf(uuid, sizeof uuid, "%.*s", (int)TW_MIN(strcspn(line, ":\n"), 39u), line);
+        const size_t n_uuid = TW_MIN(strcspn(line, ":\n"), sizeof uuid - 1);
+        memcpy(uuid, line, n_uuid);
+        uuid[n_uuid] = '\0';
         const char *const show[] = {"nmcli", "-g", fields, "connection", "show", uuid, NULL};
         const char *type = line + strcspn(line, ":\n");
         if (strncmp(type, ":802-3-ethernet:", 16) == 0) {
