@@ -118,6 +118,17 @@ int tw_life_unit_places(char *ret_unit, char *ret_env, size_t bytes, tw_err *err
 
 /* ---- what is here ---- */
 
+/* What systemd takes for yes, up to the line's end. */
+static bool is_yes(const char *v)
+{
+    static const char *const words[] = {"1", "yes", "y", "true", "t", "on"};
+    const size_t n = strcspn(v, " \t\r\n");
+    for (size_t i = 0; i < TW_ARRAY_LEN(words); i++)
+        if (strlen(words[i]) == n && strncasecmp(v, words[i], n) == 0)
+            return true;
+    return false;
+}
+
 /* The last KillUserProcesses= of a file; *ret is left alone without one. */
 static void read_kills(const char *path, bool *ret)
 {
@@ -129,9 +140,7 @@ static void read_kills(const char *path, bool *ret)
         line += strspn(line, "\n \t");
         if (strncmp(line, key, sizeof key - 1) != 0)
             continue;
-        const char *v = line + sizeof key - 1;
-        *ret = strncasecmp(v, "yes", 3) == 0 || strncasecmp(v, "true", 4) == 0 ||
-               strncasecmp(v, "on", 2) == 0 || *v == '1';
+        *ret = is_yes(line + sizeof key - 1);
     }
 }
 
