@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/scope.h"
 #include "hub/choose.h"
 
 #define SHA  "\"sha\":\"0123456789012345678901234567890123456789\""
@@ -72,9 +73,12 @@ static void chooses(const char *files, const tw_hub_choice *c, int rc, const cha
     size_t at = (size_t)snprintf(json, sizeof json, "{" SHA ",\"siblings\":[");
     tw_hub_list l = {.n = 0};
     tw_err err = {0};
-    for (const char *p = files; *p != '\0'; p += strcspn(p, " ") + 1)
-        at += (size_t)snprintf(json + at, sizeof json - at, "%s{\"rfilename\":\"%.*s\"," BLOB "}",
-                               p == files ? "" : ",", (int)strcspn(p, " "), p);
+    for (const char *p = files; *p != '\0'; p += strcspn(p, " ") + 1) {
+        char name[200] = "";
+        memcpy(name, p, TW_MIN(strcspn(p, " "), sizeof name - 1));
+        at += (size_t)snprintf(json + at, sizeof json - at, "%s{\"rfilename\":\"%s\"," BLOB "}",
+                               p == files ? "" : ",", name);
+    }
     snprintf(json + at, sizeof json - at, "]}");
     assert_int_equal(parse(json, &l), 0);
     assert_int_equal(tw_hub_choose("org/name", c != NULL ? c : &needed, &l, &err), rc);
