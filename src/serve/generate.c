@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a request's body to choices in the engine, and from their text to an answer. */
+/* From prompts to choices in the engine, and from their text to an answer. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,102 +9,6 @@
 #include "base/scope.h"
 #include "os/sys.h"
 #include "serve/server.h"
-
-/* Prompts as ids; freed by ids_free. */
-typedef struct prompt_ids {
-    uint32_t *ids; /* from tw_model_tokenize */
-    const uint32_t *borrowed;
-    size_t n;
-} prompt_ids;
-
-typedef struct prompts {
-    prompt_ids *p; /* [n] */
-    size_t n;
-} prompts;
-
-static void prompts_done(prompts *ps)
-{
-    for (size_t i = 0; ps->p && i < ps->n; i++)
-        tw_text_free(ps->p[i].ids);
-    tw_mem_free(ps->p);
-}
-
-static int no_memory(tw_openai_fail *f)
-{
-    return tw_openai_fail_set(f, 503, "server_error", NULL, NULL, "out of memory");
-}
-
-static void text_done(char **text)
-{
-    tw_text_free(*text);
-}
-
-/* A chat becomes one prompt; the template writes the special tokens itself. */
-static int chat_ids(tw_http *h, const tw_openai_request *r, prompts *ps)
-{
-    tw_err err = {0};
-    TW_CLEANUP(text_done) char *text = NULL;
-    int e = tw_model_render_chat_with(h->serve->model, r->messages.data,
-                                      r->tools.len ? r->tools.data : NULL,
-                                      r->kwargs.len ? r->kwargs.data : NULL, true, &text, &err);
-    if (e == 0)
-        e = tw_model_tokenize(h->serve->model, text, strlen(text), false, &ps->p[0].ids,
-                              &ps->p[0].n, &err);
-    if (e == 0)
-        return 0;
-    err.code = e == -E2BIG ? -EINVAL : e; /* a bound of the template, not the context */
-    tw_http_fail_from(&h->fail, &err);
-    if (h->fail.status == 400)
-        snprintf(h->fail.param, sizeof(h->fail.param), "%s",
-                 strncmp(err.msg, "chat_template_kwargs", 20) == 0 ? "chat_template_kwargs"
-                                                                   : "messages");
-    return e;
-}
-
-static int text_ids(tw_http *h, const tw_openai_prompt *p, uint32_t vocab, prompt_ids *ret)
-{
-    tw_err err = {0};
-    if (p->text == NULL) {
-        for (size_t i = 0; i < p->n_ids; i++)
-            if (p->ids[i] >= vocab)
-                return tw_openai_fail_set(&h->fail, 400, "invalid_request_error", "invalid_value",
-                                          "prompt",
-                                          "prompt: token id %" PRIu32
-                                          " is not in the vocabulary of %" PRIu32,
-                                          p->ids[i], vocab);
-        *ret = (prompt_ids){.borrowed = p->ids, .n = p->n_ids};
-        return 0;
-    }
-    int e = tw_model_tokenize(h->serve->model, p->text, p->n_text, true, &ret->ids, &ret->n, &err);
-    if (e)
-        tw_http_fail_from(&h->fail, &err);
-    return e;
-}
-
-static int make_ids(tw_http *h, const tw_openai_request *r, const tw_engine_info *info, prompts *ps)
-{
-    ps->n = r->kind == TW_OPENAI_CHAT ? 1 : r->n_prompts;
-    ps->p = tw_mem_calloc(ps->n, sizeof(*ps->p));
-    if (ps->p == NULL)
-        return no_memory(&h->fail);
-    int e = r->kind == TW_OPENAI_CHAT ? chat_ids(h, r, ps) : 0;
-    for (size_t i = 0; e == 0 && r->kind == TW_OPENAI_TEXT && i < ps->n; i++)
-        e = text_ids(h, &r->prompts[i], info->vocab, &ps->p[i]);
-    for (size_t i = 0; e == 0 && i < ps->n; i++) {
-        if (ps->p[i].n == 0)
-            return tw_openai_fail_set(&h->fail, 400, "invalid_request_error", "invalid_value",
-                                      r->kind == TW_OPENAI_CHAT ? "messages" : "prompt",
-                                      "the prompt has no token");
-        if (info->ctx && ps->p[i].n >= info->ctx)
-            return tw_openai_fail_set(&h->fail, 400, "invalid_request_error",
-                                      "context_length_exceeded",
-                                      r->kind == TW_OPENAI_CHAT ? "messages" : "prompt",
-                                      "the prompt has %zu tokens; this server's context is %" PRIu32
-                                      " tokens, prompt and answer together",
-                                      ps->p[i].n, info->ctx);
-    }
-    return e;
-}
 
 /* Choice i of one request: another, but repeatable, seed. Choice 0 has the request's own. */
 static uint64_t choice_seed(uint64_t seed, uint64_t i)
@@ -141,7 +44,7 @@ static int make_head(tw_http *h, const tw_openai_request *r)
     unsigned char bytes[12] = {0};
     size_t n = 0;
     if (tw_sys_random(bytes, sizeof(bytes)))
-        return no_memory(&h->fail);
+        return tw_http_no_memory(&h->fail);
     n = (size_t)snprintf(h->id, sizeof(h->id), "%s",
                          r->kind == TW_OPENAI_CHAT ? "chatcmpl-" : "cmpl-");
     for (size_t i = 0; i < sizeof(bytes); i++)
@@ -155,14 +58,14 @@ static int make_head(tw_http *h, const tw_openai_request *r)
 }
 
 static int submit_all(tw_http *h, const tw_openai_request *r, const tw_engine_info *info,
-                      const prompts *ps)
+                      const tw_prompts *ps)
 {
     tw_err err = {0};
     tw_request q = {.ignore_eos = r->ignore_eos, .stops = r->stops, .n_stops = r->n_stops};
     make_sampling(h, r, &q.sampling);
     uint64_t seed = q.sampling.seed;
     for (size_t i = 0; i < h->n_choices; i++) {
-        const prompt_ids *p = &ps->p[i / r->n];
+        const tw_prompt_ids *p = &ps->p[i / r->n];
         uint32_t room = info->ctx ? info->ctx - (uint32_t)p->n : 0;
         q.prompt = p->ids ? p->ids : p->borrowed;
         q.n_prompt = p->n;
@@ -178,36 +81,27 @@ static int submit_all(tw_http *h, const tw_openai_request *r, const tw_engine_in
 }
 
 /* Makes the choices and gives them to the engine. After a failure nothing of it is left. */
-static int start(tw_http *h, const tw_openai_request *r)
+static int start(tw_http *h)
 {
+    const tw_openai_request *r = &h->request;
+    const tw_prompts *ps = &h->prompts;
     tw_engine_info info = {0};
-    tw_err err = {0};
-    TW_CLEANUP(prompts_done) prompts ps = {0};
-    if (r->model && strcmp(r->model, h->serve->name) != 0)
-        return tw_openai_fail_set(&h->fail, 404, "invalid_request_error", "model_not_found",
-                                  "model", "model \"%.100s\" is not served here, \"%.100s\" is",
-                                  r->model, h->serve->name);
-    if (tw_engine_health(h->serve->engine, &err))
-        return tw_openai_fail_set(&h->fail, 503, "server_error", "engine_failed", NULL, "%s",
-                                  err.msg);
     tw_engine_get_info(h->serve->engine, &info);
-    int e = make_ids(h, r, &info, &ps);
-    if (e == 0)
-        e = make_head(h, r);
+    int e = make_head(h, r);
     if (e)
         return e;
-    h->n_prompts = ps.n;
-    h->n_choices = ps.n * r->n;
+    h->n_prompts = ps->n;
+    h->n_choices = ps->n * r->n;
     h->texts = r->stream ? NULL : tw_mem_calloc(h->n_choices, sizeof(*h->texts));
     h->role_sent = r->stream ? tw_mem_calloc(h->n_choices, sizeof(bool)) : NULL;
     h->stream = tw_stream_new(h->conn, h->n_choices, r->stream, h->serve->wake_fd);
     if (h->stream == NULL || (r->stream ? h->role_sent == NULL : h->texts == NULL))
-        e = no_memory(&h->fail);
+        e = tw_http_no_memory(&h->fail);
     for (size_t i = 0; h->texts && i < h->n_choices; i++)
         h->texts[i] = TW_BUF(TW_SERVE_ANSWER_MAX_BYTES);
     h->out = TW_BUF((size_t)4 << 20);
     if (e == 0)
-        e = submit_all(h, r, &info, &ps);
+        e = submit_all(h, r, &info, ps);
     if (e == 0 && !tw_serve_live_add(h))
         e = tw_openai_fail_set(&h->fail, 503, "server_error", "shutting_down", NULL,
                                "the server is stopping");
@@ -222,15 +116,20 @@ static int start(tw_http *h, const tw_openai_request *r)
 
 enum MHD_Result tw_http_generate(tw_http *h)
 {
-    tw_openai_request r;
-    enum tw_openai_kind kind = h->route == TW_ROUTE_CHAT ? TW_OPENAI_CHAT : TW_OPENAI_TEXT;
-    int e = tw_openai_parse(kind, h->body.data, h->body.len, &r, &h->fail);
-    bool stream = r.stream;
+    if (tw_prepare_put(h))
+        return MHD_YES;
+    tw_openai_fail_set(&h->fail, 503, "server_error", "shutting_down", NULL,
+                       "the server is stopping");
+    return tw_http_refuse(h, &h->fail);
+}
+
+enum MHD_Result tw_http_start(tw_http *h)
+{
+    const bool stream = h->request.stream;
     h->serve->n_body_bytes -= h->body.len;
     tw_buf_done(&h->body); /* the tree holds what is needed of it */
-    if (e == 0)
-        e = start(h, &r);
-    tw_openai_request_done(&r);
+    int e = h->fail.status ? -EINVAL : start(h);
+    tw_prepare_done(h);
     if (e)
         return tw_http_refuse(h, &h->fail);
     return stream ? tw_http_reply_stream(h) : tw_http_collect(h);
@@ -263,7 +162,7 @@ static enum MHD_Result reply_whole(tw_http *h)
     tw_mem_free(choices);
     if (r == 0)
         return tw_http_reply(h, 200, &b);
-    (void)no_memory(&h->fail);
+    (void)tw_http_no_memory(&h->fail);
     return tw_http_refuse(h, &h->fail);
 }
 
@@ -274,7 +173,7 @@ enum MHD_Result tw_http_collect(tw_http *h)
         switch (tw_stream_next(h->stream, true, &ev)) {
         case TW_STREAM_EVENT:
             if (!ev.done && tw_buf_append(&h->texts[ev.i_choice], ev.text, ev.n_text)) {
-                (void)no_memory(&h->fail);
+                (void)tw_http_no_memory(&h->fail);
                 return tw_http_refuse(h, &h->fail);
             }
             break;

@@ -48,6 +48,11 @@ enum MHD_Result tw_http_refuse(tw_http *h, const tw_openai_fail *f)
     return tw_http_reply(h, f->status, &b);
 }
 
+int tw_http_no_memory(tw_openai_fail *f)
+{
+    return tw_openai_fail_set(f, 503, "server_error", NULL, NULL, "out of memory");
+}
+
 void tw_http_fail_from(tw_openai_fail *f, const tw_err *err)
 {
     if (err->code == -E2BIG)

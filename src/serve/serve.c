@@ -42,6 +42,22 @@ static tw_http *http_new(tw_serve *s, struct MHD_Connection *conn, const char *u
     return NULL;
 }
 
+/* A request for an answer is counted until its end: closing waits for it. */
+static void count_open(tw_http *h, bool open)
+{
+    tw_serve *s = h->serve;
+    if (h->open == open)
+        return;
+    h->open = open;
+    pthread_mutex_lock(&s->lock);
+    if (open)
+        s->n_open++;
+    else
+        s->n_open--;
+    pthread_cond_broadcast(&s->ended);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void http_free(tw_http *h)
 {
     if (h->stream) {
@@ -58,6 +74,8 @@ static void http_free(tw_http *h)
     h->serve->n_body_bytes -= h->body.len;
     tw_buf_done(&h->body);
     tw_buf_done(&h->out);
+    tw_prepare_done(h);
+    count_open(h, false);
     tw_mem_free(h);
 }
 
@@ -118,6 +136,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     }
     if (h->stream) /* resumed */
         return tw_http_collect(h);
+    if (h->prepared) /* resumed */
+        return tw_http_start(h);
     tw_crowd_moved(h->serve, conn, *n_upload == 0);
     if (*n_upload) {
         bool ok = take_body(h, upload, *n_upload);
@@ -126,8 +146,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     }
     if (h->fail.status)
         return tw_http_refuse(h, &h->fail);
-    if (strcmp(method, MHD_HTTP_METHOD_POST) == 0)
+    if (strcmp(method, MHD_HTTP_METHOD_POST) == 0) {
+        count_open(h, true);
         return tw_http_generate(h);
+    }
     return tw_http_get(h, method);
 }
 
@@ -242,6 +264,8 @@ static tw_serve *serve_new(const tw_serve_opts *o)
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&s->ended, &attr);
+    pthread_mutex_init(&s->prepare.lock, NULL);
+    pthread_cond_init(&s->prepare.more, NULL);
     pthread_condattr_destroy(&attr);
     bool key = o->api_key && o->api_key[0];
     s->key = key ? tw_mem_strdup(o->api_key) : NULL;
@@ -267,6 +291,8 @@ int tw_serve_open(const tw_serve_opts *o, tw_serve **ret, tw_err *err)
         return tw_err_set(err, -ENOMEM, "out of memory");
     s->loopback = loopback;
     r = tw_serve_watch_start(s, err);
+    if (r == 0)
+        r = tw_prepare_start(&s->prepare, err);
     if (r == 0)
         r = start_daemon(s, host, o->port, err);
     if (r) {
@@ -312,7 +338,7 @@ static void end_answers(tw_serve *s)
     s->closing = true;
     for (tw_http *h = s->live; h; h = h->next)
         tw_stream_close(h->stream);
-    while (s->n_live && pthread_cond_timedwait(&s->ended, &s->lock, &until) == 0)
+    while (s->n_open && pthread_cond_timedwait(&s->ended, &s->lock, &until) == 0)
         continue;
     pthread_mutex_unlock(&s->lock);
 }
@@ -321,8 +347,9 @@ void tw_serve_close(tw_serve *s)
 {
     if (s == NULL)
         return;
+    const int fd = s->daemon ? MHD_quiesce_daemon(s->daemon) : -1;
+    tw_prepare_stop(&s->prepare);
     if (s->daemon) {
-        int fd = MHD_quiesce_daemon(s->daemon);
         end_answers(s);
         MHD_stop_daemon(s->daemon);
         if (fd >= 0)
@@ -330,6 +357,8 @@ void tw_serve_close(tw_serve *s)
     }
     tw_serve_watch_stop(s);
     pthread_cond_destroy(&s->ended);
+    pthread_mutex_destroy(&s->prepare.lock);
+    pthread_cond_destroy(&s->prepare.more);
     pthread_mutex_destroy(&s->lock);
     if (s->key)
         explicit_bzero(s->key, strlen(s->key));

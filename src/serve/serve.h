@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP server: the OpenAI API over one engine. One internal thread speaks HTTP and sleeps while
- * nothing happens; another sleeps on the sockets of waiting clients and cancels what nobody reads
- * any more. Events of the engine are put into a bounded queue of the request; a client that reads
- * too slowly loses its request, never the engine's time.
+ * nothing happens; another makes token ids of requests; a third sleeps on the sockets of waiting
+ * clients and cancels what nobody reads any more. Events of the engine are put into a bounded queue of
+ * the request; a client that reads too slowly loses its request, never the engine's time.
  * Endpoints: POST /v1/chat/completions, POST /v1/completions, GET /v1/models, GET /v1/models/NAME,
  * GET /health, GET /metrics. Tools are given to the chat template; tool calls in the answer are not parsed.
  * Sees of the engine only twinax/engine.h. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of the HTTP server. Owners: the HTTP thread owns every tw_http (its live list apart, which
- * the server's lock guards); the stream guards itself. */
+ * the server's lock guards), but while the preparer has it; the stream guards itself. */
 #ifndef TWINAX_SERVE_SERVER_H
 #define TWINAX_SERVE_SERVER_H
 
@@ -31,6 +31,26 @@ typedef struct tw_crowd {
     size_t n, n_closed; /* n_closed: of them, closed by us, not yet gone */
 } tw_crowd;
 
+/* prepare.c */
+typedef struct tw_prepare {
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t more;
+    struct tw_http *first, *last; /* waiting */
+    bool running;
+} tw_prepare;
+
+typedef struct tw_prompt_ids {
+    uint32_t *ids; /* from tw_model_tokenize; NULL: borrowed has them */
+    const uint32_t *borrowed;
+    size_t n;
+} tw_prompt_ids;
+
+typedef struct tw_prompts {
+    tw_prompt_ids *p; /* [n] */
+    size_t n;
+} tw_prompts;
+
 struct tw_serve {
     tw_engine *engine;
     tw_model *model;
@@ -44,15 +64,16 @@ struct tw_serve {
     struct MHD_Daemon *daemon;
     size_t n_body_bytes; /* HTTP thread only */
     tw_crowd crowd;
+    tw_prepare prepare;
 
     pthread_t watcher;
     bool watching;
     int epoll_fd, wake_fd;
 
     pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t ended; /* n_live went down */
+    pthread_cond_t ended; /* n_open went down */
     struct tw_http *live; /* requests with a stream */
-    size_t n_live;
+    size_t n_open;        /* requests for an answer, from their whole body to their end */
     uint64_t next_serial;
     bool closing;
 };
@@ -78,6 +99,12 @@ typedef struct tw_http {
     bool discard;        /* the body is not kept: the request is refused when it has arrived */
     tw_openai_fail fail; /* status 0: none */
 
+    bool open;     /* counted in n_open */
+    bool prepared; /* request, prompts and fail are what became of the body */
+    tw_openai_request request;
+    tw_prompts prompts;
+    struct tw_http *next_waiting;
+
     tw_stream *stream; /* while it is on the live list */
     uint64_t serial;
     int fd;
@@ -97,6 +124,7 @@ enum MHD_Result tw_http_reply(tw_http *h, int status, const tw_buf *json);
 enum MHD_Result tw_http_reply_text(tw_http *h, const tw_buf *text); /* of /metrics */
 enum MHD_Result tw_http_refuse(tw_http *h, const tw_openai_fail *f);
 enum MHD_Result tw_http_reply_stream(tw_http *h);
+int tw_http_no_memory(tw_openai_fail *f); /* fills it; -ENOMEM's words */
 /* answers what ended wrong */
 void tw_http_fail_from(tw_openai_fail *f, const tw_err *err);
 
@@ -105,9 +133,18 @@ enum tw_route tw_http_route(const char *url);
 void tw_http_check(tw_http *h, const char *method); /* fills h->fail when it is to be refused */
 enum MHD_Result tw_http_get(tw_http *h, const char *method);
 
-/* generate.c: a POST whose body has arrived; called again when the connection was resumed. */
+/* generate.c: a POST whose body has arrived; it is prepared; its connection was resumed. */
 enum MHD_Result tw_http_generate(tw_http *h);
+enum MHD_Result tw_http_start(tw_http *h);
 enum MHD_Result tw_http_collect(tw_http *h);
+
+/* prepare.c */
+TW_MUST_CHECK int tw_prepare_start(tw_prepare *p, tw_err *err);
+/* What waits is resumed and refused; nothing is taken any more. */
+void tw_prepare_stop(tw_prepare *p);
+/* Suspends the connection until h is prepared; false: the server is closing. */
+bool tw_prepare_put(tw_http *h);
+void tw_prepare_done(tw_http *h); /* frees what was made */
 
 /* cors.c: whether the page that asks is one of --cors; and what its browser must be told so that it
  * may read the answer. methods: of a preflight's answer, else NULL. */

@@ -128,7 +128,6 @@ bool tw_serve_live_add(tw_http *h)
         if (s->live)
             s->live->prev = h;
         s->live = h;
-        s->n_live++;
     }
     pthread_mutex_unlock(&s->lock);
     struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = h->serial};
@@ -149,7 +148,5 @@ void tw_serve_live_remove(tw_http *h)
         s->live = h->next;
     if (h->next)
         h->next->prev = h->prev;
-    s->n_live--;
-    pthread_cond_broadcast(&s->ended);
     pthread_mutex_unlock(&s->lock);
 }

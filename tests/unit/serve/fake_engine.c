@@ -13,7 +13,10 @@
 enum { HISTORY = 256 };
 
 struct tw_model {
-    int unused;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool hold;
+    unsigned n_held;
 };
 
 typedef struct job {
@@ -37,11 +40,44 @@ struct tw_engine {
     tw_sampling history[HISTORY];
 };
 
-static struct tw_model the_model;
+static struct tw_model the_model = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                                    .changed = PTHREAD_COND_INITIALIZER};
 
 tw_model *fake_model(void)
 {
     return &the_model;
+}
+
+void fake_model_hold(bool hold)
+{
+    pthread_mutex_lock(&the_model.lock);
+    the_model.hold = hold;
+    the_model.n_held = 0;
+    pthread_cond_broadcast(&the_model.changed);
+    pthread_mutex_unlock(&the_model.lock);
+}
+
+bool fake_model_wait_held(void)
+{
+    struct timespec until;
+    int r = 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    pthread_mutex_lock(&the_model.lock);
+    while (the_model.n_held == 0 && r == 0)
+        r = pthread_cond_timedwait(&the_model.changed, &the_model.lock, &until);
+    pthread_mutex_unlock(&the_model.lock);
+    return r == 0;
+}
+
+static void be_held(void)
+{
+    pthread_mutex_lock(&the_model.lock);
+    the_model.n_held++;
+    pthread_cond_broadcast(&the_model.changed);
+    while (the_model.hold)
+        pthread_cond_wait(&the_model.changed, &the_model.lock);
+    pthread_mutex_unlock(&the_model.lock);
 }
 
 static void finish(tw_engine *e, job *j, enum tw_finish why, const tw_err *err)
@@ -314,6 +350,8 @@ int tw_model_render_chat(tw_model *m, const char *messages_json, const char *too
 {
     (void)m;
     (void)add_generation_prompt;
+    if (strstr(messages_json, "HOLD"))
+        be_held();
     if (strstr(messages_json, "REFUSE"))
         return tw_err_set(err, -EINVAL, "chat template:7: roles must alternate");
     json_t *j = json_loads(messages_json, 0, NULL);

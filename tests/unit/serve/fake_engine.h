@@ -15,6 +15,9 @@ enum { FAKE_CTX = 4096, FAKE_VOCAB = 1000 };
 tw_engine *fake_engine_new(void);
 void fake_engine_free(tw_engine *e); /* each job gets its DONE first */
 tw_model *fake_model(void);
+/* A template with HOLD in its messages is not through as long as this is on. */
+void fake_model_hold(bool hold);
+bool fake_model_wait_held(void);                   /* until one is there; false after 10 s */
 void fake_engine_break(tw_engine *e, bool broken); /* health fails */
 unsigned fake_engine_cancelled(tw_engine *e);
 unsigned fake_engine_running(tw_engine *e);

@@ -711,6 +711,63 @@ static void test_close_with_open_streams(void **state)
     fake_engine_free(g.engine);
 }
 
+/* A template that takes long, or a long text, holds up no other client. */
+static void test_others_while_a_template_renders(void **state)
+{
+    rig *g = *state;
+    answer a, other;
+    fake_model_hold(true);
+    int fd = client_connect(g->port, 0);
+    client_request(fd, CHAT, "", SAY("HOLD", ""));
+    const bool held = fake_model_wait_held();
+    const int status = client_ask(g->port, "GET /health", "", "", &other);
+    fake_model_hold(false);
+    answer_done(&other);
+    assert_true(held);
+    assert_int_equal(status, 200);
+    assert_true(client_read(fd, false, &a));
+    assert_int_equal(a.status, 200);
+    answer_done(&a);
+    close(fd);
+}
+
+static void *close_server(void *arg)
+{
+    tw_serve_close(arg);
+    return NULL;
+}
+
+/* Who is in the template, and who waits for it, gets an answer. */
+static void test_close_while_a_template_renders(void **state)
+{
+    (void)state;
+    rig g = {0};
+    int fds[5];
+    pthread_t closer;
+    rig_open(&g, NULL);
+    fake_model_hold(true);
+    for (size_t i = 0; i < TW_ARRAY_LEN(fds); i++) {
+        fds[i] = client_connect(g.port, 0);
+        client_request(fds[i], CHAT, "", i % 2 ? SAY("HOLD", ",\"stream\":true") : SAY("HOLD", ""));
+    }
+    const bool held = fake_model_wait_held();
+    answer a;
+    assert_int_equal(client_ask(g.port, "GET /health", "", "", &a), 200); /* all have arrived */
+    answer_done(&a);
+    assert_int_equal(pthread_create(&closer, NULL, close_server, g.serve), 0);
+    fake_model_hold(false);
+    for (size_t i = 0; i < TW_ARRAY_LEN(fds); i++) {
+        tw_buf seen = TW_BUF(1 << 20);
+        assert_true(client_read_until(fds[i], "\r\n\r\n", &seen));
+        assert_true(strstr(seen.data, " 200 ") != NULL || strstr(seen.data, " 503 ") != NULL);
+        tw_buf_done(&seen);
+        close(fds[i]);
+    }
+    pthread_join(closer, NULL);
+    fake_engine_free(g.engine);
+    assert_true(held);
+}
+
 /* The other order: the engine ends first, with streams open. */
 static void test_engine_ends_first(void **state)
 {
@@ -771,6 +828,8 @@ int main(void)
         WITH_RIG(test_many_at_once),
         WITH_RIG(test_slow_reader),
         cmocka_unit_test(test_close_with_open_streams),
+        WITH_RIG(test_others_while_a_template_renders),
+        cmocka_unit_test(test_close_while_a_template_renders),
         cmocka_unit_test(test_engine_ends_first),
         WITH_RIG(test_run_stops),
     };
