@@ -2,27 +2,17 @@
 #include "hub/choose.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/scope.h"
 #include "base/str.h"
-
-static bool matches(const char *pattern, const char *path)
-{
-    char all[1200];
-    const size_t n = strlen(pattern);
-    if (n > 0 && pattern[n - 1] == '/' &&
-        snprintf(all, sizeof all, "%s*", pattern) < (int)sizeof all)
-        return fnmatch(all, path, 0) == 0;
-    return fnmatch(pattern, path, 0) == 0;
-}
+#include "hub/pattern.h"
 
 static bool matches_any(const char *const *patterns, unsigned n, const char *path)
 {
     for (unsigned i = 0; i < n; i++)
-        if (matches(patterns[i], path))
+        if (tw_hub_pattern_matches(patterns[i], path))
             return true;
     return false;
 }
@@ -85,14 +75,15 @@ static bool is_needed(const kinds *k, const char *path)
     return !k->bin && ends(path, ".gguf");
 }
 
+#define FIVE "[0-9][0-9][0-9][0-9][0-9]"
+
 /* "x-00001-of-00003.gguf" and its like are one model. */
 static bool is_one_set(const tw_hub_list *l, size_t n_gguf)
 {
     size_t n_first = 0, n_split = 0;
     for (size_t i = 0; i < l->n; i++) {
-        n_split += fnmatch("*-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9].gguf",
-                           l->v[i].path, 0) == 0;
-        n_first += fnmatch("*-00001-of-[0-9][0-9][0-9][0-9][0-9].gguf", l->v[i].path, 0) == 0;
+        n_split += tw_hub_pattern_matches("*-" FIVE "-of-" FIVE ".gguf", l->v[i].path);
+        n_first += tw_hub_pattern_matches("*-00001-of-" FIVE ".gguf", l->v[i].path);
     }
     return n_gguf == 1 || (n_split == n_gguf && n_first == 1);
 }

@@ -8,8 +8,7 @@
 
 enum { TW_HUB_PATTERNS_MAX = 64 };
 
-/* As snapshot_download's allow_patterns and ignore_patterns: '*' matches '/' too, a pattern that ends
- * with '/' means all below. */
+/* As snapshot_download's allow_patterns and ignore_patterns: hub/pattern.h. */
 typedef struct tw_hub_choice {
     const char *include[TW_HUB_PATTERNS_MAX]; /* none: what is needed */
     const char *exclude[TW_HUB_PATTERNS_MAX];
