@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
+#include "hub/place.h"
 #include "os/file.h"
 
 enum { PATH_BYTES = 4096 };
@@ -69,19 +70,6 @@ static void look_at_snapshots(search *s, const char *model)
         each_folder(s, path, "", look_at);
 }
 
-static bool hub_folder(char *out, size_t out_bytes)
-{
-    const char *hf = getenv("HF_HOME"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int n = 0;
-    if (hf != NULL && hf[0] == '/')
-        n = snprintf(out, out_bytes, "%s/hub", hf);
-    else if (xdg != NULL && xdg[0] == '/')
-        n = snprintf(out, out_bytes, "%s/huggingface/hub", xdg);
-    else if (home != NULL && home[0] == '/')
-        n = snprintf(out, out_bytes, "%s/.cache/huggingface/hub", home);
-    return n > 0 && (size_t)n < out_bytes;
-}
-
 static void parent_of(const char *path, char out[PATH_BYTES])
 {
     snprintf(out, PATH_BYTES, "%s", path);
@@ -113,11 +101,12 @@ static const char *tail(const char *path, size_t n)
 static int search_places(const char *path, const char *id, tw_model **ret, tw_err *err)
 {
     search s = {.id = id, .until_ns = tw_clock_now_ns() + LIMIT_NS};
-    char beside[PATH_BYTES], hub[PATH_BYTES] = "";
+    char beside[PATH_BYTES], hub[TW_HUB_PATH_BYTES] = "";
+    tw_err ignored;
     parent_of(path, beside);
     if (beside[0] != '\0')
         each_folder(&s, beside, "", look_at);
-    if (s.found == NULL && hub_folder(hub, sizeof hub))
+    if (s.found == NULL && tw_hub_place_cache(hub, &ignored) == 0)
         each_folder(&s, hub, "models--", look_at_snapshots);
     if (s.found == NULL)
         return tw_err_set(

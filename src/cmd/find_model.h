@@ -7,7 +7,7 @@
 #include "model/model.h"
 
 /* Opens it. path: "~/" is this machine's home. id: what it must be; NULL: whatever lies at path.
- * Looked through after path: the folders beside it, $HF_HOME/hub, else ~/.cache/huggingface/hub.
+ * Looked through after path: the folders beside it, then the cache of hub/place.h.
  * Errors: -ENOENT says where it looked. Cost: 10 s at most. */
 TW_MUST_CHECK int tw_find_model(const char *path, const char *id, tw_model **ret, tw_err *err);
 

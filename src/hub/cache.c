@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/cache.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -12,6 +13,8 @@
 #include "base/scope.h"
 #include "os/fd.h"
 #include "os/file.h"
+
+enum { SHORT_MIN = 7 };
 
 int tw_hub_path(char out[TW_HUB_PATH_BYTES], tw_err *err, const char *fmt, ...)
 {
@@ -61,28 +64,56 @@ int tw_hub_cache_folder(const tw_hub_place *p, const char *repo, char out[TW_HUB
     return tw_hub_path(out, err, "%s/%s", p->cache, name);
 }
 
+/* The only snapshot whose commit begins so; the beginning is as long as git prints at least. */
+static bool find_short(const char *folder, const char *begins, char ret_commit[41])
+{
+    char path[TW_HUB_PATH_BYTES];
+    tw_err ignored;
+    const size_t n = strlen(begins);
+    if (n < SHORT_MIN || n > 40 || strspn(begins, "0123456789abcdef") != n ||
+        tw_hub_path(path, &ignored, "%s/snapshots", folder) != 0)
+        return false;
+    unsigned n_found = 0;
+    DIR *d = opendir(path);
+    const struct dirent *e;
+    while (d != NULL && (e = readdir(d)) != NULL)
+        if (strncmp(e->d_name, begins, n) == 0 && tw_hub_is_commit(e->d_name) && n_found++ == 0)
+            memcpy(ret_commit, e->d_name, 41);
+    if (d != NULL)
+        closedir(d);
+    return n_found == 1;
+}
+
+/* What refs/ says; -ENOENT: nothing. */
+static int read_ref(const char *folder, const char *revision, char ret_commit[41])
+{
+    char path[TW_HUB_PATH_BYTES], commit[41];
+    tw_buf text TW_CLEANUP(tw_buf_done) = TW_BUF(256);
+    tw_err ignored;
+    if (tw_hub_path(path, &ignored, "%s/refs/%s", folder, revision) != 0 ||
+        tw_file_read(path, &text, &ignored) != 0 || text.len < 40)
+        return -ENOENT;
+    snprintf(commit, sizeof commit, "%.40s", text.data);
+    if (!tw_hub_is_commit(commit))
+        return -ENOENT;
+    memcpy(ret_commit, commit, sizeof commit);
+    return 0;
+}
+
 int tw_hub_cache_commit(const tw_hub_place *p, const tw_hub_name *name, char ret_commit[41],
                         tw_err *err)
 {
-    char folder[TW_HUB_PATH_BYTES], path[TW_HUB_PATH_BYTES], commit[41];
-    tw_buf text TW_CLEANUP(tw_buf_done) = TW_BUF(256);
-    tw_err ignored;
+    char folder[TW_HUB_PATH_BYTES];
     if (tw_hub_is_commit(name->revision)) {
-        memcpy(ret_commit, name->revision, sizeof commit);
+        memcpy(ret_commit, name->revision, 41);
         return 0;
     }
     int rc = tw_hub_cache_folder(p, name->repo, folder, err);
-    if (rc == 0)
-        rc = tw_hub_path(path, err, "%s/refs/%s", folder, name->revision);
     if (rc != 0)
         return rc;
-    if (tw_file_read(path, &text, &ignored) == 0 && text.len >= 40) {
-        snprintf(commit, sizeof commit, "%.40s", text.data);
-        if (tw_hub_is_commit(commit)) {
-            memcpy(ret_commit, commit, sizeof commit);
-            return 0;
-        }
-    }
+    if (read_ref(folder, name->revision, ret_commit) == 0 ||
+        find_short(folder, name->revision, ret_commit))
+        return 0;
     return tw_err_set(err, -ENOENT, "%.80s@%.40s is not in the cache %.80s", name->repo,
                       name->revision, p->cache);
 }
@@ -158,11 +189,11 @@ int tw_hub_cache_set_ref(const tw_hub_place *p, const tw_hub_name *name, const c
                          tw_err *err)
 {
     char folder[TW_HUB_PATH_BYTES], path[TW_HUB_PATH_BYTES], beside[TW_HUB_PATH_BYTES], was[41];
-    tw_err ignored;
-    if (tw_hub_is_commit(name->revision) ||
-        (tw_hub_cache_commit(p, name, was, &ignored) == 0 && strcmp(was, commit) == 0))
+    if (tw_hub_is_commit(name->revision))
         return 0;
     int rc = tw_hub_cache_folder(p, name->repo, folder, err);
+    if (rc == 0 && read_ref(folder, name->revision, was) == 0 && strcmp(was, commit) == 0)
+        return 0;
     if (rc == 0)
         rc = tw_hub_path(path, err, "%s/refs/%s", folder, name->revision);
     if (rc == 0)

@@ -23,7 +23,8 @@ TW_MUST_CHECK int tw_hub_make_folder(const char *path, tw_err *err);
 /* ".../models--org--name" */
 TW_MUST_CHECK int tw_hub_cache_folder(const tw_hub_place *p, const char *repo,
                                       char out[TW_HUB_PATH_BYTES], tw_err *err);
-/* The commit that name stands for here; -ENOENT. */
+/* The commit that name stands for here: a name in refs/, a commit, or the beginning (7 digits or
+ * more) of just one that is here. -ENOENT. */
 TW_MUST_CHECK int tw_hub_cache_commit(const tw_hub_place *p, const tw_hub_name *name,
                                       char ret_commit[41], tw_err *err);
 /* ".../snapshots/COMMIT" */

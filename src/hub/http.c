@@ -2,6 +2,7 @@
 #include "hub/http.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -24,6 +25,26 @@ static bool is_endpoints(const tw_hub_place *p, const char *url)
     return strncmp(url, p->endpoint, n) == 0 && url[n] == '/';
 }
 
+static bool trust(const tw_curl_lib *c, CURL *h, const tw_hub_place *p)
+{
+    if (p->ca_file[0] == '\0')
+        return true;
+    if (p->ca_is_folder)
+        return c->setopt(h, CURLOPT_CAPATH, p->ca_file) == CURLE_OK &&
+               c->setopt(h, CURLOPT_CAINFO, (char *)NULL) == CURLE_OK;
+    return c->setopt(h, CURLOPT_CAINFO, p->ca_file) == CURLE_OK;
+}
+
+/* libcurl reads the environment itself, all but HTTP_PROXY, which a web server's client could set for
+ * a CGI program. We are none, and Python's tools read it. */
+static bool set_proxy(const tw_curl_lib *c, CURL *h, const char *url)
+{
+    const char *proxy = getenv("HTTP_PROXY"), *lower = getenv("http_proxy");
+    if (strncmp(url, "http://", 7) != 0 || lower != NULL || proxy == NULL || proxy[0] == '\0')
+        return true;
+    return c->setopt(h, CURLOPT_PROXY, proxy) == CURLE_OK;
+}
+
 int tw_hub_http_setup(const tw_curl_lib *c, CURL *h, const tw_hub_place *p, const char *url,
                       tw_err *err)
 {
@@ -41,8 +62,8 @@ int tw_hub_http_setup(const tw_curl_lib *c, CURL *h, const tw_hub_place *p, cons
         set_number(c, h, CURLOPT_LOW_SPEED_TIME, (curl_off_t)p->stall_s) == CURLE_OK &&
         /* Ranges run beside each other on connections of their own, not in one window. */
         set_number(c, h, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1) == CURLE_OK &&
-        set_number(c, h, CURLOPT_BUFFERSIZE, BUFFER_BYTES) == CURLE_OK &&
-        (p->ca_file[0] == '\0' || c->setopt(h, CURLOPT_CAINFO, p->ca_file) == CURLE_OK);
+        set_number(c, h, CURLOPT_BUFFERSIZE, BUFFER_BYTES) == CURLE_OK && trust(c, h, p) &&
+        set_proxy(c, h, url);
     bool with_token = true;
     if (p->token[0] != '\0' && is_endpoints(p, url))
         with_token = set_number(c, h, CURLOPT_HTTPAUTH, (curl_off_t)CURLAUTH_BEARER) == CURLE_OK &&

@@ -165,17 +165,23 @@ static int find_endpoint(tw_hub_place *p, tw_err *err)
     return 0;
 }
 
+/* In the order of the `requests` library, then as OpenSSL's own tools. */
 static int find_ca(tw_hub_place *p, tw_err *err)
 {
-    static const char *const names[] = {"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"};
-    for (int i = 0; i < 3; i++)
-        if (env(names[i]) != NULL) {
-            if (!tw_file_exists(env(names[i])))
-                return tw_err_set(err, -ENOENT, "%s: %.150s: no such file", names[i],
-                                  env(names[i]));
-            return expand(names[i], env(names[i]), p->ca_file, err);
-        }
-    return 0;
+    static const char *const names[] = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE",
+                                        "SSL_CERT_DIR"};
+    size_t i = 0;
+    while (i < TW_ARRAY_LEN(names) && env(names[i]) == NULL)
+        i++;
+    if (i == TW_ARRAY_LEN(names))
+        return 0;
+    int rc = expand(names[i], env(names[i]), p->ca_file, err);
+    if (rc != 0)
+        return rc;
+    p->ca_is_folder = strcmp(names[i], "SSL_CERT_DIR") == 0 || tw_file_is_dir(p->ca_file);
+    if (tw_file_exists(p->ca_file) || strchr(p->ca_file, ':') != NULL) /* several folders */
+        return 0;
+    return tw_err_set(err, -ENOENT, "%s: %.150s: no such file", names[i], env(names[i]));
 }
 
 static int find_stall(tw_hub_place *p, tw_err *err)
@@ -187,6 +193,16 @@ static int find_stall(tw_hub_place *p, tw_err *err)
                           v, STALL_MAX_S);
     p->stall_s = (unsigned)s;
     return 0;
+}
+
+int tw_hub_place_cache(char ret[TW_HUB_PATH_BYTES], tw_err *err)
+{
+    char home[TW_HUB_PATH_BYTES] = "";
+    tw_err why = {0};
+    const int rc = find_home(home, &why);
+    if (rc != 0 && env("HF_HUB_CACHE") == NULL && env("HUGGINGFACE_HUB_CACHE") == NULL)
+        return tw_err_set(err, rc, "%s", why.msg);
+    return find_cache(home, ret, err);
 }
 
 int tw_hub_place_get(tw_hub_place *ret, tw_err *err)

@@ -30,6 +30,7 @@ static const char *const names[] = {
     "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 };
 
 static tw_hub_place place;
@@ -61,6 +62,43 @@ static void caches(void **state)
     assert_string_equal(place.cache, "/nowhere/me/hf/hub");
     assert_int_equal(with("HF_HOME", "/a", "HF_HUB_CACHE", "$HF_HOME/b${HOME}/$NONE"), 0);
     assert_string_equal(place.cache, "/a/b/nowhere/me/$NONE");
+    assert_int_equal(with("HUGGINGFACE_HUB_CACHE", "/old", "HF_HOME", "/a"), 0);
+    assert_string_equal(place.cache, "/old");
+    assert_int_equal(with("HUGGINGFACE_HUB_CACHE", "/old", "HF_HUB_CACHE", "/new"), 0);
+    assert_string_equal(place.cache, "/new");
+    assert_int_equal(with("HUGGINGFACE_HUB_CACHE", "/old", "HF_HUB_CACHE", ""), 0);
+    assert_string_equal(place.cache, "/old"); /* empty: as if it were not set */
+}
+
+/* A rank looks for a model: a wrong name of the hub's host is nothing to it. */
+static void cache_alone(void **state)
+{
+    char cache[TW_HUB_PATH_BYTES];
+    tw_err err = {0};
+    (void)state;
+    assert_int_equal(with("HF_ENDPOINT", "nonsense", "HF_HUB_CACHE", "/c"), -EINVAL);
+    assert_int_equal(tw_hub_place_cache(cache, &err), 0);
+    assert_string_equal(cache, "/c");
+    unsetenv("HF_HUB_CACHE");
+    unsetenv("HOME");
+    assert_int_equal(tw_hub_place_cache(cache, &err), -ENOENT);
+    setenv("HF_HUB_CACHE", "/c", 1);
+    assert_int_equal(tw_hub_place_cache(cache, &err), 0);
+}
+
+static void certificates(void **state)
+{
+    (void)state;
+    assert_int_equal(with("CURL_CA_BUNDLE", "/etc/passwd", "REQUESTS_CA_BUNDLE", "/etc/group"), 0);
+    assert_string_equal(place.ca_file, "/etc/group");
+    assert_false(place.ca_is_folder);
+    assert_int_equal(with("CURL_CA_BUNDLE", "/etc/passwd", "SSL_CERT_FILE", "/etc/group"), 0);
+    assert_string_equal(place.ca_file, "/etc/passwd");
+    assert_int_equal(with("REQUESTS_CA_BUNDLE", "/etc", NULL, NULL), 0);
+    assert_true(place.ca_is_folder);
+    assert_int_equal(with("SSL_CERT_DIR", "/etc:/usr", NULL, NULL), 0);
+    assert_true(place.ca_is_folder);
+    assert_int_equal(with("SSL_CERT_DIR", "/nowhere", NULL, NULL), -ENOENT);
 }
 
 static void others(void **state)
@@ -84,6 +122,7 @@ static void others(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(caches), cmocka_unit_test(others)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(caches), cmocka_unit_test(cache_alone),
+                                       cmocka_unit_test(certificates), cmocka_unit_test(others)};
     return cmocka_run_group_tests_name("hub_place", tests, NULL, NULL);
 }
