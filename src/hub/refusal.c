@@ -29,13 +29,42 @@ static bool header_is(const char *line, size_t n, const char *name, char *out, s
     return true;
 }
 
+/* "\"HASH\"", a weak one too; what is no hash of a file says nothing. */
+static void take_etag(const char *text, char out[65])
+{
+    char etag[65];
+    const char *begin = strchr(text, '"');
+    begin = begin != NULL ? begin + 1 : text;
+    const size_t n = strcspn(begin, "\"");
+    if (n >= sizeof etag)
+        return;
+    memcpy(etag, begin, n);
+    etag[n] = '\0';
+    if (tw_hub_is_etag(etag))
+        memcpy(out, etag, n + 1);
+}
+
+/* "\"api\";r=0;t=55": none left, more in 55 s. Source: draft-ietf-httpapi-ratelimit-headers. */
+static void take_rate_limit(const char *text, tw_hub_answer *a)
+{
+    const char *left = strstr(text, ";r="), *wait = strstr(text, ";t=");
+    if (left == NULL || wait == NULL || a->retry_after_s != 0 || strtoull(left + 3, NULL, 10) != 0)
+        return;
+    const unsigned long long s = strtoull(wait + 3, NULL, 10);
+    a->retry_after_s = s < RETRY_MAX_S ? s : RETRY_MAX_S;
+}
+
 void tw_hub_answer_note(tw_hub_answer *a, const char *line, size_t n)
 {
-    char text[32];
+    char text[128];
     if (n > 5 && strncmp(line, "HTTP/", 5) == 0) {
         *a = (tw_hub_answer){.status = 0};
         return;
     }
+    if (header_is(line, n, "x-linked-etag", text, sizeof text))
+        take_etag(text, a->linked_etag);
+    if (header_is(line, n, "ratelimit", text, sizeof text))
+        take_rate_limit(text, a);
     (void)(header_is(line, n, "x-error-code", a->code, sizeof a->code) ||
            header_is(line, n, "x-error-message", a->message, sizeof a->message));
     if (header_is(line, n, "retry-after", text, sizeof text)) {

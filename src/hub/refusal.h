@@ -13,7 +13,8 @@ typedef struct tw_hub_answer {
     int status;             /* of HTTP */
     char code[40];          /* X-Error-Code: "GatedRepo", "RepoNotFound" ...; "": none */
     char message[160];      /* X-Error-Message */
-    uint64_t retry_after_s; /* 0: not said */
+    uint64_t retry_after_s; /* 0: not said; also from RateLimit, when nothing is left */
+    char linked_etag[65];   /* X-Linked-Etag: of the file that a redirect leads to; "": not said */
 } tw_hub_answer;
 
 /* A header line as it came: notes what is of use; a status line begins anew (after a redirect). */

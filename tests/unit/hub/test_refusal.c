@@ -39,6 +39,28 @@ static void headers(void **state)
     assert_true(a.retry_after_s <= 86400);
 }
 
+static void what_the_hub_adds(void **state)
+{
+    static const char etag[] = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+    tw_hub_answer a = {.status = 0};
+    (void)state;
+    note(&a, "HTTP/2 302\r\n");
+    note(&a, "x-linked-etag: \"not-a-hash\"\r\n");
+    assert_string_equal(a.linked_etag, "");
+    note(&a, "X-Linked-Etag: "
+             "\"5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\"\r\n");
+    assert_string_equal(a.linked_etag, etag);
+    note(&a, "HTTP/2 200\r\n"); /* of the store: it says nothing of it */
+    assert_string_equal(a.linked_etag, "");
+    note(&a, "RateLimit: \"api\";r=3;t=55\r\n");
+    assert_int_equal(a.retry_after_s, 0);
+    note(&a, "RateLimit: \"api\";r=0;t=55\r\n");
+    assert_int_equal(a.retry_after_s, 55);
+    note(&a, "Retry-After: 7\r\n");
+    note(&a, "RateLimit: \"api\";r=0;t=99\r\n");
+    assert_int_equal(a.retry_after_s, 7);
+}
+
 static void is(int status, const char *code, const char *token, int rc, const char *word)
 {
     tw_hub_place p = {.endpoint = "https://hub"};
@@ -69,6 +91,8 @@ static void causes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(headers), cmocka_unit_test(causes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(headers),
+                                       cmocka_unit_test(what_the_hub_adds),
+                                       cmocka_unit_test(causes)};
     return cmocka_run_group_tests_name("hub_refusal", tests, NULL, NULL);
 }
