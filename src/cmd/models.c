@@ -11,11 +11,12 @@
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
 #include "fmt/json.h"
-#include "hub/scan.h"
+#include "hub/verified.h"
+#include "os/file.h"
 #include "os/signal.h"
 
 typedef struct models_opts {
-    bool json, yes;
+    bool json, yes, quick;
 } models_opts;
 
 /* "REPO" or "REPO@main" where one name stands for it, else "REPO@commit". */
@@ -31,33 +32,50 @@ static void print_name(const tw_hub_model *m, char *out, size_t out_bytes)
 
 /* ---- list ---- */
 
-static const char *state(const tw_hub_model *m)
+static const char *state(const tw_hub_model *m, const tw_hub_verified *v)
 {
+    if (v->n_bad > 0)
+        return "damaged";
     if (!m->is_whole)
         return "not whole";
-    return m->has_weights ? "whole" : "no weights";
+    if (!m->has_weights)
+        return "no weights";
+    return v->n_unknown == 0 ? "whole, verified" : "whole";
 }
 
-static void print_list(const tw_hub_models *l)
+/* What is known of its bytes; nothing when it cannot be looked at. */
+static tw_hub_verified verified_of(const tw_hub_hashes *h, const tw_hub_model *m)
+{
+    tw_hub_verified v = {.n_unknown = 1};
+    tw_err ignored;
+    (void)!tw_hub_verified_get(h, m->path, &v, &ignored);
+    return v;
+}
+
+static void print_list(const tw_hub_models *l, const tw_hub_hashes *h)
 {
     for (size_t i = 0; i < l->n; i++) {
         const tw_hub_model *m = &l->v[i];
+        const tw_hub_verified v = verified_of(h, m);
+        const char *why = v.n_bad > 0 ? v.bad : m->is_whole ? "" : m->why;
         char name[400], size[16];
         print_name(m, name, sizeof name);
         tw_pull_size(m->bytes, size);
         if (i == 0)
             printf("%-48s %9s %6s  %s\n", "model", "size", "files", "state");
-        printf("%-48s %9s %6zu  %s%s%s\n", name, size, m->n_files, state(m),
-               m->is_whole ? "" : ": ", m->is_whole ? "" : m->why);
+        printf("%-48s %9s %6zu  %s%s%s\n", name, size, m->n_files, state(m, &v),
+               why[0] != '\0' ? ": " : "", why);
     }
 }
 
-static json_t *to_json(const tw_hub_model *m)
+static json_t *to_json(const tw_hub_model *m, const tw_hub_hashes *h)
 {
-    json_t *v = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:b}", "model", m->repo,
-                          "commit", m->commit, "refs", m->refs, "path", m->path, "files",
+    const tw_hub_verified k = verified_of(h, m);
+    json_t *v = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:b, s:I}", "model",
+                          m->repo, "commit", m->commit, "refs", m->refs, "path", m->path, "files",
                           (json_int_t)m->n_files, "missing", (json_int_t)m->n_missing, "bytes",
-                          (json_int_t)m->bytes, "whole", m->is_whole, "weights", m->has_weights);
+                          (json_int_t)m->bytes, "whole", m->is_whole, "weights", m->has_weights,
+                          "verified", k.n_unknown == 0 && k.n_bad == 0, "bad", (json_int_t)k.n_bad);
     if (!m->is_whole)
         (void)!json_object_set_new(v, "why", json_string(m->why));
     return v;
@@ -73,13 +91,15 @@ static void print_object(json_t *v)
 static int list(const tw_hub_place *p, const models_opts *o, tw_err *err)
 {
     TW_CLEANUP(tw_hub_models_done) tw_hub_models l = {.n = 0};
+    TW_CLEANUP(tw_hub_hashes_done) tw_hub_hashes h;
+    tw_hub_hashes_load(&h);
     int rc = tw_hub_scan(p, NULL, &l, err);
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < l.n && o->json; i++)
-        print_object(to_json(&l.v[i]));
+        print_object(to_json(&l.v[i], &h));
     if (!o->json)
-        print_list(&l);
+        print_list(&l, &h);
     if (l.n == 0)
         fprintf(stderr, "no models in %s: `twinax pull ORG/NAME` gets one\n", p->cache);
     return tw_out_flush(err);
@@ -122,8 +142,17 @@ typedef struct verify {
     const models_opts *o;
     tw_hub_progress p;
     tw_pull_show show;
-    size_t n_bad, n_unknown;
+    tw_hub_hashes known;
+    size_t n_bad, n_unknown, n_quick;
 } verify;
+
+/* Hashed before, and not changed since. */
+static bool is_known_good(verify *v, const tw_hub_seen *f)
+{
+    char got[TW_HUB_ETAG_BYTES];
+    return v->o->quick && tw_hub_hashes_find(&v->known, f->st, (unsigned)strlen(f->etag), got) &&
+           strcmp(got, f->etag) == 0;
+}
 
 static bool on_bytes(void *arg, uint64_t n)
 {
@@ -159,6 +188,12 @@ static int verify_file(void *arg, const tw_hub_seen *f, tw_err *err)
         report(v, f, "unknown", "no link into blobs: its hash is not known here");
         return 0;
     }
+    if (is_known_good(v, f)) {
+        v->p.done_bytes += f->size;
+        v->p.n_done++;
+        v->n_quick++;
+        return 0;
+    }
     if (snprintf(path, sizeof path, "%s/%s", v->m->path, f->path) >= (int)sizeof path)
         return tw_err_set(err, -ENAMETOOLONG, "%.150s: too long a path", f->path);
     int rc = tw_hub_hash_check(path, f->etag, on_bytes, v, &why);
@@ -180,18 +215,21 @@ static int verify_model(const tw_hub_model *m, const models_opts *o, tw_err *err
     char name[400], size[16];
     print_name(m, name, sizeof name);
     tw_pull_show_init(&v.show, name, false);
+    tw_hub_hashes_load(&v.known);
     int rc = tw_hub_each_file(m->path, verify_file, &v, err);
+    tw_hub_hashes_done(&v.known);
     tw_pull_show_end(&v.show);
     if (rc != 0)
         return rc;
     tw_pull_size(m->bytes, size);
     if (o->json)
-        print_object(json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "model", m->repo, "commit",
+        print_object(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "model", m->repo, "commit",
                                m->commit, "files", (json_int_t)m->n_files, "bad",
-                               (json_int_t)v.n_bad, "bytes", (json_int_t)m->bytes, "good",
-                               v.n_bad == 0 && m->is_whole));
+                               (json_int_t)v.n_bad, "unread", (json_int_t)v.n_quick, "bytes",
+                               (json_int_t)m->bytes, "good", v.n_bad == 0 && m->is_whole));
     else if (v.n_bad == 0 && m->is_whole)
-        printf("%s: good: %zu files, %s\n", name, v.p.n_done, size);
+        printf("%s: good: %zu files, %s%s\n", name, v.p.n_done, size,
+               v.n_quick > 0 ? ", as they were hashed before" : "");
     if (v.n_bad > 0)
         return tw_err_set(err, -EBADMSG,
                           "%.100s: %zu of its files are not as they were: `twinax pull --verify "
@@ -201,6 +239,70 @@ static int verify_model(const tw_hub_model *m, const models_opts *o, tw_err *err
         return tw_err_set(err, -EAGAIN, "%.100s: %.100s: `twinax pull` gets them", name, m->why);
     return 0;
 }
+
+/* ---- verify a path ---- */
+
+typedef struct hashing {
+    const models_opts *o;
+    tw_hub_progress p;
+    tw_pull_show show;
+} hashing;
+
+static bool on_hashed(void *arg, uint64_t n)
+{
+    hashing *h = arg;
+    h->p.done_bytes += n;
+    h->p.total_bytes = TW_MAX(h->p.total_bytes, h->p.done_bytes);
+    if (!h->o->json)
+        tw_pull_show_progress(&h->show, &h->p);
+    return !tw_signal_asked_to_stop();
+}
+
+static int hash_seen(void *arg, const tw_hub_seen *f, tw_err *err)
+{
+    hashing *h = arg;
+    char got[TW_HUB_ETAG_BYTES], path[TW_HUB_PATH_BYTES];
+    if (!f->is_there || strchr(f->path, '/') != NULL)
+        return 0;
+    if (snprintf(path, sizeof path, "%s/%s", h->show.name, f->path) >= (int)sizeof path)
+        return tw_err_set(err, -ENAMETOOLONG, "%.150s: too long a path", f->path);
+    return tw_hub_hash_file(path, h->o->quick, on_hashed, h, got, err);
+}
+
+static int add_size(void *arg, const tw_hub_seen *f, tw_err *err)
+{
+    (void)err;
+    ((hashing *)arg)->p.total_bytes += strchr(f->path, '/') == NULL ? f->size : 0;
+    return 0;
+}
+
+/* A folder or a file that no hub named: what it is, not whether that is right. */
+static int verify_path(const char *path, const models_opts *o, tw_err *err)
+{
+    hashing h = {.o = o};
+    char id[TW_HUB_ETAG_BYTES];
+    tw_pull_show_init(&h.show, path, false);
+    int rc = 0;
+    if (!tw_file_is_dir(path)) {
+        rc = tw_hub_hash_file(path, o->quick, on_hashed, &h, id, err);
+    } else {
+        rc = tw_hub_each_file(path, add_size, &h, err);
+        if (rc == 0)
+            rc = tw_hub_each_file(path, hash_seen, &h, err);
+        if (rc == 0)
+            rc = tw_hub_content_id(path, id, err);
+    }
+    tw_pull_show_end(&h.show);
+    if (rc != 0)
+        return rc;
+    if (o->json)
+        print_object(json_pack("{s:s, s:s}", "path", path, "content", id));
+    else
+        printf("%s  %s\n", id, path);
+    return tw_out_flush(err);
+}
+
+/* ---- verify all ---- */
 
 static int verify_all(const tw_hub_place *p, const models_opts *o, const char *text, tw_err *err)
 {
@@ -282,10 +384,15 @@ static int start(const tw_command *c, enum verb verb, int argc, char **argv)
         rc = tw_err_set(&err, -EINVAL, "%.100s: wanted nothing, verify or rm", text);
     else if (rc == 0 && (first + 1 < argc || (verb == REMOVE && text == NULL)))
         rc = tw_err_set(&err, -EINVAL, "one ORG/NAME[@REVISION] is wanted");
-    else if (rc == 0 && text != NULL)
+    const bool is_path = verb == VERIFY && text != NULL &&
+                         (tw_file_exists(text) || !tw_hub_name_is(text)) &&
+                         strpbrk(text, "/.") != NULL;
+    if (rc == 0 && text != NULL && !is_path)
         rc = tw_hub_name_parse(text, &name, &err);
     if (rc != 0)
         return tw_command_misused(c, &err);
+    if (is_path)
+        return tw_command_end(c, verify_path(text, &o, &err), &err);
     rc = tw_hub_place_get(&p, &err);
     if (rc == 0)
         rc = verb == LIST     ? list(&p, &o, &err)
@@ -314,6 +421,13 @@ static const tw_option options[] = {
      .offset = offsetof(models_opts, json)},
     {.name = NULL},
 };
+static const tw_option verify_options[] = {
+    {"quick", .help = "files that are as they were when they were hashed last are not read again",
+     .type = TW_OPT_FLAG, .offset = offsetof(models_opts, quick)},
+    {"json", .help = "one JSON object a line", .type = TW_OPT_FLAG,
+     .offset = offsetof(models_opts, json)},
+    {.name = NULL},
+};
 static const tw_option rm_options[] = {
     {"yes", 'y', .help = "remove without asking", .type = TW_OPT_FLAG,
      .offset = offsetof(models_opts, yes)},
@@ -321,6 +435,7 @@ static const tw_option rm_options[] = {
     {.name = NULL},
 };
 static const tw_option_table tables[] = {{NULL, options}, {NULL, NULL}};
+static const tw_option_table verify_tables[] = {{NULL, verify_options}, {NULL, NULL}};
 static const tw_option_table rm_tables[] = {{NULL, rm_options}, {NULL, NULL}};
 
 const tw_command tw_command_models = {
@@ -335,11 +450,14 @@ const tw_command tw_command_models = {
 
 const tw_command tw_command_models_verify = {
     .name = "models verify",
-    .args = "[ORG/NAME[@REVISION]]",
+    .args = "[ORG/NAME[@REVISION] | PATH]",
     .summary = "hash a model's files, or those of all",
-    .about = "Each file is named by its hash, so nobody is asked. Changes nothing; exit status 1 "
-             "when a file is not as it was.",
-    .tables = tables,
+    .about =
+        "Each file is named by its hash, so nobody is asked. Reads every byte, so that it finds "
+        "what a failing disk changed; changes nothing; exit status 1 when a file is not as it "
+        "was. Of a PATH, a folder or a .gguf, nobody knows what it should be: it prints what "
+        "it is, to be compared with another machine's.",
+    .tables = verify_tables,
     .run = cmd_verify,
     .group = TW_GROUP_MODEL,
 };

@@ -28,9 +28,13 @@ void tw_hub_hash_end(tw_hub_hash *h, char out[TW_HUB_ETAG_BYTES]);
 void tw_hub_hash_done(tw_hub_hash *h); /* safe on a zeroed one, and after end */
 
 /* Whether the file at path is what etag says: 0, -EBADMSG when it is not (err says how), else the
- * error of reading. on_bytes, which may be NULL, is told of progress and ends it by false (-EINTR). */
+ * error of reading. Every byte is read; what came out is kept (hub/hash_cache.h). on_bytes, which may
+ * be NULL, is told of progress and ends it by false (-EINTR). */
 TW_MUST_CHECK int tw_hub_hash_check(const char *path, const char *etag,
                                     bool (*on_bytes)(void *arg, uint64_t n), void *arg,
                                     tw_err *err);
+/* The SHA-256 of it, whatever it is called; kept too. */
+TW_MUST_CHECK int tw_hub_hash_sha256(const char *path, bool (*on_bytes)(void *arg, uint64_t n),
+                                     void *arg, char ret[TW_HUB_ETAG_BYTES], tw_err *err);
 
 #endif

@@ -90,6 +90,7 @@ static int walk_entry(void *arg, const char *path, const char *name, tw_err *err
     }
     f.is_there = stat(path, &st) == 0 && S_ISREG(st.st_mode);
     f.size = f.is_there ? (uint64_t)st.st_size : 0;
+    f.st = &st;
     return w->fn(w->arg, &f, err);
 }
 

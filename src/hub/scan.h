@@ -3,6 +3,8 @@
 #ifndef TWINAX_HUB_SCAN_H
 #define TWINAX_HUB_SCAN_H
 
+#include <sys/stat.h>
+
 #include "base/mem.h"
 #include "hub/hash.h"
 #include "hub/name.h"
@@ -16,7 +18,7 @@ typedef struct tw_hub_model {
     size_t n_files, n_missing;
     uint64_t bytes; /* of files that are there */
     bool has_weights, is_whole;
-    char why[160]; /* why it is not whole */
+    char why[160];     /* why it is not whole */
 } tw_hub_model;
 
 typedef struct tw_hub_models {
@@ -39,6 +41,7 @@ typedef struct tw_hub_seen {
     const char *path; /* in the snapshot */
     char etag[TW_HUB_ETAG_BYTES];
     uint64_t size;
+    const struct stat *st; /* when it is there */
     bool is_there;
 } tw_hub_seen;
 
