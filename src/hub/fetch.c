@@ -14,6 +14,8 @@
 #include "hub/http.h"
 
 enum { ERROR_STATUS = 400, OPEN_MAX = 16, BAD_MAX = 2, POLL_MS = 50 };
+#define LOOK_NS      (2 * TW_NS_PER_MS)
+#define RAMP_NS      (20 * TW_NS_PER_MS)
 #define TOLD_NS      (100 * TW_NS_PER_MS)
 #define LOCK_LOOK_NS (200 * TW_NS_PER_MS)
 #define LOCK_MAX_NS  (1800 * TW_NS_PER_S)
@@ -25,7 +27,7 @@ typedef struct transfer {
     tw_hub_item *it; /* NULL: idle */
     size_t i_range;
     bool by_store, saw_body, whole_file; /* whole_file: ranges are not what this server does */
-    bool wrong_size;
+    bool wrong_size, is_other;
     tw_hub_answer answer;
     int rc; /* of writing */
 } transfer;
@@ -41,7 +43,11 @@ typedef struct fetch {
     tw_hub_hasher hasher;
     tw_hub_progress *p;
     unsigned n_failed; /* in a row, without a byte between them */
-    uint64_t not_before_ns, told_ns;
+    uint64_t not_before_ns, told_ns, looked_ns;
+    bool has_ended; /* a transfer, since files were looked at */
+    /* More connections than one only help while this thread waits for bytes. */
+    unsigned n_allowed;
+    uint64_t ramp_ns, waited_ns; /* since ramp_ns */
     char waits[96];
     tw_err *err;
 } fetch;
@@ -52,7 +58,10 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 {
     transfer *t = arg;
     tw_hub_answer_note(&t->answer, p, size * n);
-    return size * n;
+    /* A mirror that is out of step: its bytes would not have the hash that it listed. */
+    t->is_other =
+        t->answer.linked_etag[0] != '\0' && strcmp(t->answer.linked_etag, t->it->file->etag) != 0;
+    return t->is_other ? 0 : size * n;
 }
 
 /* The first bytes: are they those that were asked for? */
@@ -90,7 +99,7 @@ static size_t on_body(char *bytes, size_t size, size_t n_sized, void *arg)
     f->p->done_bytes += n;
     f->p->fetched_bytes += n;
     tw_hub_item_advance(t->it);
-    tw_hub_hasher_wake(&f->hasher);
+    tw_hub_hasher_wake(&f->hasher, t->it);
     return n;
 }
 
@@ -224,6 +233,12 @@ static int broke_off(fetch *f, transfer *t, CURLcode code)
     if (t->wrong_size)
         return tw_err_set(f->err, -EPROTO, "%.100s: more bytes came than its listed size, %llu",
                           it->file->path, (unsigned long long)it->file->size);
+    if (t->is_other)
+        return tw_err_set(f->err, -EPROTO,
+                          "%.80s: %.40s lists it as %.12s... and serves %.12s...: a mirror that is "
+                          "out of step? try later, or another HF_ENDPOINT",
+                          it->file->path, f->o->place->endpoint, it->file->etag,
+                          t->answer.linked_etag);
     if (it->no_ranges && it->part.done[0] != 0) { /* it cannot go on in the middle */
         int rc = go_whole(f, it);
         if (rc != 0)
@@ -254,6 +269,7 @@ static int end(fetch *f, transfer *t, CURLcode code)
     else
         rc = broke_off(f, t, CURLE_PARTIAL_FILE);
     t->it = NULL;
+    f->has_ended = true;
     return rc;
 }
 
@@ -342,7 +358,7 @@ static int begin_some(fetch *f)
 {
     size_t i_item = 0, i_range = 0;
     int rc = 0;
-    for (unsigned i = 0; i < f->n_transfers && rc == 0; i++) {
+    for (unsigned i = 0; i < f->n_allowed && rc == 0; i++) {
         if (f->transfers[i].it != NULL)
             continue;
         while (i_item < f->n && !(f->items[i_item].state == TW_HUB_ITEM_OPEN &&
@@ -383,28 +399,54 @@ static void tell(fetch *f, uint64_t now, bool anyway)
     w->progress(w->arg, f->p);
 }
 
-static int run(fetch *f)
+/* Twice as many connections when bytes were waited for most of the time: then the net, or who is at
+ * its other end, is slower than we are. */
+static void ramp(fetch *f, uint64_t now)
+{
+    if (now - f->ramp_ns < RAMP_NS)
+        return;
+    if (f->waited_ns > (now - f->ramp_ns) / 2)
+        f->n_allowed = TW_MIN(2 * f->n_allowed, f->n_transfers);
+    f->ramp_ns = now;
+    f->waited_ns = 0;
+}
+
+/* What need not be done for every few bytes. */
+static int look(fetch *f, uint64_t now, size_t *ret_left)
 {
     const tw_hub_watch *w = f->o->watch;
+    f->looked_ns = now;
+    f->has_ended = false;
+    if (w != NULL && w->should_stop != NULL && w->should_stop(w->arg))
+        return tw_err_set(f->err, -EINTR, "stopped; what came is kept: the same command goes on");
+    int rc = look_at_items(f, now, ret_left);
+    ramp(f, now);
+    if (rc == 0 && now >= f->not_before_ns)
+        rc = begin_some(f);
+    if (rc == 0 && atomic_load(&f->hasher.rc) != 0)
+        rc = tw_err_set(f->err, atomic_load(&f->hasher.rc), "cannot read back what came: %s",
+                        strerror(-atomic_load(&f->hasher.rc)));
+    tell(f, now, *ret_left == 0);
+    return rc;
+}
+
+static int run(fetch *f)
+{
     size_t n_left = 1;
     int rc = 0;
+    f->ramp_ns = tw_clock_now_ns();
     while (rc == 0 && n_left > 0) {
-        const uint64_t now = tw_clock_now_ns();
-        if (w != NULL && w->should_stop != NULL && w->should_stop(w->arg))
-            return tw_err_set(f->err, -EINTR,
-                              "stopped; what came is kept: the same command goes on");
-        rc = look_at_items(f, now, &n_left);
-        if (rc == 0 && now >= f->not_before_ns)
-            rc = begin_some(f);
+        const uint64_t now = tw_clock_now_ns(), n_before = f->p->fetched_bytes;
+        if (f->has_ended || now - f->looked_ns >= LOOK_NS)
+            rc = look(f, now, &n_left);
         if (rc == 0)
             rc = drive(f);
-        if (rc == 0 && atomic_load(&f->hasher.rc) != 0)
-            rc = tw_err_set(f->err, atomic_load(&f->hasher.rc), "cannot read back what came: %s",
-                            strerror(-atomic_load(&f->hasher.rc)));
-        tell(f, now, n_left == 0);
-        if (rc == 0 && n_left > 0)
-            (void)f->c->multi_poll(f->multi, NULL, 0,
-                                   f->p->done_bytes < f->p->total_bytes ? POLL_MS : 1, NULL);
+        if (rc != 0 || n_left == 0 || f->p->fetched_bytes != n_before || f->has_ended)
+            continue; /* where bytes came there may be more */
+        const uint64_t t0 = tw_clock_now_ns();
+        (void)f->c->multi_poll(f->multi, NULL, 0,
+                               f->p->done_bytes < f->p->total_bytes ? POLL_MS : 1, NULL);
+        f->waited_ns += tw_clock_now_ns() - t0;
     }
     return rc;
 }
@@ -465,7 +507,7 @@ static int link_all(fetch *f, const tw_hub_list *l)
 int tw_hub_fetch(const tw_hub_fetch_opts *o, const tw_hub_list *l, tw_hub_progress *p, tw_err *err)
 {
     tw_err own = {0};
-    fetch f = {.o = o, .p = p, .err = err != NULL ? err : &own};
+    fetch f = {.o = o, .p = p, .n_allowed = 1, .err = err != NULL ? err : &own};
     int rc = tw_curl_get(&f.c, f.err);
     if (rc != 0)
         return rc;

@@ -5,15 +5,17 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
 #include "hub/cache.h"
+#include "hub/hash_cache.h"
 #include "os/fd.h"
 
-enum { CHUNK_BYTES = 1 << 20, MISSED_NS = 20 * 1000 * 1000 };
+enum { CHUNK_BYTES = 256 << 10, MISSED_NS = 20 * 1000 * 1000 };
 
 static int make_busy(tw_hub_item *it, tw_err *err)
 {
@@ -102,6 +104,7 @@ void tw_hub_item_advance(tw_hub_item *it)
 int tw_hub_item_finish(tw_hub_item *it, const tw_hub_fetch_opts *o, tw_err *err)
 {
     char got[TW_HUB_ETAG_BYTES], blob[TW_HUB_PATH_BYTES], snapshot[TW_HUB_PATH_BYTES];
+    struct stat st;
     tw_hub_hash_end(&it->hash, got);
     if (strcmp(got, it->file->etag) != 0)
         return tw_err_set(err, -EBADMSG,
@@ -113,6 +116,9 @@ int tw_hub_item_finish(tw_hub_item *it, const tw_hub_fetch_opts *o, tw_err *err)
         rc = tw_hub_path(snapshot, err, "%s/snapshots/%s", o->folder, o->commit);
     if (rc == 0)
         rc = tw_hub_part_finish(&it->part, blob, err);
+    if (rc == 0 &&
+        stat(blob, &st) == 0) /* we wrote it, and hold its lock: no other may change it */
+        tw_hub_hash_cache_note(&st, got);
     if (rc == 0)
         rc = tw_hub_cache_link(snapshot, it->file, err);
     return rc;
@@ -131,11 +137,19 @@ void tw_hub_item_close(tw_hub_item *it)
 
 /* ---- the hasher ---- */
 
+/* Whole chunks, and the end of a file: a thread that sleeps and is woken for every few bytes costs
+ * more than what it does. */
+static bool is_enough(uint64_t at, uint64_t front, uint64_t size)
+{
+    return front - at >= CHUNK_BYTES || (front == size && front > at);
+}
+
 /* One chunk of one file. False: there is nothing to do for it. */
-static bool hash_some(tw_hub_hasher *h, tw_hub_item *it, uint8_t *chunk)
+static bool hash_some(tw_hub_hasher *h, tw_hub_item *it, uint8_t *chunk, bool any)
 {
     const uint64_t at = atomic_load(&it->hashed), front = atomic_load(&it->front);
-    if (it->state != TW_HUB_ITEM_OPEN || at >= front || !it->hash.is_open)
+    if (it->state != TW_HUB_ITEM_OPEN || at >= front || !it->hash.is_open ||
+        !(any || is_enough(at, front, it->file->size)))
         return false;
     const size_t n = (size_t)TW_MIN(front - at, (uint64_t)CHUNK_BYTES);
     const ssize_t k = pread(it->part.fd, chunk, n, (off_t)at);
@@ -158,15 +172,15 @@ static void let_in(tw_hub_hasher *h)
     pthread_mutex_lock(&h->lock);
 }
 
-/* A word said without the lock may be missed: not for long. */
-static void wait_for_more(tw_hub_hasher *h)
+/* A word said without the lock may be missed: not for long. False: nothing was said. */
+static bool wait_for_more(tw_hub_hasher *h)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += MISSED_NS;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    (void)pthread_cond_timedwait(&h->more, &h->lock, &until);
+    return pthread_cond_timedwait(&h->more, &h->lock, &until) == 0;
 }
 
 static void *hash_all(void *arg)
@@ -175,16 +189,16 @@ static void *hash_all(void *arg)
     TW_CLEANUP(tw_mem_freep) uint8_t *chunk = tw_mem_alloc(CHUNK_BYTES);
     if (chunk == NULL)
         atomic_store(&h->rc, -ENOMEM);
+    bool any = false; /* amount will do: it has been quiet */
     pthread_mutex_lock(&h->lock);
     while (!h->ends && chunk != NULL) {
-        bool any = false;
+        bool did = false;
         for (size_t i = 0; i < h->n && !h->ends; i++)
-            while (hash_some(h, &h->items[i], chunk) && !h->ends) {
-                any = true;
+            while (hash_some(h, &h->items[i], chunk, any) && !h->ends) {
+                did = true;
                 let_in(h);
             }
-        if (!any && !h->ends)
-            wait_for_more(h);
+        any = !did && !h->ends && !wait_for_more(h);
     }
     pthread_mutex_unlock(&h->lock);
     return NULL;
@@ -212,9 +226,10 @@ void tw_hub_hasher_unlock(tw_hub_hasher *h)
     pthread_mutex_unlock(&h->lock);
 }
 
-void tw_hub_hasher_wake(tw_hub_hasher *h)
+void tw_hub_hasher_wake(tw_hub_hasher *h, const tw_hub_item *it)
 {
-    pthread_cond_signal(&h->more);
+    if (is_enough(atomic_load(&it->hashed), atomic_load(&it->front), it->file->size))
+        pthread_cond_signal(&h->more);
 }
 
 void tw_hub_hasher_stop(tw_hub_hasher *h)

@@ -65,8 +65,8 @@ TW_MUST_CHECK int tw_hub_hasher_start(tw_hub_hasher *h, tw_hub_item *items, size
 /* To open, restart, finish or close an item. */
 void tw_hub_hasher_lock(tw_hub_hasher *h);
 void tw_hub_hasher_unlock(tw_hub_hasher *h);
-/* There is more to hash. Needs no lock. */
-void tw_hub_hasher_wake(tw_hub_hasher *h);
+/* There is more of it; when that is enough, it is hashed now. Needs no lock. */
+void tw_hub_hasher_wake(tw_hub_hasher *h, const tw_hub_item *it);
 void tw_hub_hasher_stop(tw_hub_hasher *h);
 
 #endif

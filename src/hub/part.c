@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "os/fd.h"
@@ -45,6 +45,7 @@ static int set_ranges(tw_hub_part *p, uint64_t range_bytes, tw_err *err)
 {
     const uint64_t n = TW_DIV_UP(p->size, range_bytes);
     tw_mem_free(p->done);
+    p->is_unsaved = false;
     p->range_bytes = range_bytes;
     p->n_ranges = (size_t)n;
     p->done = tw_mem_calloc(TW_MAX(p->n_ranges, 1u), sizeof *p->done);
@@ -145,16 +146,24 @@ uint64_t tw_hub_part_front(const tw_hub_part *p)
     return n;
 }
 
+static int save_counts(tw_hub_part *p)
+{
+    p->is_unsaved = false;
+    p->saved_ns = tw_clock_now_ns();
+    return write_all(p->ranges_fd, p->done, p->n_ranges * sizeof *p->done, sizeof(head));
+}
+
 int tw_hub_part_put(tw_hub_part *p, size_t i, const void *bytes, size_t n, tw_err *err)
 {
     int rc = write_all(p->fd, bytes, n, i * p->range_bytes + p->done[i]);
-    const uint64_t done = p->done[i] + n;
-    if (rc == 0)
-        rc = write_all(p->ranges_fd, &done, sizeof done, sizeof(head) + i * sizeof done);
-    if (rc != 0)
-        return failed(p, rc, err);
-    p->done[i] = done;
-    return 0;
+    if (rc == 0) {
+        p->done[i] += n;
+        p->is_unsaved = true;
+        if (p->done[i] == tw_hub_part_range_size(p, i) ||
+            tw_clock_now_ns() - p->saved_ns > TW_HUB_PART_SAVE_MS * TW_NS_PER_MS)
+            rc = save_counts(p);
+    }
+    return rc == 0 ? 0 : failed(p, rc, err);
 }
 
 /* Bytes from at on without a hole, at most n. */
@@ -214,12 +223,16 @@ int tw_hub_part_finish(tw_hub_part *p, const char *blob, tw_err *err)
     if (fdatasync(p->fd) != 0 || rename(p->path, blob) != 0)
         return failed(p, -errno, err);
     (void)unlink(p->ranges_path);
+    p->is_unsaved = false;
     tw_hub_part_close(p);
     return 0;
 }
 
 void tw_hub_part_close(tw_hub_part *p)
 {
+    if (p->is_unsaved && p->ranges_fd >= 0)
+        (void)!save_counts(p); /* lost, it costs a few bytes */
+    p->is_unsaved = false;
     tw_fd_closep(&p->fd);
     tw_fd_closep(&p->ranges_fd);
     tw_mem_free(p->done);

@@ -5,22 +5,28 @@
  *   ranges file: | "twinaxR1" | size u64 | range u64 | done[0] u64 | done[1] ... |   own byte order
  *
  * Bytes are written before the count of them, so after a kill -9 what is counted is there; after a
- * power cut it may not be, and the hash at the end tells. The name is our own: other tools append to
+ * power cut it may not be, and the hash at the end tells. Counts are written when a range is full and
+ * every TW_HUB_PART_SAVE_MS: a kill -9 loses what came since. The name is our own: other tools append to
  * theirs, and would take a file with holes for a beginning. */
 #ifndef TWINAX_HUB_PART_H
 #define TWINAX_HUB_PART_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "hub/place.h"
 #include "twinax/err.h"
 
+enum { TW_HUB_PART_SAVE_MS = 20 };
+
 typedef struct tw_hub_part {
     int fd, ranges_fd;
     uint64_t size, range_bytes;
     size_t n_ranges;
     uint64_t *done; /* [n_ranges] */
+    bool is_unsaved;
+    uint64_t saved_ns;
     char *path, *ranges_path;
 } tw_hub_part;
 
