@@ -114,6 +114,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         if found:
             return self.send_file(*found.groups())
+        found = re.fullmatch(r"/api/resolve-cache/models/([^/]+/[^/]+)/([^/]+)/(.+)", path)
+        if found:
+            return self.send_file(*found.groups(), is_final=True)
         return self.answer(404, body=b"{}")
 
     def find(self, name, revision, for_file):
@@ -128,7 +131,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.refuse(404, "RepoNotFound", "Repository not found")
         if for_file and repo.gated and token not in repo.members:
             return self.refuse(403 if token else 401, "GatedRepo", f"Access to model {name} is restricted")
-        commit = repo.refs.get(revision, revision if revision in repo.commits else None)
+        commit = repo.refs.get(revision)
+        begun = [c for c in repo.commits if len(revision) >= 7 and c.startswith(revision)]
+        if commit is None and len(begun) == 1:
+            commit = begun[0]
         if commit is None:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return repo, commit
@@ -162,7 +168,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             entries.append(one)
         self.answer(200, {"Content-Type": "application/json"}, json.dumps(entries).encode())
 
-    def send_file(self, name, revision, path):
+    def send_file(self, name, revision, path, is_final=False):
+        """Small files from a path of the hub's own, large ones from the store, as the real one does."""
         found = self.find(name, revision, True)
         if found is None:
             return
@@ -170,11 +177,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = repo.commits[commit].get(path)
         if data is None:
             return self.refuse(404, "EntryNotFound", "Entry not found")
-        headers = {"X-Repo-Commit": commit, "ETag": f'"{etag_of(data)}"', "Accept-Ranges": "bytes"}
-        if len(data) < LARGE:
+        etag = etag_of(data)
+        headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes", "ETag": f'"{etag}"'}
+        if len(data) < LARGE and is_final:
             return self.send_bytes(path, data, headers)
-        headers |= {"X-Linked-Etag": f'"{etag_of(data)}"', "X-Linked-Size": str(len(data)),
-                    "Location": f"{self.hub.store_url}/{etag_of(data)}?sign={self.hub.signature}"}
+        if len(data) < LARGE:
+            where = urllib.parse.quote(f"/api/resolve-cache/models/{name}/{commit}/{path}")
+            return self.answer(307, headers | {"Location": f"{where}?etag=%22{etag}%22"})
+        del headers["ETag"]
+        linked = self.hub.linked_etags.get(etag, etag)
+        headers |= {"X-Linked-Etag": f'"{linked}"', "X-Linked-Size": str(len(data)), "X-Xet-Hash": etag[::-1],
+                    "Link": f'<{self.hub.url}/api/models/{name}/xet-read-token/{commit}>; rel="xet-auth"',
+                    "Location": f"{self.hub.store_url}/{etag}?X-Xet-Cas-Uid=public&sign={self.hub.signature}"}
         self.answer(302, headers)
 
     def send_stored(self, path):
@@ -240,6 +254,7 @@ class FakeHub:
         self.ca, both = make_certificates(pathlib.Path(folder), ips)
         self.repos, self.tokens = {}, set()
         self.no_ranges, self.bytes_s, self.signature = False, 0, "first"
+        self.linked_etags = {}  # SHA-256: what is said instead of it
         self.wrong = {}  # what: how many times it is sent with a flipped bit
         self.cuts = []  # shares of an answer after which the next ones break off
         self.troubles = []  # (store?, part of the path, status, headers), each once
@@ -267,7 +282,8 @@ class FakeHub:
     def env(self, home, token=None, **more):
         """What a client's environment needs; nothing of the machine's own."""
         env = {"HF_HOME": str(home), "HF_ENDPOINT": self.url, "CURL_CA_BUNDLE": str(self.ca),
-               "SSL_CERT_FILE": str(self.ca), "HF_TOKEN": token or "", "HF_HUB_OFFLINE": "",
+               "SSL_CERT_FILE": str(self.ca), "REQUESTS_CA_BUNDLE": "", "SSL_CERT_DIR": "",
+               "XDG_CACHE_HOME": f"{home}/xdg", "HF_TOKEN": token or "", "HF_HUB_OFFLINE": "",
                "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
                "NO_PROXY": "*", "no_proxy": "*"}
         return env | more
