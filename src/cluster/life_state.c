@@ -18,7 +18,7 @@
 #include "os/fd.h"
 #include "os/file.h"
 
-enum { LOCK_TRIES = 30 };
+enum { LOCK_TRIES = 30, LOCK_TRIES_MAX = 1000, LOCK_TRY_MS = 10 };
 
 static const char *const phase_names[TW_LIFE_PHASES] = {"starting", "ready", "ended"};
 
@@ -316,13 +316,22 @@ static int try_lock(const tw_life_paths *p, int how, int *ret_fd, tw_err *err)
     return 0;
 }
 
+/* Whoever has it has said its last word, and lets go in a moment: on a busy machine a long one. */
+static bool is_ending(const tw_life_paths *p)
+{
+    tw_life_record r;
+    tw_err ignored;
+    return tw_life_record_read(p, &r, &ignored) == 0 && r.phase == TW_LIFE_ENDED;
+}
+
 /* Who only looks holds it too, for a moment. */
 int tw_life_lock(const tw_life_paths *p, int *ret_fd, tw_err *err)
 {
-    int rc = -EBUSY;
-    for (unsigned i = 0; i < LOCK_TRIES && rc == -EBUSY; i++) {
-        if (i > 0)
-            nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    int rc = try_lock(p, LOCK_EX, ret_fd, err);
+    for (unsigned i = 1; rc == -EBUSY && i < LOCK_TRIES_MAX; i++) {
+        if (i >= LOCK_TRIES && !is_ending(p))
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_TRY_MS * 1000 * 1000}, NULL);
         rc = try_lock(p, LOCK_EX, ret_fd, err);
     }
     return rc;

@@ -170,6 +170,22 @@ def test_killed_serve(service):
     assert "was not running" not in service.log()
 
 
+def test_up_while_the_old_one_goes(service):
+    """A keeper writes how serve ended before it lets go of the lock: on a busy machine much earlier."""
+    service.up(*LOCAL)
+    os.kill(service.status()["pid"], signal.SIGKILL)
+    wait_until(lambda: service.status()["state"] == "ended" and not service.processes())
+    with open(service.state / "service.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        p = subprocess.Popen(service.command(["up", cli.DEMO, *LOCAL]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, env=os.environ | service.env)  # fmt: skip
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            p.wait(1.5)  # its keeper waits meanwhile
+    _, e = p.communicate(timeout=cli.LIMIT_S)
+    assert p.returncode == 0, e
+    assert service.status()["exit"] == 0
+
+
 def test_killed_keeper(service):
     up = service.up(*LOCAL)
     pids = service.processes()
