@@ -260,12 +260,12 @@ def test_failure_is_rolled_back(clean, nodes):
 
 
 def test_what_doctor_still_fails_is_setups_failure(clean, folder):
-    """Address and MTU are there, as read again; but nothing comes back over the cable."""
-    nodes = Node(folder, A), Node(folder, B, ifup=f"ip route add unreachable {IPS[A]}/32",
-                                  ifdown=f"ip route del unreachable {IPS[A]}/32")  # fmt: skip
+    """Address and MTU are there, as read again; but on one node another interface got the address too."""
+    nodes = Node(folder, A), Node(folder, B, ifup=f"ip addr add {IPS[B]}/30 dev roce0",
+                                  ifdown=f"ip addr del {IPS[B]}/30 dev roce0")  # fmt: skip
     p = setup(clean, nodes, "--yes", "--only", "network")
     assert p.returncode == 1 and "verified" in p.out, p.out + p.err
-    assert "doctor still fails what it should have mended: " in p.err and "net.ports (network)" in p.err, p.err
+    assert "doctor still fails what it should have mended: " in p.err and "node-b: net.address (network)" in p.err, p.err
     assert setup(clean, nodes, "--undo", "--yes").returncode == 0
     unchanged(nodes)
 
