@@ -342,6 +342,24 @@ static size_t show_journal(const tw_setup_run *r, bool quiet)
     return n;
 }
 
+/* A dry run is not root. */
+static bool show_unseen(const tw_setup_run *r, bool quiet)
+{
+    bool any = false;
+    char path[400];
+    for (size_t i = 0; i < tw_setup_run_n(r); i++) {
+        const json_t *v = tw_setup_run_status_of(r, i);
+        if (json_object_get(v, "unseen") == NULL)
+            continue;
+        any = true;
+        if (!quiet)
+            printf("%s: what setup did as root cannot be seen without root (%s): leave --dry-run "
+                   "away, it asks before it undoes anything\n",
+                   tw_setup_run_name(r, i), plain(v, "unseen", path));
+    }
+    return any;
+}
+
 static int backward(tw_setup_run *r, const setup_opts *o, tw_err *err)
 {
     unsigned kept = 0;
@@ -349,7 +367,7 @@ static int backward(tw_setup_run *r, const setup_opts *o, tw_err *err)
     if (rc != 0)
         return rc;
     const size_t n = show_journal(r, o->json);
-    if (n == 0 && !o->json)
+    if (n == 0 && !show_unseen(r, o->json) && !o->json)
         puts("nothing is to be undone: setup has changed nothing here");
     if (n > 0 && !o->dry_run) {
         rc = consent(o, n, "undo these", err);

@@ -317,7 +317,9 @@ static int check_before(const tw_setup_site *s, const json_t *step, tw_err *err)
             tw_setup_site_path(s, path, full) ? tw_setup_copy_read(full, &now, err) : -ENAMETOOLONG;
         if (rc != 0)
             return rc;
-        if (json_is_true(json_object_get(a, "hidden")) || now.there != (before != NULL) ||
+        if (json_is_true(json_object_get(a, "hidden")))
+            return tw_err_set(err, -EINVAL, "%s: is no text (UTF-8) that setup can edit", path);
+        if (now.there != (before != NULL) ||
             (now.there && (now.text.len != strlen(before) ||
                            (now.text.len > 0 && memcmp(now.text.data, before, now.text.len) != 0))))
             return tw_err_set(err, -ESTALE, "%s: changed since the plan was made: plan again",

@@ -23,7 +23,8 @@ TW_MUST_CHECK int tw_setup_mend(tw_setup_site *s, unsigned *ret_n, tw_err *err);
  * "unconfirmed":true}; id absent when there was none. A file that was changed by others since is kept,
  * and named. Unconfirmed: it may have cut the network, and is done again unless confirmed in time. */
 TW_MUST_CHECK int tw_setup_undo_last(tw_setup_site *s, json_t **ret, tw_err *err);
-/* {"steps":[{"n","id","title","state","unconfirmed",...}]} */
+/* {"steps":[{"n","id","title","state","unconfirmed",...}],"unseen":"/var/lib/..."}; unseen: there is
+ * root's own journal, which we may not read. */
 TW_MUST_CHECK int tw_setup_status(tw_setup_site *s, json_t **ret, tw_err *err);
 /* setup_timer.c. Starts the timer's own process for entry n; what that process does: undoes the entry,
  * or does it again, when neither is confirmed in time. */

@@ -69,6 +69,8 @@ static void plan_trusted(tw_setup_maker *m, const tw_setup_cable *c)
     for (size_t i = 0; i < w->n_trusted; i++)
         if (strcmp(w->trusted[i], c->name) == 0)
             return;
+    if (tw_setup_is_unseen(m, "firewall", trusted_file))
+        return;
     if (c->nic != NULL)
         old = c->nic->zone;
     snprintf(add, sizeof add, "--add-interface=%s", c->name);
@@ -98,6 +100,8 @@ static void plan_rich(tw_setup_maker *m, const tw_setup_cable *c)
     char file[128], option[48];
     snprintf(file, sizeof file, "/etc/firewalld/zones/%s.xml", zone);
     snprintf(option, sizeof option, "--zone=%s", zone);
+    if (tw_setup_is_unseen(m, "firewall", file))
+        return;
     const char *text = tw_setup_seen_file(m->s, file, NULL);
     bool begun = false;
     for (size_t i = 0; i < m->w->n; i++) {
@@ -154,6 +158,9 @@ static void plan_ufw(tw_setup_maker *m, const tw_setup_cable *c)
 {
     char word[96];
     bool begun = false;
+    for (size_t i = 0; i < TW_ARRAY_LEN(ufw_files); i++)
+        if (tw_setup_is_unseen(m, "firewall", ufw_files[i]))
+            return;
     if (c->dedicated) {
         snprintf(word, sizeof word, " in_%s ", c->name);
         if (in_ufw(m, word))
@@ -264,7 +271,7 @@ static void plan_nftables(tw_setup_maker *m, const tw_setup_cable *c)
     const char *text = tw_setup_seen_file(m->s, path, NULL);
     nft_chain chain;
     TW_CLEANUP(tw_buf_done) tw_buf lines = TW_BUF(TEXT_MAX), after = TW_BUF(TEXT_MAX);
-    if (m->f->firewall.rules == TW_NO)
+    if (m->f->firewall.rules == TW_NO || tw_setup_is_unseen(m, "firewall", path))
         return;
     if (text == NULL || !find_chain(text, &chain)) {
         tw_setup_note(m,

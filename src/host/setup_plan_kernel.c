@@ -109,6 +109,9 @@ static void plan_grubby(tw_setup_maker *m)
                                                   : m->f->os.cmdline;
     if (!judge(m, line, &job, true))
         return;
+    /* Neither what the next boot gets is known, nor may we look. */
+    if (line == m->f->os.cmdline && tw_setup_is_unseen(m, "kernel", "/boot/loader/entries"))
+        return;
     begin(m, &job);
     words(&job, false, set);
     words(&job, true, found);
@@ -262,6 +265,8 @@ static void plan_grub(tw_setup_maker *m)
     kernel_job job;
     tw_err why = {0};
     TW_CLEANUP(tw_buf_done) tw_buf after = TW_BUF(FILE_MAX_BYTES);
+    if (tw_setup_is_unseen(m, "kernel", path))
+        return;
     text = text != NULL ? text : "";
     copy_value(text, find_line(text, "GRUB_CMDLINE_LINUX"), all, sizeof all);
     copy_value(text, find_line(text, "GRUB_CMDLINE_LINUX_DEFAULT"), def, sizeof def);

@@ -55,7 +55,7 @@ void tw_setup_plan_memlock(tw_setup_maker *m)
     const bool by_unit = m->f->os.systemd != TW_YES || is_so(m, unit, unit_text) ||
                          (m->f->limits.memlock_user_manager.known &&
                           m->f->limits.memlock_user_manager.v == TW_BYTES_UNLIMITED);
-    if (by_login && by_unit)
+    if ((by_login && by_unit) || tw_setup_is_unseen(m, "memlock", limits))
         return;
     tw_setup_begin(m, "memlock", TW_SETUP_ROOT | TW_SETUP_LOGIN, "memory that may be locked",
                    "RDMA pins its buffers; the usual limit of a few MiB makes registering memory "

@@ -44,7 +44,7 @@ void tw_setup_plan_netplan(tw_setup_maker *m, const tw_setup_cable *c)
              "      mtu: %u\n"
              "      optional: true\n",
              c->name, c->cidr, c->mtu);
-    if (is_so(m, path, text, c))
+    if (is_so(m, path, text, c) || tw_setup_is_unseen(m, "network", path))
         return;
     begin(m, c, "netplan");
     tw_setup_file(m, path, 0600, text, NULL);
@@ -71,7 +71,7 @@ void tw_setup_plan_networkd(tw_setup_maker *m, const tw_setup_cable *c)
              "DHCP=no\n"
              "IPv6AcceptRA=no\n",
              c->name, c->mtu, c->cidr);
-    if (is_so(m, path, text, c))
+    if (is_so(m, path, text, c) || tw_setup_is_unseen(m, "network", path))
         return;
     begin(m, c, "systemd-networkd");
     tw_setup_file(m, path, 0644, text, NULL);
@@ -231,7 +231,8 @@ void tw_setup_plan_ifupdown(tw_setup_maker *m, const tw_setup_cable *c)
              "    mtu %u\n",
              m->w->link == TW_SETUP_LINK_THUNDERBOLT ? "allow-hotplug" : "auto", c->name, c->name,
              c->six ? "inet6" : "inet", c->cidr, c->mtu);
-    if (is_so(m, path, text, c))
+    if (is_so(m, path, text, c) || tw_setup_is_unseen(m, "network", path) ||
+        tw_setup_is_unseen(m, "network", main_file))
         return;
     const char *main_text = tw_setup_seen_file(m->s, main_file, NULL);
     const bool before = has_iface(main_text, c->name) || plan_others(m, c, path, false);

@@ -53,7 +53,8 @@ static enum tw_nic_owner owner_of(const tw_setup_maker *m, const tw_setup_cable 
         return TW_OWNER_NETWORKMANAGER;
     if (tw_facts_is_running(f, "systemd-networkd"))
         return TW_OWNER_NETWORKD;
-    if (tw_setup_seen_file(m->s, "/etc/network/interfaces", NULL) != NULL)
+    bool hidden;
+    if (tw_setup_seen_file(m->s, "/etc/network/interfaces", &hidden) != NULL || hidden)
         return TW_OWNER_IFUPDOWN;
     return f->os.systemd == TW_YES ? TW_OWNER_NETWORKD : TW_OWNER_NONE;
 }

@@ -108,15 +108,16 @@ static int hosts_of_others(const tw_setup_maker *m, const char *text, tw_buf *ou
 void tw_setup_plan_ssh(tw_setup_maker *m)
 {
     char keys[384], hosts[384];
-    bool hidden_keys, hidden_hosts;
     unsigned n_keys = 0, n_hosts = 0;
     TW_CLEANUP(tw_buf_done) tw_buf key_text = TW_BUF(TEXT_MAX), host_text = TW_BUF(TEXT_MAX);
     if (m->w->n < 2)
         return;
     home_path(m, "authorized_keys", keys);
+    if (tw_setup_is_unseen(m, "ssh-trust", keys))
+        return;
     home_path(m, "known_hosts", hosts);
-    const char *old_keys = tw_setup_seen_file(m->s, keys, &hidden_keys);
-    const char *old_hosts = tw_setup_seen_file(m->s, hosts, &hidden_hosts);
+    const char *old_keys = tw_setup_seen_file(m->s, keys, NULL);
+    const char *old_hosts = tw_setup_seen_file(m->s, hosts, NULL);
     if (keys_of_others(m, old_keys, &key_text, &n_keys) != 0 ||
         hosts_of_others(m, old_hosts, &host_text, &n_hosts) != 0) {
         m->failed = true;

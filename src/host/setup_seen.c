@@ -45,8 +45,14 @@ static void see_file(seer *r, const char *path)
     struct stat st;
     tw_err why;
     TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(SEEN_FILE_MAX);
-    if (!tw_facts_path(r->root, path, full, sizeof full) || stat(full, &st) != 0 ||
-        !S_ISREG(st.st_mode))
+    if (!tw_facts_path(r->root, path, full, sizeof full))
+        return;
+    if (stat(full, &st) != 0) {
+        if (errno == EACCES)
+            put(r, r->s->files, path, json_null());
+        return;
+    }
+    if (!S_ISREG(st.st_mode))
         return;
     if (tw_file_read(full, &text, &why) != 0 || memchr(text.data, '\0', text.len) != NULL ||
         !tw_utf8_valid(text.data, text.len))
@@ -72,6 +78,8 @@ static void see_folder(seer *r, const char *folder)
     int n = tw_facts_path(r->root, folder, full, sizeof full)
                 ? scandir(full, &list, keep_plain, by_name)
                 : -1;
+    if (n < 0 && errno == EACCES) /* what is in it is hidden, and whether it is there */
+        put(r, r->s->files, folder, json_null());
     for (int i = 0; i < n; i++) {
         if (i < FOLDER_MAX) {
             snprintf(path, sizeof path, "%s/%s", folder, list[i]->d_name);
@@ -294,8 +302,12 @@ void tw_setup_seen_done(tw_setup_seen *s)
 const char *tw_setup_seen_file(const tw_setup_seen *s, const char *path, bool *ret_hidden)
 {
     const json_t *v = json_object_get(s->files, path);
+    char folder[600];
+    snprintf(folder, sizeof folder, "%.*s",
+             (int)(strrchr(path, '/') != NULL ? strrchr(path, '/') - path : 0), path);
     if (ret_hidden != NULL)
-        *ret_hidden = json_is_null(v);
+        *ret_hidden =
+            json_is_null(v) || (v == NULL && json_is_null(json_object_get(s->files, folder)));
     return json_string_value(v);
 }
 

@@ -11,7 +11,7 @@
 #include "host/facts.h"
 
 typedef struct tw_setup_seen {
-    json_t *files;   /* path -> text; null: it is there, but we may not read it */
+    json_t *files;   /* path -> text; null: we may not read it; of a folder: nor what is in it */
     json_t *answers; /* "nm-connections", "nm-profile-UUID", "packages" -> text */
     char user[64], home[256];
     unsigned uid, gid;
@@ -23,7 +23,7 @@ typedef struct tw_setup_seen {
 TW_MUST_CHECK int tw_setup_see(const char *root, const char *user, const tw_facts *f,
                                tw_setup_seen *ret, tw_err *err);
 void tw_setup_seen_done(tw_setup_seen *s);
-/* NULL: not there. *ret_hidden (may be NULL): it is there, but unreadable. */
+/* NULL: not there. *ret_hidden (may be NULL): it is, or may be, there, but unreadable. */
 const char *tw_setup_seen_file(const tw_setup_seen *s, const char *path, bool *ret_hidden);
 bool tw_setup_seen_has_folder(const tw_setup_seen *s, const char *prefix);  /* a file in it */
 const char *tw_setup_seen_answer(const tw_setup_seen *s, const char *name); /* "" none */

@@ -52,6 +52,18 @@ void tw_setup_note(tw_setup_maker *m, const char *fmt, ...)
     push(m, m->notes, json_string(text));
 }
 
+bool tw_setup_is_unseen(tw_setup_maker *m, const char *step, const char *path)
+{
+    bool hidden;
+    (void)tw_setup_seen_file(m->s, path, &hidden);
+    if (hidden && m->s->as_root)
+        tw_setup_note(m, "%s: %s is no text (UTF-8) that setup can edit: it is left to you", step,
+                      path);
+    else if (hidden)
+        tw_setup_note(m, "%s: whether it is done cannot be seen without root (%s)", step, path);
+    return hidden;
+}
+
 static json_t *words_of(tw_setup_maker *m, va_list ap)
 {
     json_t *argv = json_array();
@@ -129,15 +141,11 @@ void tw_setup_file(tw_setup_maker *m, const char *path, unsigned mode, const cha
 {
     bool hidden;
     const char *before = tw_setup_seen_file(m->s, path, &hidden);
-    if (hidden) {
-        tw_setup_note(m, "%s cannot be read without root: its step is planned again as root", path);
-        before = NULL;
-    }
     json_t *action = json_pack("{s:s, s:i, s:s?, s:s?}", "file", path, "mode", (int)mode, "before",
                                before, "after", after);
     if (user != NULL)
         put(m, action, "user", json_string(user));
-    if (hidden)
+    if (hidden) /* a plan that is only shown; as root it is made again */
         put(m, action, "hidden", json_true());
     push(m, list_of(m, "do"), action);
 }

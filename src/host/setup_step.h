@@ -40,6 +40,9 @@ enum tw_setup_flags {
 void tw_setup_begin(tw_setup_maker *m, const char *id, unsigned flags, const char *title,
                     const char *why_fmt, ...) TW_PRINTF(5, 6);
 void tw_setup_note(tw_setup_maker *m, const char *fmt, ...) TW_PRINTF(2, 3);
+/* Whether path is hidden, so that nobody knows if what step is about is done already: noted, and the
+ * step is not planned as if it were missing. */
+bool tw_setup_is_unseen(tw_setup_maker *m, const char *step, const char *path);
 /* Words of one command, NULL at the end. */
 void tw_setup_cmd(tw_setup_maker *m, ...) __attribute__((sentinel));
 void tw_setup_try(tw_setup_maker *m, ...) __attribute__((sentinel)); /* may fail */

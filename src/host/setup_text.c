@@ -40,10 +40,19 @@ static size_t line_len(const char *p)
     return n + (p[n] == '\n');
 }
 
+/* "@key:box2@": a key that is yet to be made (setup_plan_ssh.c). */
+static int put_later_key(tw_buf *out, char sign, const char *p, int len)
+{
+    return tw_buf_printf(out, "        %c (the public key that step ssh-key makes on %.*s)\n", sign,
+                         len - 6, p + 5);
+}
+
 static int put_line(tw_buf *out, char sign, const char *p, size_t n)
 {
     const bool ended = n > 0 && p[n - 1] == '\n';
     const int len = (int)(n - ended);
+    if (len > 6 && strncmp(p, "@key:", 5) == 0 && p[len - 1] == '@')
+        return put_later_key(out, sign, p, len);
     return tw_buf_printf(out, "        %c%s%.*s\n", sign, len > 0 ? " " : "", len, p);
 }
 

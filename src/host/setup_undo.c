@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "host/setup_do.h"
+#include "os/file.h"
 
 #define LIST_LIMIT_NS (60 * TW_NS_PER_S)
 
@@ -445,10 +446,19 @@ int tw_setup_undo_last(tw_setup_site *s, json_t **ret, tw_err *err)
     return rc;
 }
 
+/* What root's setup did, and we may not look at. */
+static bool find_unseen(const tw_setup_site *s, char out[TW_SETUP_PATH_BYTES])
+{
+    return geteuid() != 0 && tw_setup_site_path(s, "/var/lib/twinax/setup", out) &&
+           tw_file_is_dir(out) && access(out, R_OK | X_OK) != 0;
+}
+
 int tw_setup_status(tw_setup_site *s, json_t **ret, tw_err *err)
 {
+    char unseen[TW_SETUP_PATH_BYTES];
     TW_CLEANUP(tw_json_freep) json_t *steps = json_array();
-    int rc = tw_setup_journal_read(s, err);
+    const bool has_unseen = find_unseen(s, unseen);
+    int rc = has_unseen && strcmp(unseen, s->dir) == 0 ? 0 : tw_setup_journal_read(s, err);
     if (rc != 0)
         return rc;
     const json_t *entries = tw_setup_journal_entries(s);
@@ -464,6 +474,6 @@ int tw_setup_status(tw_setup_site *s, json_t **ret, tw_err *err)
                       "saved", json_object_get(e, "saved"), "kept", json_object_get(e, "kept"),
                       "redone", json_object_get(e, "redone")));
     }
-    *ret = json_pack("{s:O}", "steps", steps);
+    *ret = json_pack("{s:O, s:s*}", "steps", steps, "unseen", has_unseen ? unseen : NULL);
     return *ret != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory for a reply");
 }

@@ -116,6 +116,80 @@ static void apply_files(machine *m, const json_t *plan)
     }
 }
 
+/* ---- without root ---- */
+
+static bool has_step(const json_t *plan, const char *id)
+{
+    const json_t *step;
+    size_t i;
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+    {
+        if (strcmp(tw_json_text_at(step, "id"), id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool has_note(const json_t *plan, const char *begin, const char *end)
+{
+    const json_t *note;
+    size_t i;
+    json_array_foreach(json_object_get(plan, "notes"), i, note)
+    {
+        const char *text = json_string_value(note);
+        if (strncmp(text, begin, strlen(begin)) == 0 && strstr(text, end) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* What cannot be read is said, and not planned as if it were missing. */
+static void check_unseen(const char *name, const char *step, const char *hidden)
+{
+    machine m;
+    open_machine(name, &m);
+    m.seen.as_root = false;
+    TW_CLEANUP(tw_json_freep) json_t *seen = plan_of(&m);
+    assert_true(has_step(seen, step));
+    json_object_set_new(m.seen.files, hidden, json_null());
+    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+    if (has_step(plan, step))
+        fail_msg("%s: %s is planned though %s is hidden", name, step, hidden);
+    assert_true(has_note(plan, step, "cannot be seen without root"));
+    m.seen.as_root = true; /* then it is no text */
+    TW_CLEANUP(tw_json_freep) json_t *as_root = plan_of(&m);
+    assert_true(has_note(as_root, step, "is no text (UTF-8)"));
+    close_machine(&m);
+}
+
+static void test_unseen(void **state)
+{
+    (void)state;
+    check_unseen("fedora43", "firewall", "/etc/firewalld/zones"); /* the folder, 0750 */
+    check_unseen("lan-firewalld", "firewall", "/etc/firewalld/zones");
+    check_unseen("ubuntu2404", "firewall", "/etc/ufw/user.rules");
+    check_unseen("ubuntu2404", "network", "/etc/netplan/90-twinax.yaml");
+    check_unseen("ubuntu2404", "kernel", "/etc/default/grub");
+    check_unseen("debian12-ifupdown", "network", "/etc/network/interfaces");
+}
+
+/* A key that is yet to be made is told in words. */
+static void test_later_key(void **state)
+{
+    (void)state;
+    machine m;
+    tw_err err = {0};
+    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(TEXT_MAX);
+    open_machine("fedora43", &m);
+    for (size_t i = 0; i < m.want.n; i++)
+        m.want.nodes[i].key[0] = '\0';
+    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+    assert_int_equal(tw_setup_plan_text(plan, &text, &err), 0);
+    assert_null(strstr(text.data, "@key:"));
+    assert_non_null(strstr(text.data, "+ (the public key that step ssh-key makes on "));
+    close_machine(&m);
+}
+
 static void test_files_once(void **state)
 {
     static const char *const names[] = {"ubuntu2404", "debian12-ifupdown", "systemd-boot",
@@ -295,7 +369,8 @@ static void test_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),       cmocka_unit_test(test_files_once),
+        cmocka_unit_test(test_golden),       cmocka_unit_test(test_unseen),
+        cmocka_unit_test(test_later_key),    cmocka_unit_test(test_files_once),
         cmocka_unit_test(test_prefix),       cmocka_unit_test(test_link),
         cmocka_unit_test(test_hostile),      cmocka_unit_test(test_quote),
         cmocka_unit_test(test_hostile_plan), cmocka_unit_test(test_key)};
