@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "base/str.h"
+#include "host/setup_group.h"
 #include "os/file.h"
 
 enum { WORDS_MAX = 96 };
@@ -261,6 +262,7 @@ static int do_install(tw_setup_site *s, json_t *entry, const json_t *a, tw_err *
         json_array_append_new(argv, json_string(name));
     }
     json_object_set_new(entry, "with", json_string(with));
+    TW_CLEANUP(tw_json_freep) json_t *groups = tw_setup_groups_list(s);
     int rc = layered ? 0 : tw_setup_list_packages(with, &before, err);
     /* A cut in here: all that was asked for counts as installed by us. */
     json_t *asked = json_deep_copy(names);
@@ -272,6 +274,8 @@ static int do_install(tw_setup_site *s, json_t *entry, const json_t *a, tw_err *
     if (rc != 0 || layered)
         return rc;
     rc = tw_setup_list_packages(with, &after, err);
+    TW_CLEANUP(tw_json_freep) json_t *now = tw_setup_groups_list(s);
+    json_object_set_new(entry, "groups", tw_setup_groups_new(groups, now));
     if (rc == 0)
         json_object_set_new(entry, "installed",
                             new_names(after.data != NULL ? after.data : "",

@@ -12,7 +12,7 @@
  *    {"schema":1,"entries":[{"n":1,"state":"begun"|"done"|"undoing"|"undone","step":{...},"unconfirmed":true,
  *      "saved":[{"path":"/etc/x","was":"file"|"absent","mode":420,"uid":0,"gid":0,
  *                "is":"file"|"absent"}],
- *      "made":["/etc/x.d"],"installed":["pkg"],"with":"apt"}]} */
+ *      "made":["/etc/x.d"],"installed":["pkg"],"with":"apt","groups":["rdma"]}]} */
 #ifndef TWINAX_HOST_SETUP_SITE_H
 #define TWINAX_HOST_SETUP_SITE_H
 

@@ -169,7 +169,10 @@ static int put_undo(const json_t *step, tw_buf *out)
         const json_t *a = json_array_get(actions, i);
         files = files || json_object_get(a, "file") != NULL;
         if (json_object_get(a, "install") != NULL)
-            rc = tw_buf_puts(out, "      removing exactly the packages that this installed\n");
+            rc = tw_buf_printf(out, "      removing exactly the packages that this installed%s\n",
+                               strcmp(tw_json_text_at(a, "with"), "rpm-ostree") != 0
+                                   ? ", and groups that they made"
+                                   : "");
     }
     for (size_t k = 0; k < 2 && rc == 0; k++) {
         const json_t *list = json_object_get(step, lists[k]);

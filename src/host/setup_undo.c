@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "host/setup_do.h"
+#include "host/setup_group.h"
 #include "os/file.h"
 
 #define LIST_LIMIT_NS (60 * TW_NS_PER_S)
@@ -298,6 +299,7 @@ int tw_setup_entry_take_back(tw_setup_site *s, json_t *entry, json_t *kept, json
     if (tw_setup_remove_packages(s, tw_json_text_at(entry, "with"),
                                  json_object_get(entry, "installed"), &why) != 0)
         say(s, said, why.msg);
+    tw_setup_groups_remove(s, json_object_get(entry, "groups"), say, said);
     rc = undo_files(s, entry, foreign, kept, said, err);
     run_list(s, json_object_get(step, "settle"), said);
     /* Once more: what settles may have touched them. */

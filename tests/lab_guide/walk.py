@@ -317,7 +317,7 @@ def installed(w):
 # What may differ after all is undone: a line each, and why.
 ALLOWED = [
     (r"/etc/ld\.so\.cache$", "a cache of what lies in the library folders"),
-    (r"/etc/g(roup|shadow)-?$", "Debian's rdma-core makes the group rdma, and no package takes one away"),
+    (r"/etc/g(roup|shadow)-?$", "groupadd and groupdel leave copies; a group that a device has still is left, and said"),
     (r"/home/ann/\.(local|cache)(/|\s|$)", "logs of services, measurements: the user's, kept"),
     (r"/home/ann/\.sudo_as_admin_successful", "sudo's own mark of a first use"),
 ]

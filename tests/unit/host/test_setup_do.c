@@ -221,6 +221,79 @@ static void test_foreign(void **state)
     assert_true(holds("/etc/old", "gone later\n"));
 }
 
+/* ---- packages ---- */
+
+/* apt that makes a group, as rdma-core's script does, and takes none away. */
+static void make_tools(void)
+{
+    char path[2000];
+    sh("mkdir bin var/packages; printf 'root:x:0:\nlp:x:7:me\n' > etc/group; "
+       "printf 'me:x:1000:1000::/home/me:/bin/sh\n' > etc/passwd; cd bin; "
+       "printf '#!/bin/sh\ncase $1 in install) echo rdma:x:777: >> %s/etc/group; "
+       "touch %s/var/packages/rdma-core;; purge) rm %s/var/packages/rdma-core;; esac\n' "
+       "$OLDPWD $OLDPWD $OLDPWD > apt-get; "
+       "printf '#!/bin/sh\nfor p in $(ls %s/var/packages); do echo \"installed $p\"; done\n' "
+       "$OLDPWD > dpkg-query; "
+       "printf '#!/bin/sh\nsed -i /^$1:/d %s/etc/group\n' $OLDPWD > groupdel; chmod 755 *",
+       NULL);
+    snprintf(path, sizeof path, "%s/bin:%s", root, getenv("PATH"));
+    setenv("PATH", path, 1);
+}
+
+static json_t *install(void)
+{
+    return json_pack("{s:s, s:s, s:[{s:[s], s:s}]}", "id", "packages", "title", "", "do", "install",
+                     "rdma-core", "with", "apt");
+}
+
+static bool said(const json_t *got, const char *what)
+{
+    const json_t *list = json_object_get(got, "said");
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strstr(json_string_value(json_array_get(list, i)), what) != NULL)
+            return true;
+    return false;
+}
+
+static void test_group_of_a_package(void **state)
+{
+    (void)state;
+    char *path = tw_mem_strdup(getenv("PATH"));
+    make_tools();
+    char *before = tree();
+    good(install());
+    assert_true(holds("/etc/group", "root:x:0:\nlp:x:7:me\nrdma:x:777:\n"));
+    TW_CLEANUP(tw_json_freep) json_t *got = undo();
+    assert_true(said(got, "group rdma, which the packages made, is removed"));
+    same(before);
+    /* Somebody is in it; it is somebody's first; a file has it. */
+    good(install());
+    sh("sed -i s/rdma:x:777:/rdma:x:777:me/ etc/group", NULL);
+    TW_CLEANUP(tw_json_freep) json_t *member = undo();
+    assert_true(said(member, "group rdma, which the packages made, stays: in it are: me"));
+    sh("sed -i /rdma/d etc/group", NULL);
+    good(install());
+    sh("sed -i s/:1000::/:777::/ etc/passwd", NULL);
+    TW_CLEANUP(tw_json_freep) json_t *first = undo();
+    assert_true(said(first, "stays: it is me's own"));
+    sh("sed -i s/:777::/:1000::/ etc/passwd; sed -i /rdma/d etc/group", NULL);
+    if (geteuid() == 0) {
+        good(install());
+        sh("touch etc/theirs; chgrp 777 etc/theirs", NULL);
+        TW_CLEANUP(tw_json_freep) json_t *file = undo();
+        assert_true(said(file, "stays: a file belongs to it: "));
+        assert_true(holds("/etc/group", "root:x:0:\nlp:x:7:me\nrdma:x:777:\n"));
+        sh("rm etc/theirs", NULL);
+        /* It is there already: not ours, whatever becomes of the packages. */
+        good(install());
+        TW_CLEANUP(tw_json_freep) json_t *theirs = undo();
+        assert_false(said(theirs, "group"));
+    }
+    setenv("PATH", path, 1);
+    tw_mem_free(path);
+    tw_mem_free(before);
+}
+
 /* ---- kill -9 ---- */
 
 static int in_child(const char *middle, unsigned kill_after_us)
@@ -578,13 +651,21 @@ int main(int argc, char **argv)
     if (argc > 7 && strcmp(argv[1], "setup-hand") == 0)
         return be_timer(argv);
     setenv("TW_SETUP_REVERT_S", "1", 1);
-    const struct CMUnitTest tests[] = {TEST(test_round_trip),      TEST(test_two_steps),
-                                       TEST(test_failure),         TEST(test_foreign),
-                                       TEST(test_full_before),     TEST(test_full_within),
-                                       TEST(test_damaged_journal), TEST(test_kill_in_step),
-                                       TEST(test_kill_anywhere),   TEST(test_revert),
-                                       TEST(test_revert_again),    TEST(test_confirm),
-                                       TEST(test_undo_confirmed),  TEST(test_undo_reverts),
+    const struct CMUnitTest tests[] = {TEST(test_round_trip),
+                                       TEST(test_two_steps),
+                                       TEST(test_failure),
+                                       TEST(test_foreign),
+                                       TEST(test_group_of_a_package),
+                                       TEST(test_full_before),
+                                       TEST(test_full_within),
+                                       TEST(test_damaged_journal),
+                                       TEST(test_kill_in_step),
+                                       TEST(test_kill_anywhere),
+                                       TEST(test_revert),
+                                       TEST(test_revert_again),
+                                       TEST(test_confirm),
+                                       TEST(test_undo_confirmed),
+                                       TEST(test_undo_reverts),
                                        TEST(test_undo_killed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
