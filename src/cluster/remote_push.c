@@ -32,6 +32,8 @@ int tw_remote_push_mend(const tw_push_face *f, const char *node, const char *ssh
         return rc;
     const tw_push_opts o = {.name = ssh, .progress = pass_on, .ctx = &ctx};
     tw_remote_closep(n);
+    if (err != NULL)
+        *err = (tw_err){0}; /* why it could not be had is mended, or another error comes */
     rc = tw_push_node(&o, &copied, err);
     if (rc != 0)
         return rc;

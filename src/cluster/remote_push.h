@@ -16,7 +16,7 @@ typedef struct tw_push_face {
 /* tw_remote_greet; with a face another arithmetic is an error too, which a push then mends. */
 TW_MUST_CHECK int tw_remote_push_greet(const tw_push_face *f, tw_remote *n, tw_err *err);
 /* rc: why node (ssh: by that name) could not be had; returned, with err as it was, where no push is
- * wanted or would mend it. Else *n is closed and another in its place, greeted: 0 or a new error.
+ * wanted or would mend it. Else *n is closed and another in its place, greeted: 0 (err is empty then) or a new error.
  * The agent's path is TW_PUSH_PATH from then on. *n may be NULL. */
 TW_MUST_CHECK int tw_remote_push_mend(const tw_push_face *f, const char *node, const char *ssh,
                                       int rc, tw_remote **n, tw_err *err);

@@ -13,7 +13,7 @@ import daemons
 import pytest
 import twinax_cli as cli
 import two_hosts
-from two_hosts import A, B, ROCE
+from two_hosts import LAN, ROCE, A, B
 from two_hosts_fixture import made
 
 NODE = cli.BINARY.parent / "twinax-node"
@@ -127,7 +127,7 @@ def nothing_there(hosts):
 
 
 COMMANDS = [
-    ["doctor", "--no-load", "--json", "--nodes", f"head={ROCE[A]},{HOME}={ROCE[B]}"],
+    ["doctor", "--no-load", "--json", "--nodes", f"{LAN[A]}={ROCE[A]},{HOME}={ROCE[B]}"],  # no name for DNS
     ["setup", "--dry-run", "--json", "--nodes", f"head={ROCE[A]},{HOME}={ROCE[B]}"],
     ["setup", "--init", "--dry-run", "--head", "head", "--worker", HOME],
     ["compare", "--quick", "--json", "-t", "--node", HOME],
