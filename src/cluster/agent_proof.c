@@ -16,9 +16,10 @@
 #include "cluster/ssh.h"
 #include "fmt/agent_frame.h"
 #include "host/facts.h"
+#include "host/proof.h"
 #include "os/sys.h"
 
-enum { STREAMS = 2, SSH_CONNECT_S = 5, SLICE_MS = 50, FLOOD_MS_MAX = 10000 };
+enum { STREAMS = 2, SSH_CONNECT_S = 5, SLICE_MS = 50, FLOOD_MS_MAX = 10000, SAYS_MAX = 4096 };
 #define DOOR_LIFE_NS  (60 * TW_NS_PER_S)
 #define KNOCK_NS      (2 * TW_NS_PER_S)
 #define FLOOD_OPEN_NS (3 * TW_NS_PER_S)
@@ -164,17 +165,6 @@ static int identify_model(tw_json_obj *o, json_t **ret, tw_err *err)
 
 /* ---- ssh to the head ---- */
 
-/* The last line of what was said. */
-static void last_line(char *text)
-{
-    size_t n = strlen(text);
-    while (n > 0 && (unsigned char)text[n - 1] <= ' ')
-        text[--n] = '\0';
-    char *begin = strrchr(text, '\n');
-    if (begin != NULL)
-        memmove(text, begin + 1, strlen(begin + 1) + 1);
-}
-
 /* What is there of its stderr; false when there will be no more. */
 static bool hear_ssh(const tw_child *child, int wait_ms, char *says, size_t says_bytes)
 {
@@ -190,11 +180,11 @@ static bool hear_ssh(const tw_child *child, int wait_ms, char *says, size_t says
     return true;
 }
 
-static int wait_ssh(tw_agent *a, tw_child *child, char *says, size_t says_bytes)
+/* 0: it has ended, as *ret_status says. */
+static int wait_ssh(tw_agent *a, tw_child *child, char *says, size_t says_bytes, int *ret_status)
 {
     const uint64_t until = tw_clock_now_ns() + SSH_NS;
-    int status = -1;
-    while (!tw_child_poll(child, &status)) {
+    while (!tw_child_poll(child, ret_status)) {
         if (tw_agent_is_cut(a) || tw_clock_now_ns() > until)
             return -ETIMEDOUT;
         if (!hear_ssh(child, SLICE_MS, says, says_bytes))
@@ -202,14 +192,23 @@ static int wait_ssh(tw_agent *a, tw_child *child, char *says, size_t says_bytes)
     }
     while (hear_ssh(child, 0, says, says_bytes)) /* its last words came with its end */
         ;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EACCES;
+    return 0;
+}
+
+static enum tw_proof_ssh cause_of(const char *says)
+{
+    if (strstr(says, "HOST IDENTIFICATION HAS CHANGED") != NULL)
+        return TW_SSH_KEY_CHANGED;
+    if (strstr(says, "Host key verification failed") != NULL)
+        return TW_SSH_KEY_UNKNOWN;
+    return strstr(says, "Permission denied") != NULL ? TW_SSH_DENIED : TW_SSH_OTHER;
 }
 
 static int try_ssh(tw_agent *a, tw_json_obj *o, json_t **ret, tw_err *err)
 {
     const char *to = tw_json_text(o, "to", "");
-    char says[1024] = "", limit[32];
-    int rc = o->rc != 0 ? o->rc : tw_ssh_name_check(to, err);
+    char says[SAYS_MAX] = "", limit[32];
+    int status = -1, rc = o->rc != 0 ? o->rc : tw_ssh_name_check(to, err);
     if (rc != 0)
         return rc;
     snprintf(limit, sizeof limit, "ConnectTimeout=%d", SSH_CONNECT_S);
@@ -225,18 +224,23 @@ static int try_ssh(tw_agent *a, tw_json_obj *o, json_t **ret, tw_err *err)
     tw_err why = {0};
     rc = tw_child_spawn(argv, TW_CHILD_NULL_IN | TW_CHILD_PIPE_OUT | TW_CHILD_PIPE_ERR, -1, &child,
                         &why);
-    if (rc != 0) {
-        snprintf(says, sizeof says, "%s", why.msg);
-    } else {
-        rc = wait_ssh(a, &child, says, sizeof says);
+    const bool spawned = rc == 0;
+    if (spawned)
+        rc = wait_ssh(a, &child, says, sizeof says, &status);
+    if (spawned)
         tw_child_stop(&child, 100 * TW_NS_PER_MS);
-        last_line(says);
-        if (rc == -ETIMEDOUT)
-            snprintf(says, sizeof says, "no answer within %d s", (int)(SSH_NS / TW_NS_PER_S));
-    }
-    *ret = json_pack("{s:b, s:s}", "reached", rc == 0, "why", rc == 0 ? "" : says);
+    const bool reached = rc == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    const tw_ssh_end end = {.name = to, .says = says, .status = rc == 0 ? status : -1};
+    if (rc == -ETIMEDOUT)
+        tw_err_set(&why, rc, "%s: no answer within %d s", to, (int)(SSH_NS / TW_NS_PER_S));
+    else if (spawned && !reached)
+        tw_ssh_explain(&end, &why);
+    const char *cause = tw_proof_ssh_name(reached ? TW_SSH_OTHER : cause_of(says));
+    *ret = json_pack("{s:b, s:s, s:s}", "reached", reached, "cause", cause, "why",
+                     reached ? "" : why.msg);
     if (*ret == NULL) /* what it said is no UTF-8 */
-        *ret = json_pack("{s:b, s:s}", "reached", rc == 0, "why", "ssh failed");
+        *ret =
+            json_pack("{s:b, s:s, s:s}", "reached", reached, "cause", cause, "why", "ssh failed");
     return 0;
 }
 

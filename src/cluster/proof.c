@@ -224,6 +224,7 @@ static void *prove_node(void *arg)
     json_t *args = json_pack("{s:s, s:s}", "do", "ssh", "to", w->job->back_to);
     if (tw_remote_call(t->remote, "proof", args, SSH_NS, &got, &why) == 0) {
         ret->ssh_back = tw_tri_of(json_is_true(json_object_get(got, "reached")));
+        ret->ssh_back_cause = tw_proof_ssh_parse(tw_json_text_at(got, "cause"));
         copy_text(ret->ssh_back_why, sizeof ret->ssh_back_why,
                   json_string_value(json_object_get(got, "why")));
     }

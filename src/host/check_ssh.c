@@ -31,6 +31,33 @@ CHECK(node_reached)
     return TW_CHECK_FAIL;
 }
 
+static void mend_back(tw_check_ctx *c, enum tw_proof_ssh cause)
+{
+    const char *node = c->w->nodes[c->i].name;
+    switch (cause) {
+    case TW_SSH_KEY_CHANGED:
+        tw_check_mend(c,
+                      "somebody else answers by the head's name, or it was reinstalled: compare on "
+                      "the head: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; then on %s: "
+                      "ssh-keygen -R HEAD; twinax setup --only ssh-trust puts the new key in",
+                      node);
+        return;
+    case TW_SSH_KEY_UNKNOWN:
+        tw_check_mend(
+            c,
+            "twinax setup --only ssh-trust, or on %s: ssh HEAD true, and compare the key: "
+            "on the head: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            node);
+        return;
+    case TW_SSH_OTHER:
+    case TW_SSH_DENIED:
+    case TW_SSH_CAUSES:
+        tw_check_mend(c, "on %s: ssh-keygen -t ed25519 (when there is no key), ssh-copy-id HEAD",
+                      node);
+        return;
+    }
+}
+
 CHECK(ssh_back)
 {
     const tw_proofs *p = c->w->proofs;
@@ -45,8 +72,7 @@ CHECK(ssh_back)
                                                           : "the head is not reached");
     tw_check_wanted(c,
                     "ssh to the head without a password: Ray and copying of models go both ways");
-    tw_check_mend(c, "on %s: ssh-keygen -t ed25519 (when there is no key), ssh-copy-id HEAD",
-                  c->w->nodes[c->i].name);
+    mend_back(c, p->nodes[c->i].ssh_back_cause);
     c->r->step = TW_STEP_SSH;
     return c->w->config.engine == TW_CHECK_ENGINE_VLLM ? TW_CHECK_FAIL : TW_CHECK_WARN;
 }

@@ -178,7 +178,7 @@ const tw_check tw_check_table[] = {
      "Keys that live only in an ssh-agent are gone after logout.",
      TW_CHECK_NODE, TW_NEED_CLUSTER, tw_check_ssh_keys},
     {"ssh.back", "ssh to the head",
-     "From the node to the head without a password.",
+     "From the node to the head without a password; a host key that changed, or is not known, is told.",
      TW_CHECK_NODE, TW_NEED_CLUSTER, tw_check_ssh_back},
     {"time.clock", "Clock",
      "Its difference to the head's clock, by half the round trip.",

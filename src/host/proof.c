@@ -11,6 +11,22 @@
 static const char *const ports[TW_PORTS] = {"unknown", "passes", "refused", "filtered",
                                             "unreachable"};
 
+static const char *const causes[TW_SSH_CAUSES] = {"other", "key-changed", "key-unknown", "denied"};
+
+const char *tw_proof_ssh_name(enum tw_proof_ssh s)
+{
+    return causes[s];
+}
+
+/* What is not known is "other": a newer twinax may tell more apart. */
+enum tw_proof_ssh tw_proof_ssh_parse(const char *name)
+{
+    for (int k = 0; k < TW_SSH_CAUSES; k++)
+        if (strcmp(name, causes[k]) == 0)
+            return (enum tw_proof_ssh)k;
+    return TW_SSH_OTHER;
+}
+
 const char *tw_proof_port_name(enum tw_proof_port p)
 {
     return ports[p];
@@ -35,6 +51,8 @@ static json_t *print_node(const tw_proof_node *n)
     }
     if (n->ssh_back != TW_UNKNOWN)
         json_object_set_new(v, "ssh_back", json_boolean(n->ssh_back == TW_YES));
+    if (n->ssh_back_cause != TW_SSH_OTHER)
+        json_object_set_new(v, "ssh_back_cause", json_string(causes[n->ssh_back_cause]));
     if (n->ssh_back_why[0] != '\0')
         json_object_set_new(v, "ssh_back_why", json_string(n->ssh_back_why));
     return v;
@@ -117,6 +135,7 @@ static void read_node(tw_json_obj *o, tw_proof_node *ret)
     }
     if (tw_json_get(o, "ssh_back") != NULL)
         ret->ssh_back = tw_tri_of(tw_json_bool(o, "ssh_back", false));
+    ret->ssh_back_cause = tw_proof_ssh_parse(tw_json_text(o, "ssh_back_cause", ""));
     read_text(o, "ssh_back_why", ret->ssh_back_why, sizeof ret->ssh_back_why);
 }
 

@@ -46,10 +46,20 @@ typedef struct tw_proof_load {
     char why[TW_PROOF_WHY_BYTES];
 } tw_proof_load;
 
+/* Why ssh did not get through. */
+enum tw_proof_ssh {
+    TW_SSH_OTHER,       /* or it did */
+    TW_SSH_KEY_CHANGED, /* the host key is another than the known one */
+    TW_SSH_KEY_UNKNOWN,
+    TW_SSH_DENIED, /* no key that is let in */
+    TW_SSH_CAUSES
+};
+
 typedef struct tw_proof_node {
     tw_tri clock;                        /* YES: read */
     double clock_ahead_s, round_trip_ms; /* of the head's clock */
     tw_tri ssh_back;                     /* to the head, without a password */
+    enum tw_proof_ssh ssh_back_cause;
     char ssh_back_why[TW_PROOF_WHY_BYTES];
 } tw_proof_node;
 
@@ -64,5 +74,7 @@ typedef struct tw_proofs {
 json_t *tw_proofs_print(const tw_proofs *p);
 TW_MUST_CHECK int tw_proofs_parse(const json_t *v, tw_proofs *ret, tw_err *err);
 const char *tw_proof_port_name(enum tw_proof_port p); /* "passes" */
+const char *tw_proof_ssh_name(enum tw_proof_ssh s);   /* "key-changed" */
+enum tw_proof_ssh tw_proof_ssh_parse(const char *name);
 
 #endif

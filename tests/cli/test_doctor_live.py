@@ -22,7 +22,8 @@ def agent(hosts, ssh=""):
     folder = hosts.folder / ("no-ssh" if ssh else "with-ssh")
     folder.mkdir(exist_ok=True)
     if ssh:
-        (folder / "ssh").write_text(f"#!/bin/sh\necho 'user@head: {ssh}' >&2\nexit 255\n")
+        says = f"echo 'user@head: {ssh}' >&2\nexit 255"
+        (folder / "ssh").write_text("#!/bin/sh\n" + (f'{ssh} "$@"\n' if ssh.startswith("exec") else says + "\n"))
         (folder / "ssh").chmod(0o755)
     script = folder / "agent"
     script.write_text(f'#!/bin/sh\nPATH={folder}:{hosts.folder}/bin:$PATH exec {cli.BINARY} "$@"\n')
@@ -60,7 +61,23 @@ def test_no_way_back_by_ssh(hosts):
     for engine, status in ("native", "warn"), ("vllm", "fail"):
         _, found = doctor(hosts, ROCE, "--no-load", "--engine", engine, ssh="Permission denied")
         back = one(found, "ssh.back", "node-b")
-        assert back["status"] == status and back["found"] == "user@head: Permission denied", back
+        assert back["status"] == status and back["found"].startswith("node-a: ssh permission denied"), back
+        assert "ssh-copy-id" in back["mend"]
+
+
+@pytest.mark.parametrize("known, found, mend", [
+    ("known_wrong", "its host key is another than the known one", "ssh-keygen -R HEAD"),
+    ("known_none", "its host key is not known yet", "--only ssh-trust"),
+])  # fmt: skip
+def test_host_key_on_the_way_back(hosts, known, found, mend):
+    """A real ssh to the head's real sshd, from a node that knows another key of it, or none."""
+    wrong = (hosts.folder / "known_wrong").read_text().replace(LAN[B], LAN[A])
+    (hosts.folder / f"{known}_back").write_text(wrong if known == "known_wrong" else "")
+    ssh = f"exec {hosts.folder}/bin/ssh -o UserKnownHostsFile={hosts.folder}/{known}_back"
+    _, result = doctor(hosts, ROCE, "--no-load", "--engine", "vllm", ssh=ssh)
+    back = one(result, "ssh.back", "node-b")
+    assert back["status"] == "fail" and found in back["found"] and mend in back["mend"], back
+    assert back["step"] == "ssh-trust"
 
 
 def test_jumbo_that_does_not_pass(hosts):
