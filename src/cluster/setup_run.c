@@ -23,6 +23,7 @@ enum { PASSWORD_TRIES = 3, RETRY_US = 500000, UNDO_BREAKS = 3 };
 #define STEP_LIMIT_NS    (1800 * TW_NS_PER_S)
 #define CONFIRM_LIMIT_NS (45 * TW_NS_PER_S) /* the node waits 60 s */
 #define REBOOT_LIMIT_NS  (900 * TW_NS_PER_S)
+#define WORD_NS          (30 * TW_NS_PER_S) /* who waits hears that it goes on */
 #define EXIT_LIMIT_NS    (10 * TW_NS_PER_S)
 
 typedef struct run_node {
@@ -323,13 +324,19 @@ static int plan_node(run_node *n, tw_err *err)
     json_t *plan = json_object_get(got, "plan"), *steps = json_object_get(plan, "steps");
     if (!json_is_array(steps))
         return tw_err_set(err, -EPROTO, "%s: its plan makes no sense", n->spec->name);
+    const char *only = n->run->o.only;
+    /* Of an earlier run, or of a new kernel. */
+    const bool pending =
+        json_is_true(json_object_get(plan, "reboot")) && !any_step(steps, "reboot");
     for (size_t i = json_array_size(steps); i > 0; i--) {
         const char *id = json_string_value(json_object_get(json_array_get(steps, i - 1), "id"));
-        if (id == NULL || !tw_setup_only_has(n->run->o.only, id))
+        if (id == NULL || !tw_setup_only_has(only, id))
             json_array_remove(steps, i - 1);
     }
-    if (n->run->o.only != NULL) {
-        json_object_set_new(plan, "reboot", json_boolean(any_step(steps, "reboot")));
+    if (only != NULL) {
+        const bool asked = tw_setup_only_has(only, "kernel") || tw_setup_only_has(only, "packages");
+        json_object_set_new(plan, "reboot",
+                            json_boolean(any_step(steps, "reboot") || (pending && asked)));
         json_object_set_new(plan, "login", json_boolean(any_step(steps, "login")));
     }
     json_decref(n->plan);
@@ -746,7 +753,16 @@ int tw_setup_run_reboot(tw_setup_run *r, size_t i, tw_err *err)
         return 0;
     const uint64_t until = tw_clock_now_ns() + REBOOT_LIMIT_NS;
     tell(n, TW_SETUP_WAITS, "until it is back");
+    const uint64_t since = tw_clock_now_ns();
+    uint64_t told = since;
     while (!is_back(n, boot_id)) {
+        if (tw_clock_now_ns() - told > WORD_NS) {
+            char text[60];
+            told = tw_clock_now_ns();
+            snprintf(text, sizeof text, "until it is back (%u s so far)",
+                     (unsigned)((told - since) / TW_NS_PER_S));
+            tell(n, TW_SETUP_WAITS, text);
+        }
         if (tw_signal_asked_to_stop())
             return tw_err_set(err, -ECANCELED, "%s: interrupted while it rebooted", n->spec->name);
         if (tw_clock_now_ns() > until)

@@ -51,6 +51,7 @@ FILES = {
     "root/.ssh/authorized_keys": "ssh-rsa AAAAB3Nzold somebody@laptop",
     "var/packages": "libc6\n",
     "var/lib/there": "",
+    "proc/sys/kernel/random/boot_id": "first boot\n",
 }  # fmt: skip
 # Strix Halo with grub, where this machine has neither.
 FACTS = {
@@ -336,6 +337,34 @@ def test_killed_head(clean, folder):
     q = setup(clean, nodes, "--yes", "--only", "kernel")
     assert q.returncode == 0 and "cut off" in q.out and "verified" in q.out, q.out + q.err
     assert "126976" in nodes[B].text("boot/grub/grub.cfg")
+    assert setup(clean, nodes, "--undo", "--yes").returncode == 0
+    unchanged(nodes)
+
+
+# ---- reboots ---------------------------------------------------------------------------------------
+
+
+def test_reboots(clean, nodes):
+    """By consent; the worker first, and the head only when that is back."""
+    boot_id = [n.root / "proc/sys/kernel/random/boot_id" for n in nodes]
+    for n, own in zip(nodes, boot_id):
+        n.program("systemctl", f"#!/bin/sh\necho systemctl $* when box2 has the $(cat {boot_id[B]}) >> {n.log}\n"
+                  f'[ "$1" != reboot ] || echo "second boot" > {own}\n')  # fmt: skip
+    p = setup(clean, nodes, "--yes", "--only", "kernel")
+    assert p.returncode == 0 and "not rebooted" in p.out, p.out + p.err
+    assert not any("reboot" in line for n in nodes for line in n.logged())
+    for n, facts in zip(nodes, (FACTS, FACTS)):  # the next boot's line is another than the one that runs
+        (n.root / ".facts.json").write_text(json.dumps(facts | {"boot": facts["boot"] | {"reboot_pending": True}}))
+    p = setup(clean, nodes, "--yes", "--only", "memlock")  # has nothing to do with it
+    assert p.returncode == 0 and "reboot" not in p.out, p.out + p.err
+    p = setup(clean, nodes, "--yes", "--only", "kernel", "--reboot")  # nothing to do but that
+    assert p.returncode == 0 and "nothing is to be changed" in p.out, p.out + p.err
+    assert "the workers are back; this machine goes down now" in p.out
+    reboots = [[line for line in n.logged() if "reboot" in line] for n in nodes]
+    assert reboots == [["systemctl reboot when box2 has the second boot"], ["systemctl reboot when box2 has the first boot"]]
+    for n, own in zip(nodes, boot_id):
+        own.write_text("first boot\n")
+        (n.root / ".facts.json").write_text(json.dumps(FACTS))
     assert setup(clean, nodes, "--undo", "--yes").returncode == 0
     unchanged(nodes)
 

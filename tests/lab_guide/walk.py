@@ -195,17 +195,21 @@ def revert(w):
 def setup(w):
     """Plan, consent, sudo's password once a node; all is done, recorded and read again."""
     w.show("twinax setup", 900, answers=SUDO, good=None)  # 1: this login has the old limits
-    w.show("twinax setup --only kernel --yes", 300, answers=SUDO, good=None)
-    again = w.show("twinax setup --only kernel,network,firewall,packages --yes", 300, answers=SUDO)
+    again = w.show("twinax setup --only network,firewall,packages --yes", 300, answers=SUDO)
     need("nothing is to be changed" in again.out, "a second run would change something")
 
 
 @step
 def reboot(w):
-    """Worker first, then head, both through grub."""
-    for box in (w.worker, w.head):
-        w.log.say(f"{box.name}: up again after {box.reboot():.0f} s")
-        w.show("cat /proc/cmdline", box=box)
+    """The kernel's parameters, then setup's own reboots through grub: the worker, awaited, then the head."""
+    was = [box.boot_id() for box in w.boxes]
+    w.show("twinax setup --only kernel --yes --reboot", 900, answers=SUDO, good=None)  # it ends with the head
+    w.head.wait_up(boxes.UP_S, not_boot=was[0])
+    need(w.worker.boot_id() != was[1], "box2 was not rebooted")
+    for box in w.boxes:
+        need("iommu=pt" in w.show("cat /proc/cmdline", box=box).out, f"{box.name}: not in force after the boot")
+    again = w.show("twinax setup --only kernel --yes", 300, answers=SUDO)
+    need("nothing is to be changed" in again.out, "a second run would change something")
 
 
 @step
