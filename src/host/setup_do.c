@@ -269,14 +269,19 @@ static int do_install(tw_setup_site *s, json_t *entry, const json_t *a, tw_err *
     json_object_set_new(entry, "installed", asked);
     if (rc == 0)
         rc = tw_setup_journal_write(s, err);
-    if (rc == 0)
-        rc = tw_setup_words(s, argv, err);
-    if (rc != 0 || layered)
+    if (rc != 0)
         return rc;
-    rc = tw_setup_list_packages(with, &after, err);
+    rc = tw_setup_words(s, argv, err);
+    if (layered)
+        return rc;
+    /* Of what failed half of it may be there: that is what is removed again. */
+    tw_err why = {0};
+    int rc_list = tw_setup_list_packages(with, &after, &why);
+    if (rc == 0 && rc_list != 0)
+        rc = tw_err_set(err, rc_list, "%s", why.msg);
     TW_CLEANUP(tw_json_freep) json_t *now = tw_setup_groups_list(s);
     json_object_set_new(entry, "groups", tw_setup_groups_new(groups, now));
-    if (rc == 0)
+    if (rc_list == 0)
         json_object_set_new(entry, "installed",
                             new_names(after.data != NULL ? after.data : "",
                                       before.data != NULL ? before.data : ""));

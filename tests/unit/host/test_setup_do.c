@@ -294,6 +294,27 @@ static void test_group_of_a_package(void **state)
     tw_mem_free(before);
 }
 
+/* apt fails in the middle: what it had put there by then goes, not only what was asked for. */
+static void test_half_installed(void **state)
+{
+    (void)state;
+    char *path = tw_mem_strdup(getenv("PATH"));
+    make_tools();
+    sh("printf '#!/bin/sh\ncase $1 in install) touch %s/var/packages/libdep; exit 100;; purge) "
+       "shift 2; "
+       "for p; do rm -f %s/var/packages/$p; done;; esac\n' $PWD $PWD > bin/apt-get",
+       NULL);
+    char *before = tree();
+    tw_err err = {0};
+    json_int_t n = 0;
+    assert_int_equal(apply(install(), &n, &err), -EIO);
+    assert_non_null(strstr(err.msg, "what it had done is undone"));
+    same(before);
+    setenv("PATH", path, 1);
+    tw_mem_free(path);
+    tw_mem_free(before);
+}
+
 /* ---- kill -9 ---- */
 
 static int in_child(const char *middle, unsigned kill_after_us)
@@ -656,6 +677,7 @@ int main(int argc, char **argv)
                                        TEST(test_failure),
                                        TEST(test_foreign),
                                        TEST(test_group_of_a_package),
+                                       TEST(test_half_installed),
                                        TEST(test_full_before),
                                        TEST(test_full_within),
                                        TEST(test_damaged_journal),
