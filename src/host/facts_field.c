@@ -13,7 +13,7 @@
 #define REAL_LIMIT 1e15
 
 /* Controls of both kinds, and what turns the direction of writing: a terminal would obey. */
-static bool is_printable(uint32_t cp)
+bool tw_field_is_printable(uint32_t cp)
 {
     return cp >= 0x20 && (cp < 0x7f || cp > 0x9f) && !(cp >= 0x202a && cp <= 0x202e) &&
            !(cp >= 0x2066 && cp <= 0x2069);
@@ -25,7 +25,7 @@ void tw_field_text(const char *from, char *out, size_t out_bytes)
     for (size_t i = 0; i < len;) {
         uint32_t cp = 0;
         unsigned bytes = tw_utf8_decode(from + i, len - i, &cp);
-        bool good = bytes > 0 && is_printable(cp);
+        bool good = bytes > 0 && tw_field_is_printable(cp);
         size_t add = good ? bytes : 1;
         if (n + add >= out_bytes)
             break;

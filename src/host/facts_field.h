@@ -50,6 +50,8 @@ TW_MUST_CHECK int tw_table_parse(const tw_table *t, const char *prefix, const js
 /* In place, as the way through JSON would leave it: texts as tw_field_text makes them, no number
  * beyond INT64_MAX. */
 void tw_table_clean(const tw_table *t, void *v);
+/* No control of one byte or two, nothing that turns the direction of writing. */
+bool tw_field_is_printable(uint32_t cp);
 /* Another's word that will be printed: no control characters, no half characters; cut to fit. */
 void tw_field_text(const char *from, char *out, size_t out_bytes);
 

@@ -208,6 +208,15 @@ static bool next_word(const char *text, size_t *at, char *out, size_t out_bytes)
     return n > 0;
 }
 
+/* They go into a shell's script: a name of nft's own, no variable, no quotes. */
+static bool is_plain(const char *name)
+{
+    return name[0] != '\0' && name[0] != '-' &&
+           name[strspn(name,
+                       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/")] ==
+               '\0';
+}
+
 /* The first chain of hook input in a file of `table FAMILY NAME { chain NAME { type filter hook
  * input ...; policy drop; ... } }`. */
 static bool find_chain(const char *text, nft_chain *ret)
@@ -229,7 +238,7 @@ static bool find_chain(const char *text, nft_chain *ret)
             at += strcspn(text + at, "\n}");
             c.after = at + (text[at] == '\n');
             *ret = c;
-            return text[at] == '\n';
+            return text[at] == '\n' && is_plain(c.family) && is_plain(c.table) && is_plain(c.chain);
         }
         memmove(w[0], w[1], 3 * sizeof w[0]);
     }

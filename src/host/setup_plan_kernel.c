@@ -171,6 +171,12 @@ static void copy_value(const char *text, grub_line g, char *out, size_t out_byte
     snprintf(out, out_bytes, "%.*s", (int)(g.end - g.begin), text + g.begin);
 }
 
+/* What copy_value would cut is never written back. */
+static bool fits(grub_line g)
+{
+    return g.end - g.begin < TW_KERNEL_LINE_BYTES;
+}
+
 /* Those of job that are on line, or (mine false) those that are not. */
 static size_t pick(const kernel_job *job, const char *line, bool mine, tw_kernel_param *out)
 {
@@ -208,6 +214,8 @@ static int merge_grub(const kernel_job *job, const char *text, tw_buf *out, tw_e
     grub_line def = find_line(text, def_name), all = find_line(text, all_name);
     if (def.foreign || all.foreign)
         return tw_err_set(err, -EINVAL, "a line that is no plain quoted text");
+    if (!fits(def) || !fits(all))
+        return tw_err_set(err, -ENOSPC, "a line of more than %d bytes", TW_KERNEL_LINE_BYTES - 1);
     copy_value(text, def, line, sizeof line);
     size_t n = pick(job, line, true, v);
     int rc = n == 0 ? tw_buf_puts(&first, text)
@@ -318,6 +326,11 @@ static void plan_line(tw_setup_maker *m, const char *path, const char *text, gru
     if (!judge(m, line, &job, !*begun))
         return;
     tw_err why = {0};
+    if (!fits(g)) {
+        tw_setup_note(m, "%s: a line of more than %d bytes: edit it by hand", path,
+                      TW_KERNEL_LINE_BYTES - 1);
+        return;
+    }
     if (tw_kernel_line_merge(line, job.v, job.n, merged, sizeof merged, &why) != 0 ||
         replace(&after, text, g, "options", merged) != 0) {
         tw_setup_note(m, "%s: %s: edit it by hand", path, why.msg);

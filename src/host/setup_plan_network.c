@@ -69,6 +69,18 @@ static bool is_done(const tw_setup_cable *c, unsigned prefix)
            (!c->nic->profile_mtu.known || c->nic->profile_mtu.v >= c->mtu);
 }
 
+/* Two interfaces with one address: the kernel sends by either. */
+static const tw_net_if *find_elsewhere(const tw_setup_maker *m, const tw_setup_cable *c)
+{
+    const tw_net *net = &m->f->net;
+    for (size_t i = 0; i < net->n_ifs; i++)
+        for (size_t k = 0; k < net->ifs[i].n_addrs; k++)
+            if (strcmp(net->ifs[i].name, c->name) != 0 &&
+                strcmp(net->ifs[i].addrs[k].ip, c->ip) == 0)
+                return &net->ifs[i];
+    return NULL;
+}
+
 static bool is_plannable(tw_setup_maker *m, const tw_setup_cable *c)
 {
     if (m->w->link == TW_SETUP_LINK_LAN) {
@@ -91,6 +103,15 @@ static bool is_plannable(tw_setup_maker *m, const tw_setup_cable *c)
     if (m->w->prefix == 0) {
         tw_setup_note(m, "the cluster's addresses lie in no one subnet: %s is left as it is",
                       c->name);
+        return false;
+    }
+    const tw_net_if *other = find_elsewhere(m, c);
+    if (other != NULL) {
+        tw_setup_note(
+            m,
+            "%s is on %s already: %s does not get it too. Take it away there, or name %s as "
+            "the interface",
+            c->ip, other->name, c->name, other->name);
         return false;
     }
     return strchr(c->ip, '%') == NULL && !is_done(c, m->w->prefix);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kernel modules that must be there at boot, a card's RoCE mode, RoCE without a card. */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,11 +78,24 @@ static void plan_mode(tw_setup_maker *m, const tw_setup_cable *c)
     plan_unit(m, "twinax-roce.service", text);
 }
 
+/* As systemd writes a name in a unit's: '-' stands for '/' there. */
+static void escape_unit(const char *name, char out[80])
+{
+    size_t n = 0;
+    for (const char *c = name; *c != '\0' && n + 5 < 80; c++) {
+        const bool plain =
+            isalnum((unsigned char)*c) || *c == ':' || *c == '_' || (*c == '.' && c > name);
+        n += (size_t)snprintf(out + n, 80 - n, plain ? "%c" : "\\x%02x", (unsigned char)*c);
+    }
+    out[n] = '\0';
+}
+
 /* RDMA over an ordinary interface: slow, but the same verbs. */
 static void plan_soft(tw_setup_maker *m, const tw_setup_cable *c)
 {
     static const char path[] = "/etc/systemd/system/twinax-rxe.service";
-    char text[900];
+    char text[900], unit[80];
+    escape_unit(c->name, unit);
     if (c->net != NULL && c->net->rdma[0] != '\0' && !tw_facts_has_module(m->f, "rdma_rxe"))
         return;
     snprintf(text, sizeof text,
@@ -98,7 +112,7 @@ static void plan_soft(tw_setup_maker *m, const tw_setup_cable *c)
              "ExecStop=-rdma link delete rxe_%s\n\n"
              "[Install]\n"
              "WantedBy=multi-user.target\n",
-             c->name, c->name, c->name, c->name, c->name, c->name);
+             c->name, unit, unit, c->name, c->name, c->name);
     if (is_so(m, path, text) || (c->net != NULL && c->net->rdma[0] != '\0'))
         return;
     tw_setup_begin(m, "soft-roce", TW_SETUP_ROOT, "RDMA without a card",

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "base/str.h"
+#include "host/facts_field.h"
 #include "host/setup_plan.h"
 
 enum { CONTEXT = 1 };
@@ -201,12 +203,19 @@ static int put_step(const json_t *step, size_t number, tw_buf *out)
     return rc != 0 ? rc : put_undo(step, out);
 }
 
-/* Another's words, and the files of another: none may steer the terminal that asks for consent. */
+/* Another's words, and the files of another: none may steer the terminal that asks for consent, be it
+ * by a control character of one byte or of two, or by what turns the direction of writing. */
 static void flatten(char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (((unsigned char)p[i] < 0x20 && p[i] != '\n' && p[i] != '\t') || p[i] == 0x7f)
-            p[i] = '?';
+    for (size_t i = 0; i < n;) {
+        uint32_t cp = 0;
+        unsigned bytes = tw_utf8_decode(p + i, n - i, &cp);
+        const bool layout = bytes == 1 && (cp == '\n' || cp == '\t');
+        bytes = bytes > 0 ? bytes : 1;
+        if (!layout && !(cp != 0 && tw_field_is_printable(cp)))
+            memset(p + i, '?', bytes);
+        i += bytes;
+    }
 }
 
 int tw_setup_plan_text(const json_t *plan, tw_buf *out, tw_err *err)

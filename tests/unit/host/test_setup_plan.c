@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "host/kernel_params.h"
 #include "host/setup_plan.h"
 #include "os/file.h"
 
@@ -171,6 +172,80 @@ static void test_unseen(void **state)
     check_unseen("ubuntu2404", "network", "/etc/netplan/90-twinax.yaml");
     check_unseen("ubuntu2404", "kernel", "/etc/default/grub");
     check_unseen("debian12-ifupdown", "network", "/etc/network/interfaces");
+}
+
+/* ---- what would do harm ---- */
+
+/* Names of a ruleset go into a shell's script: one that is no plain name makes no step. */
+static void test_nft_names(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"$(reboot)", "$name", "`id`", "a'b", "-a", "\"x\""};
+    machine m;
+    char text[300];
+    open_machine("debian12-ifupdown", &m);
+    for (size_t i = 0; i < TW_ARRAY_LEN(bad); i++) {
+        snprintf(text, sizeof text,
+                 "table inet %s {\n chain input {\n  type filter hook input priority 0; policy "
+                 "drop;\n }\n}\n",
+                 bad[i]);
+        json_object_set_new(m.seen.files, "/etc/nftables.conf", json_string(text));
+        TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+        if (has_step(plan, "firewall"))
+            fail_msg("%s: goes into a script", bad[i]);
+        assert_true(has_note(plan, "nftables: ", "by hand"));
+    }
+    close_machine(&m);
+}
+
+/* In a unit's name '-' stands for '/'. */
+static void test_unit_of_a_name_with_a_dash(void **state)
+{
+    (void)state;
+    machine m;
+    tw_err err = {0};
+    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(TEXT_MAX);
+    open_machine("debian12-nm", &m);
+    m.want.soft_roce = true;
+    snprintf(m.want.nodes[m.want.self].interface, sizeof m.want.nodes[0].interface, "br-cable.1");
+    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+    assert_int_equal(tw_setup_plan_text(plan, &text, &err), 0);
+    assert_non_null(strstr(text.data, "BindsTo=sys-subsystem-net-devices-br\\x2dcable.1.device\n"));
+    assert_non_null(strstr(text.data, "type rxe netdev br-cable.1\n"));
+    close_machine(&m);
+}
+
+static void test_address_elsewhere(void **state)
+{
+    (void)state;
+    machine m;
+    open_machine("fedora43", &m);
+    const tw_setup_node *self = &m.want.nodes[m.want.self];
+    tw_net_if *other = &m.facts->net.ifs[m.facts->net.n_ifs++];
+    *other = (tw_net_if){.name = "other0", .n_addrs = 1};
+    snprintf(other->addrs[0].ip, sizeof other->addrs[0].ip, "%s", self->ip);
+    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+    assert_false(has_step(plan, "network"));
+    assert_true(has_note(plan, self->ip, "is on other0 already"));
+    close_machine(&m);
+}
+
+/* A line that is longer than what can be taken in would come back cut. */
+static void test_long_kernel_line(void **state)
+{
+    (void)state;
+    machine m;
+    static char text[2 * TW_KERNEL_LINE_BYTES];
+    open_machine("ubuntu2404", &m);
+    size_t n = (size_t)snprintf(text, sizeof text, "GRUB_CMDLINE_LINUX=\"");
+    while (n < TW_KERNEL_LINE_BYTES + 100)
+        n += (size_t)snprintf(text + n, sizeof text - n, "a%zu ", n);
+    snprintf(text + n, sizeof text - n, "\"\n");
+    json_object_set_new(m.seen.files, "/etc/default/grub", json_string(text));
+    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+    assert_false(has_step(plan, "kernel"));
+    assert_true(has_note(plan, "/etc/default/grub: ", "by hand"));
+    close_machine(&m);
 }
 
 /* A key that is yet to be made is told in words. */
@@ -344,13 +419,17 @@ static void test_hostile_plan(void **state)
     TW_CLEANUP(tw_json_freep)
     json_t *plan =
         json_pack("{s:s, s:[{s:s, s:s, s:[{s:s, s:s}, {s:[s]}, {}]}, {}], s:[i]}", "node",
-                  "a\x1b[2J", "steps", "id", "x\x1b]0;t\a", "title", "t\x7f", "do", "file",
-                  "/etc/x", "after", "a\rb\n", "run", "\x1b[1A", "notes", 7);
+                  "a\x1b[2J", "steps", "id", "x\x1b]0;t\a", "title",
+                  "t\x7f\xc2\x9b"
+                  "31m\xe2\x80\xae",
+                  "do", "file", "/etc/x", "after", "a\rb\n", "run", "\x1b[1A", "notes", 7);
     assert_non_null(plan);
     assert_int_equal(tw_setup_plan_text(plan, &out, &err), 0);
     for (size_t i = 0; i < out.len; i++)
         assert_true((unsigned char)out.data[i] >= 0x20 || out.data[i] == '\n');
     assert_null(memchr(out.data, 0x7f, out.len));
+    assert_null(strstr(out.data, "\xc2\x9b"));
+    assert_null(strstr(out.data, "\xe2\x80\xae"));
 }
 
 static void test_key(void **state)
@@ -368,11 +447,19 @@ static void test_key(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),       cmocka_unit_test(test_unseen),
-        cmocka_unit_test(test_later_key),    cmocka_unit_test(test_files_once),
-        cmocka_unit_test(test_prefix),       cmocka_unit_test(test_link),
-        cmocka_unit_test(test_hostile),      cmocka_unit_test(test_quote),
-        cmocka_unit_test(test_hostile_plan), cmocka_unit_test(test_key)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),
+                                       cmocka_unit_test(test_unseen),
+                                       cmocka_unit_test(test_later_key),
+                                       cmocka_unit_test(test_nft_names),
+                                       cmocka_unit_test(test_unit_of_a_name_with_a_dash),
+                                       cmocka_unit_test(test_address_elsewhere),
+                                       cmocka_unit_test(test_long_kernel_line),
+                                       cmocka_unit_test(test_files_once),
+                                       cmocka_unit_test(test_prefix),
+                                       cmocka_unit_test(test_link),
+                                       cmocka_unit_test(test_hostile),
+                                       cmocka_unit_test(test_quote),
+                                       cmocka_unit_test(test_hostile_plan),
+                                       cmocka_unit_test(test_key)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
