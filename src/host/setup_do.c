@@ -175,11 +175,11 @@ static int make_parents(const tw_setup_site *s, const json_t *entry, const char 
         if (strncmp(folder, path, strlen(folder)) != 0 || !tw_setup_site_path(s, folder, full))
             continue;
         const char *last = strrchr(folder, '/');
-        if (mkdir(full, strcmp(last, "/.ssh") == 0 ? 0700 : 0755) != 0 && errno != EEXIST)
-            return tw_err_set(err, -errno, "%s: cannot be made: %s", full, strerror(errno));
-        /* Not through a link that the folder's owner may have put there meanwhile. */
-        if (uid != 0 && geteuid() == 0 && lchown(full, uid, gid) != 0)
-            return tw_err_set(err, -errno, "%s: chown: %s", full, strerror(errno));
+        tw_setup_act_as(uid, gid);
+        const int rc = mkdir(full, strcmp(last, "/.ssh") == 0 ? 0700 : 0755) == 0 ? 0 : -errno;
+        tw_setup_act_as(0, 0);
+        if (rc != 0 && rc != -EEXIST)
+            return tw_err_set(err, rc, "%s: cannot be made: %s", full, strerror(-rc));
     }
     return 0;
 }
@@ -217,6 +217,8 @@ static int do_file(const tw_setup_site *s, const json_t *entry, const json_t *a,
                                    : (mode_t)json_integer_value(json_object_get(a, "mode")) & 0777,
                        .uid = uid,
                        .gid = gid,
+                       .as_uid = p != NULL ? p->pw_uid : 0,
+                       .as_gid = p != NULL ? p->pw_gid : 0,
                        .text = {.data = data, .len = json_string_length(after)}};
     return tw_setup_copy_write(full, &c, err);
 }

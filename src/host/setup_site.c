@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -164,13 +165,25 @@ static void resolve(const char *path, char out[TW_SETUP_PATH_BYTES])
         out[n] = '\0';
 }
 
+void tw_setup_act_as(uid_t uid, gid_t gid)
+{
+    if (geteuid() != 0)
+        return;
+    (void)setfsgid(gid);
+    (void)setfsuid(uid);
+}
+
 static int write_beside(const char *path, const char *tmp, const tw_setup_copy *c)
 {
     TW_CLEANUP(tw_fd_closep) int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     int rc = fd < 0 ? -errno : tw_fd_write_all(fd, c->text.data, c->text.len);
+    tw_setup_act_as(0, 0); /* of what we have just made, and have open */
     if (rc == 0 && (fchown(fd, c->uid, c->gid) != 0 && geteuid() == 0))
         rc = -errno;
-    if (rc == 0 && (fchmod(fd, c->mode) != 0 || fsync(fd) != 0 || rename(tmp, path) != 0))
+    if (rc == 0 && (fchmod(fd, c->mode) != 0 || fsync(fd) != 0))
+        rc = -errno;
+    tw_setup_act_as(c->as_uid, c->as_gid);
+    if (rc == 0 && rename(tmp, path) != 0)
         rc = -errno;
     if (rc != 0 && fd >= 0)
         (void)unlink(tmp);
@@ -189,6 +202,7 @@ int tw_setup_copy_write(const char *path, const tw_setup_copy *c, tw_err *err)
 {
     char at[TW_SETUP_PATH_BYTES], tmp[TW_SETUP_PATH_BYTES + 16];
     int rc = 0;
+    tw_setup_act_as(c->as_uid, c->as_gid);
     resolve(path, at);
     if (!c->there) {
         rc = unlink(at) != 0 && errno != ENOENT ? -errno : 0;
@@ -198,6 +212,7 @@ int tw_setup_copy_write(const char *path, const tw_setup_copy *c, tw_err *err)
         (void)unlink(tmp);
         rc = write_beside(at, tmp, c);
     }
+    tw_setup_act_as(0, 0);
     if (rc == 0)
         (void)sync_folder_of(at);
     return rc == 0 ? 0 : tw_err_set(err, rc, "%s: cannot be written: %s", at, strerror(-rc));

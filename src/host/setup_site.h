@@ -60,7 +60,14 @@ typedef struct tw_setup_copy {
     uid_t uid;
     gid_t gid;
     tw_buf text;
+    /* Whose folder it is written in, when we are root: as that user, so that no link that this user
+     * puts there leads us to a file of root's. 0: as ourselves. */
+    uid_t as_uid;
+    gid_t as_gid;
 } tw_setup_copy;
+
+/* From here on files are opened and made with the rights of uid, when we are root; 0: root's again. */
+void tw_setup_act_as(uid_t uid, gid_t gid);
 
 /* path: with the root. There being none is no error; a folder or device is. */
 TW_MUST_CHECK int tw_setup_copy_read(const char *path, tw_setup_copy *ret, tw_err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -90,6 +91,16 @@ static int read_saved(const tw_setup_site *s, const json_t *entry, size_t k, con
     return rc;
 }
 
+/* The text that the step's own edit leaves at path; NULL: it does not edit that one. */
+static const json_t *edit_of(const json_t *entry, const char *path)
+{
+    const json_t *actions = json_object_get(json_object_get(entry, "step"), "do");
+    for (size_t i = 0; i < json_array_size(actions); i++)
+        if (strcmp(tw_json_text_at(json_array_get(actions, i), "file"), path) == 0)
+            return json_array_get(actions, i);
+    return NULL;
+}
+
 static int open_place(const tw_setup_site *s, const json_t *entry, size_t k, place *ret,
                       tw_err *err)
 {
@@ -105,17 +116,12 @@ static int open_place(const tw_setup_site *s, const json_t *entry, size_t k, pla
     ret->before.mode = (mode_t)json_integer_value(json_object_get(v, "mode"));
     ret->before.uid = (uid_t)json_integer_value(json_object_get(v, "uid"));
     ret->before.gid = (gid_t)json_integer_value(json_object_get(v, "gid"));
+    const char *user = tw_json_text_at(edit_of(entry, tw_json_text_at(v, "path")), "user");
+    const struct passwd *p = user[0] != '\0' ? getpwnam(user) : NULL;
+    /* A user who is gone puts no links there. */
+    ret->before.as_uid = p != NULL ? p->pw_uid : 0;
+    ret->before.as_gid = p != NULL ? p->pw_gid : 0;
     return 0;
-}
-
-/* The text that the step's own edit leaves at path; NULL: it does not edit that one. */
-static const json_t *edit_of(const json_t *entry, const char *path)
-{
-    const json_t *actions = json_object_get(json_object_get(entry, "step"), "do");
-    for (size_t i = 0; i < json_array_size(actions); i++)
-        if (strcmp(tw_json_text_at(json_array_get(actions, i), "file"), path) == 0)
-            return json_array_get(actions, i);
-    return NULL;
 }
 
 static bool equals_text(const tw_setup_copy *c, const char *text)
@@ -182,6 +188,8 @@ static int take_out(const place *p, const json_t *edit, tw_err *err)
     if (tw_buf_append(&rest.text, p->now.text.data, first) != 0 ||
         tw_buf_append(&rest.text, at + n, p->now.text.len - first - n) != 0)
         return tw_err_set(err, -ENOMEM, "no memory to undo");
+    rest.as_uid = p->before.as_uid;
+    rest.as_gid = p->before.as_gid;
     rest.there = rest.text.len > 0 || p->before.there;
     return tw_setup_copy_write(p->full, &rest, err);
 }

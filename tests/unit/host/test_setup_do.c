@@ -221,6 +221,56 @@ static void test_foreign(void **state)
     assert_true(holds("/etc/old", "gone later\n"));
 }
 
+/* ---- a user's own files ---- */
+
+static json_t *user_step(const char *before, const char *after)
+{
+    return json_pack("{s:s, s:s, s:[{s:s, s:i, s:s, s:s?, s:s}]}", "id", "ssh-trust", "title", "",
+                     "do", "file", "/home/n/.ssh/known_hosts", "mode", 0600, "user", "nobody",
+                     "before", before, "after", after);
+}
+
+/* As root in a user's folder: a link there that leads out of it leads nowhere. */
+static void test_link_of_a_user(void **state)
+{
+    (void)state;
+    tw_err err = {0};
+    json_int_t n = 0;
+    if (geteuid() != 0) {
+        print_message("# skipped: not root\n");
+        return;
+    }
+    sh("chmod 755 .; mkdir -p home/n private; chmod 700 private; chown nobody: home/n; "
+       "printf 'of root\n' > private/known_hosts",
+       NULL);
+    char *before = tree();
+    good(user_step(NULL, "a\n"));
+    assert_true(holds("/home/n/.ssh/known_hosts", "a\n"));
+    sh("test \"$(stat -c %U:%a home/n/.ssh home/n/.ssh/known_hosts | tr '\\n' ' ')\" = "
+       "'nobody:700 nobody:600 '",
+       NULL);
+    json_decref(undo());
+    same(before);
+    sh("ln -s ../../private home/n/.ssh", NULL);
+    assert_int_equal(apply(user_step("of root\n", "of root\na\n"), &n, &err), -EACCES);
+    assert_true(holds("/private/known_hosts", "of root\n"));
+    /* A file of root's in the user's folder stays root's. */
+    sh("rm home/n/.ssh; mkdir home/n/.ssh; chown nobody: home/n/.ssh; echo old > "
+       "home/n/.ssh/known_hosts",
+       NULL);
+    good(user_step("old\n", "old\na\n"));
+    sh("test $(stat -c %U home/n/.ssh/known_hosts) = root", NULL);
+    /* The way back is no way out either. */
+    sh("cp home/n/.ssh/known_hosts private; rm -r home/n/.ssh; ln -s ../../private home/n/.ssh",
+       NULL);
+    tw_setup_site s = site_of();
+    json_t *got = NULL;
+    assert_int_equal(tw_setup_undo_last(&s, &got, &err), -EACCES);
+    assert_true(holds("/private/known_hosts", "old\na\n"));
+    tw_setup_site_done(&s);
+    tw_mem_free(before);
+}
+
 /* ---- packages ---- */
 
 /* apt that makes a group, as rdma-core's script does, and takes none away. */
@@ -672,22 +722,14 @@ int main(int argc, char **argv)
     if (argc > 7 && strcmp(argv[1], "setup-hand") == 0)
         return be_timer(argv);
     setenv("TW_SETUP_REVERT_S", "1", 1);
-    const struct CMUnitTest tests[] = {TEST(test_round_trip),
-                                       TEST(test_two_steps),
-                                       TEST(test_failure),
-                                       TEST(test_foreign),
-                                       TEST(test_group_of_a_package),
-                                       TEST(test_half_installed),
-                                       TEST(test_full_before),
-                                       TEST(test_full_within),
-                                       TEST(test_damaged_journal),
-                                       TEST(test_kill_in_step),
-                                       TEST(test_kill_anywhere),
-                                       TEST(test_revert),
-                                       TEST(test_revert_again),
-                                       TEST(test_confirm),
-                                       TEST(test_undo_confirmed),
-                                       TEST(test_undo_reverts),
-                                       TEST(test_undo_killed)};
+    const struct CMUnitTest tests[] = {TEST(test_round_trip),     TEST(test_two_steps),
+                                       TEST(test_failure),        TEST(test_foreign),
+                                       TEST(test_link_of_a_user), TEST(test_group_of_a_package),
+                                       TEST(test_half_installed), TEST(test_full_before),
+                                       TEST(test_full_within),    TEST(test_damaged_journal),
+                                       TEST(test_kill_in_step),   TEST(test_kill_anywhere),
+                                       TEST(test_revert),         TEST(test_revert_again),
+                                       TEST(test_confirm),        TEST(test_undo_confirmed),
+                                       TEST(test_undo_reverts),   TEST(test_undo_killed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
