@@ -33,8 +33,9 @@ int tw_agent_peak(tw_agent *a, const json_t *request, json_t **ret, tw_err *err)
     int rc = measure(n_threads, anew, &w, err);
     if (rc != 0)
         return rc;
-    *ret = json_pack("{s:i, s:f, s:f, s:I}", "threads", (int)w.n_threads, "read_gb_s", w.read_gb_s,
-                     "fma_gflops", w.fma_gflops, "measured", (json_int_t)w.measured_s);
+    *ret = json_pack("{s:i, s:f, s:f, s:I, s:I}", "threads", (int)w.n_threads, "read_gb_s",
+                     w.read_gb_s, "fma_gflops", w.fma_gflops, "measured", (json_int_t)w.measured_s,
+                     "cache_bytes", (json_int_t)w.cache_bytes);
     return *ret != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory for an answer");
 }
 
@@ -51,7 +52,8 @@ int tw_remote_peak(tw_remote *n, unsigned n_threads, bool anew, tw_agent_peak_wo
                                        (unsigned)tw_json_u64_needed(&o, "threads", 1, THREADS_MAX),
                                    .read_gb_s = tw_json_f64_needed(&o, "read_gb_s", 1e-3, MOST),
                                    .fma_gflops = tw_json_f64_needed(&o, "fma_gflops", 1e-3, MOST),
-                                   .measured_s = tw_json_u64_needed(&o, "measured", 0, INT64_MAX)};
+                                   .measured_s = tw_json_u64_needed(&o, "measured", 0, INT64_MAX),
+                                   .cache_bytes = tw_json_u64(&o, "cache_bytes", 0, 0, INT64_MAX)};
     if (o.rc == 0)
         *ret = w;
     return o.rc;

@@ -12,7 +12,8 @@
 typedef struct tw_agent_peak_words {
     unsigned n_threads;
     double read_gb_s, fma_gflops;
-    uint64_t measured_s; /* by the node's wall clock */
+    uint64_t measured_s;  /* by the node's wall clock */
+    uint64_t cache_bytes; /* 0: unknown */
 } tw_agent_peak_words;
 
 /* n_threads 0: the node's cores. */

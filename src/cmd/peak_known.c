@@ -40,7 +40,8 @@ int tw_peak_get(unsigned n_threads, bool anew, tw_peak_known *ret, tw_err *err)
                                 .fma_gflops = number(known, "fma_gflops"),
                                 .read_gb_s = number(known, "read_gb_s")},
                        .measured_s =
-                           (uint64_t)json_integer_value(json_object_get(known, "measured"))};
+                           (uint64_t)json_integer_value(json_object_get(known, "measured")),
+                       .cache_bytes = tw_sys_cache_bytes()};
     if (anew || k.peak.fma_gflops <= 0 || k.peak.read_gb_s <= 0) {
         int rc = tw_peak_measure(n_threads, &k.peak, err);
         if (rc != 0)
@@ -62,7 +63,8 @@ static int measure_for_agent(unsigned n_threads, bool anew, tw_agent_peak_words 
         *ret = (tw_agent_peak_words){.n_threads = k.peak.n_threads,
                                      .read_gb_s = k.peak.read_gb_s,
                                      .fma_gflops = k.peak.fma_gflops,
-                                     .measured_s = k.measured_s};
+                                     .measured_s = k.measured_s,
+                                     .cache_bytes = k.cache_bytes};
     return rc;
 }
 

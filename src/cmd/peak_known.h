@@ -11,7 +11,8 @@
 
 typedef struct tw_peak_known {
     tw_peak peak;
-    uint64_t measured_s; /* wall clock; 0: not known */
+    uint64_t measured_s;  /* wall clock; 0: not known */
+    uint64_t cache_bytes; /* 0: unknown */
 } tw_peak_known;
 
 /* n_threads 0: this machine's cores. */

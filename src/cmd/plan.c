@@ -100,6 +100,17 @@ static void tell(const char *text)
         fprintf(stderr, "\r\033[K%s", text);
 }
 
+/* Of all ranks on this machine together: they share what so many threads get. */
+static unsigned count_threads_here(const tw_args *a)
+{
+    unsigned n_local = a->local ? a->tp : 1, i_local;
+    const unsigned cores = tw_peak_threads(0);
+    if (a->nodes.n > 0)
+        tw_far_place(a, 0, &n_local, &i_local);
+    const unsigned n = a->engine.n_threads * TW_MAX(n_local, 1u);
+    return a->engine.n_threads == 0 ? cores : TW_MIN(n, TW_MAX(cores, a->engine.n_threads));
+}
+
 static int fill(tw_plan_report *r, bool anew, tw_err *err)
 {
     const tw_args *a = r->args;
@@ -112,7 +123,7 @@ static int fill(tw_plan_report *r, bool anew, tw_err *err)
     if (rc == 0) {
         tell(anew ? "measuring, some seconds ..."
                   : "asking, measuring where it was never done ...");
-        rc = tw_peak_get(o.n_threads, anew, &r->peak, err);
+        rc = tw_peak_get(count_threads_here(a), anew, &r->peak, err);
     }
     if (rc == 0)
         tw_plan_nodes_fill(r, anew);

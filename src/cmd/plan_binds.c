@@ -51,10 +51,12 @@ static void say(const tw_plan_report *r, const work *w, char out[200])
 void tw_plan_binds_fill(tw_plan_report *r)
 {
     const tw_budget_speed *s = &r->speeds[r->i_chosen];
-    const work decode = {"memory bandwidth",    "GB/s", "a token", &s->decode,
-                         s->decode_exchange_ms, read_of};
+    const work by_memory = {"memory bandwidth",    "GB/s", "a token", &s->decode,
+                            s->decode_exchange_ms, read_of};
+    const work by_fma = {"arithmetic",          "GFLOP/s", "a token", &s->decode,
+                         s->decode_exchange_ms, fma_of};
     const work prefill = {"arithmetic",           "GFLOP/s", "a chunk", &s->prefill,
                           s->prefill_exchange_ms, fma_of};
-    say(r, &decode, r->decode_binds);
+    say(r, s->decode.by_memory ? &by_memory : &by_fma, r->decode_binds);
     say(r, &prefill, r->prefill_binds);
 }

@@ -71,9 +71,10 @@ void tw_plan_peak_note(const char *ssh, unsigned n_threads, const tw_peak_known 
     char key[240];
     node_key(ssh, n_threads, key);
     tw_measured_put("nodes", key,
-                    json_pack("{s:i, s:f, s:f, s:I}", "threads", (int)k->peak.n_threads,
+                    json_pack("{s:i, s:f, s:f, s:I, s:I}", "threads", (int)k->peak.n_threads,
                               "fma_gflops", k->peak.fma_gflops, "read_gb_s", k->peak.read_gb_s,
-                              "measured", (json_int_t)k->measured_s));
+                              "measured", (json_int_t)k->measured_s, "cache_bytes",
+                              (json_int_t)k->cache_bytes));
 }
 
 bool tw_plan_peak_recall(const char *ssh, unsigned n_threads, tw_peak_known *ret)
@@ -82,11 +83,12 @@ bool tw_plan_peak_recall(const char *ssh, unsigned n_threads, tw_peak_known *ret
     TW_CLEANUP(tw_json_freep) json_t *v = tw_measured_load();
     node_key(ssh, n_threads, key);
     const json_t *known = tw_measured_get(v, "nodes", key);
-    const tw_peak_known k = {.peak = {.n_threads = (unsigned)json_integer_value(
-                                          json_object_get(known, "threads")),
-                                      .fma_gflops = number(known, "fma_gflops"),
-                                      .read_gb_s = number(known, "read_gb_s")},
-                             .measured_s = moment_of(known)};
+    const tw_peak_known k = {
+        .peak = {.n_threads = (unsigned)json_integer_value(json_object_get(known, "threads")),
+                 .fma_gflops = number(known, "fma_gflops"),
+                 .read_gb_s = number(known, "read_gb_s")},
+        .measured_s = moment_of(known),
+        .cache_bytes = (uint64_t)json_integer_value(json_object_get(known, "cache_bytes"))};
     if (k.peak.fma_gflops <= 0 || k.peak.read_gb_s <= 0)
         return false;
     *ret = k;

@@ -45,7 +45,8 @@ static int ask_peak(node_job *j, tw_err *err)
     j->node->peak = (tw_peak_known){.peak = {.n_threads = w.n_threads,
                                              .read_gb_s = w.read_gb_s,
                                              .fma_gflops = w.fma_gflops},
-                                    .measured_s = w.measured_s};
+                                    .measured_s = w.measured_s,
+                                    .cache_bytes = w.cache_bytes};
     return 0;
 }
 
@@ -156,13 +157,16 @@ void tw_plan_limits(const tw_plan_report *r, unsigned n_ranks, tw_budget_limits 
 {
     for (unsigned i = 0; i < n_ranks; i++) {
         const tw_plan_node *k = i < r->args->tp ? &r->nodes[i] : NULL;
-        const tw_peak *p = k != NULL && k->has_peak ? &k->peak.peak : &r->peak.peak;
-        ret[i] = (tw_budget_limits){.read_gb_s = p->read_gb_s,
-                                    .fma_gflops = p->fma_gflops,
-                                    .n_sharing = 1};
+        const tw_peak_known *p = k != NULL && k->has_peak ? &k->peak : &r->peak;
+        ret[i] = (tw_budget_limits){.read_gb_s = p->peak.read_gb_s,
+                                    .fma_gflops = p->peak.fma_gflops,
+                                    .n_sharing = 1,
+                                    .n_threads = p->peak.n_threads,
+                                    .cache_bytes = (double)p->cache_bytes};
         if (r->args->local)
             ret[i].n_sharing = n_ranks;
         else if (k != NULL && k->is_here)
             ret[i].n_sharing = count_here(r, n_ranks);
+        ret[i].n_threads /= TW_MAX(ret[i].n_sharing, 1u);
     }
 }

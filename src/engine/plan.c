@@ -6,9 +6,12 @@
 
 #include "base/scope.h"
 
-/* Of the fma peak: 78 to 88 % measured at 510 x 2048 x 4096 (DESIGN 10), less what norms, rope and
- * attention cost. Of the read bandwidth decode reaches nearly all. */
-static const double prefill_share = 0.70, decode_share = 0.92;
+/* What the kernels reach, measured (docs/plan.md). Of the fma peak: products of a chunk, its attention,
+ * products of one row, its attention. Of the read bandwidth decode reaches nearly all. */
+static const double prefill_share = 0.80, prefill_attn_share = 0.45, decode_fma_share = 0.40,
+                    decode_attn_share = 0.12, decode_share = 0.92;
+/* Threads wait for each other between the jobs of a layer. */
+static const double team_layer_ms = 0.010;
 
 enum { CTX_STEP = 64 };
 
@@ -101,12 +104,55 @@ static double exchange_ms(const tw_budget *b, const tw_budget_way *w, double byt
     return levels * (w->latency_us + wire_us) / 1e3;
 }
 
-static void add_rank(tw_budget_wait *w, unsigned i, double ms)
+static void add_rank(tw_budget_wait *w, unsigned i, double ms, bool by_memory)
 {
-    if (i == 0 || ms > w->most_ms)
+    if (i == 0 || ms > w->most_ms) {
         w->i_slowest = i;
+        w->by_memory = by_memory;
+    }
     w->most_ms = i == 0 ? ms : TW_MAX(w->most_ms, ms);
     w->least_ms = i == 0 ? ms : TW_MIN(w->least_ms, ms);
+}
+
+/* Of a token: a score and a sum for each earlier position of each head. */
+static double attn_flops(const tw_budget *b, unsigned rank, uint32_t depth)
+{
+    return 4.0 * depth * b->ranks[rank].shard.n_heads * b->head_dim * b->n_layers;
+}
+
+/* ms for so many flops at this share of a rank's part of its machine. */
+static double compute_ms(const tw_budget_limits *l, double flops, double share)
+{
+    return flops * TW_MAX(l->n_sharing, 1u) / (l->fma_gflops * share * 1e6);
+}
+
+static double read_ms(const tw_budget_limits *l, double bytes)
+{
+    return bytes * TW_MAX(l->n_sharing, 1u) / (l->read_gb_s * decode_share * 1e6);
+}
+
+/* Of one token, whatever is slower: reading the weights or multiplying with them. */
+static double decode_ms(const tw_budget *b, unsigned rank, const tw_budget_limits *l,
+                        uint32_t depth, bool *ret_by_memory)
+{
+    const tw_budget_rank *r = &b->ranks[rank];
+    const double kv = (double)r->kv_token_bytes * depth, weights = (double)r->weights;
+    const bool cached = (weights + kv) * TW_MAX(l->n_sharing, 1u) < l->cache_bytes;
+    const double products = r->flops_token + 2.0 * r->shard.n_vocab * b->d_model;
+    const double w_ms = compute_ms(l, products, decode_fma_share);
+    const double kv_ms = compute_ms(l, attn_flops(b, rank, depth), decode_attn_share);
+    *ret_by_memory = !cached && read_ms(l, weights) > w_ms;
+    if (cached)
+        return w_ms + kv_ms;
+    return TW_MAX(w_ms, read_ms(l, weights)) + TW_MAX(kv_ms, read_ms(l, kv));
+}
+
+/* Of one token of a chunk. */
+static double prefill_ms(const tw_budget *b, unsigned rank, const tw_budget_limits *l,
+                         uint32_t depth)
+{
+    return compute_ms(l, b->ranks[rank].flops_token, prefill_share) +
+           compute_ms(l, attn_flops(b, rank, depth), prefill_attn_share);
 }
 
 void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_budget_way *w,
@@ -115,14 +161,11 @@ void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_b
     const double chunk = b->chunk, n_exchanges = 2.0 * b->n_layers, row = 4.0 * b->d_model;
     tw_budget_speed s = {.decode_tok_s = 0};
     for (unsigned i = 0; i < b->n_ranks; i++) {
-        const tw_budget_rank *r = &b->ranks[i];
-        const double sharing = TW_MAX(l[i].n_sharing, 1u);
-        const double read = (double)r->weights + (double)r->kv_token_bytes * depth;
-        /* a score and a sum for each earlier position of each head */
-        const double attn = 4.0 * depth * r->shard.n_heads * b->head_dim * b->n_layers;
-        const double flops = (r->flops_token + attn) * chunk;
-        add_rank(&s.decode, i, read * sharing / (l[i].read_gb_s * decode_share * 1e6));
-        add_rank(&s.prefill, i, flops * sharing / (l[i].fma_gflops * prefill_share * 1e6));
+        const double team = l[i].n_threads > 1 ? team_layer_ms * b->n_layers : 0;
+        bool by_memory = false;
+        const double ms = decode_ms(b, i, &l[i], depth, &by_memory);
+        add_rank(&s.decode, i, team + ms, by_memory);
+        add_rank(&s.prefill, i, team + prefill_ms(b, i, &l[i], depth) * chunk, false);
     }
     s.decode_read_ms = s.decode.most_ms;
     s.prefill_compute_ms = s.prefill.most_ms;

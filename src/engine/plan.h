@@ -35,7 +35,9 @@ TW_MUST_CHECK int tw_budget_make(const tw_model *m, const tw_engine_opts *o, uns
 /* What one rank's machine gives. */
 typedef struct tw_budget_limits {
     double read_gb_s, fma_gflops;
-    unsigned n_sharing; /* ranks on this machine, which share both */
+    unsigned n_sharing; /* ranks on this machine, which share all of it */
+    unsigned n_threads; /* of this rank */
+    double cache_bytes; /* what fits is not read from memory; 0: unknown */
 } tw_budget_limits;
 
 /* What the way between two gives. */
@@ -48,6 +50,7 @@ typedef struct tw_budget_way {
 typedef struct tw_budget_wait {
     double most_ms, least_ms; /* the slowest rank, the fastest */
     unsigned i_slowest;
+    bool by_memory; /* the slowest waits for its memory, not for its arithmetic */
 } tw_budget_wait;
 
 typedef struct tw_budget_speed {
@@ -58,8 +61,9 @@ typedef struct tw_budget_speed {
     tw_budget_wait decode, prefill;                 /* without exchanges */
 } tw_budget_speed;
 
-/* One sequence at depth positions; l [b->n_ranks]. Decode is bound by reading, prefill by arithmetic
- * at the share of the peak that the canonical kernels reach (DESIGN 10). */
+/* One sequence at depth positions; l [b->n_ranks]. Decode is bound by reading, or by arithmetic where
+ * the weights fit the cache, prefill by arithmetic, at the shares of the peaks that the canonical
+ * kernels reach (docs/plan.md). */
 void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_budget_way *w,
                        uint32_t depth, tw_budget_speed *ret);
 

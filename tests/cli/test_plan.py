@@ -5,12 +5,16 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 
 import pytest
 import twinax_cli as cli
 from two_hosts import A, ROCE
 from two_hosts_fixture import hosts  # noqa: F401
+
+sys.path.insert(0, str(cli.ROOT / "bench"))
+import random_model  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +90,21 @@ def test_measured_once(cache):
 
 
 def test_local_ranks_share_the_machine(cache):
-    apart, _ = plan("--tp", "2")
-    here, _ = plan("--tp", "2", "--local")
+    """Two ranks with a thread each get what two threads get; two with all cores each get half of it."""
+    cores = len(os.sched_getaffinity(0))
+    known = json.loads(cache.read_text())
+    (key,) = known["peaks"]
+    for n in {2, cores} - {1}:
+        known["peaks"][key.replace("1 threads", f"{n} threads")] = known["peaks"][key]
+    cache.write_text(json.dumps(known))
+    all_cores = ["--tp", "2", "--threads", str(cores)]
+    apart, _ = plan(*all_cores)
+    here, _ = plan(*all_cores, "--local")
     assert here["link"]["name"] == "shared memory" and apart["assumed_nodes"] and not here["assumed_nodes"]
-    assert here["splits"][1]["decode_read_ms"] == pytest.approx(2 * apart["splits"][1]["decode_read_ms"], rel=0.01)
+    assert here["splits"][1]["prefill_compute_ms"] == pytest.approx(2 * apart["splits"][1]["prefill_compute_ms"], rel=0.05)
     assert [n["ranks_sharing"] for n in here["nodes"]] == [2, 2]
+    if cores > 1:
+        assert plan("--tp", "2", "--local")[0]["machine"]["threads"] == 2
 
 
 @pytest.mark.parametrize("argv, words", [
@@ -129,8 +143,8 @@ def peer(folder, measured):
     return Peer(folder, measured)
 
 
-def over_nodes(h, peer, second, *argv, text=False):
-    p = subprocess.run(h.ns(A, cli.BINARY, "plan", cli.DEMO, "--threads", "1", *([] if text else ["--json"]), "--nodes",
+def over_nodes(h, peer, second, *argv, text=False, model=cli.DEMO):
+    p = subprocess.run(h.ns(A, cli.BINARY, "plan", model, "--threads", "1", *([] if text else ["--json"]), "--nodes",
                             f"head={ROCE[A]},{second}={ROCE[1]}", "--agent-path", peer.program, *argv),
                        capture_output=True, text=True, timeout=cli.LIMIT_S, env=os.environ | h.path(), check=False,
                        stdin=subprocess.DEVNULL)  # fmt: skip
@@ -144,26 +158,30 @@ def link_is(cache, latency_us, gbit_s):
     cache.write_text(json.dumps(known))
 
 
-def test_whose_limit_binds(cache, hosts, peer):
-    """Each machine's own numbers count, and the slowest is named."""
+def test_whose_limit_binds(cache, hosts, peer, folder):
+    """Each machine's own numbers count, and the slowest is named. A model that no cache holds."""
+    large = {"model": random_model.make(folder / "large", layers=32, ffn=8192, empty=True)}
     link_is(cache, 0.1, 1000)
     tell(cache, read_gb_s=20.0, fma_gflops=100.0)
     peer.says(read_gb_s=5.0, fma_gflops=200.0, measured=77)
-    v = over_nodes(hosts, peer, "node-b")
+    v = over_nodes(hosts, peer, "node-b", **large)
     assert [n["speed"]["read_gb_s"] for n in v["nodes"]] == [20.0, 5.0] and v["nodes"][1]["speed"]["measured"] == 77
     assert v["decode_limited_by"].startswith("the memory bandwidth of node-b (5.0 GB/s)"), v
     assert v["prefill_limited_by"].startswith("the arithmetic of head (this machine) (100.0 GFLOP/s)"), v
     slow = v["splits"][1]["decode_read_ms"]
     peer.says(read_gb_s=40.0)
-    v = over_nodes(hosts, peer, "node-b")
+    v = over_nodes(hosts, peer, "node-b", **large)
     assert v["decode_limited_by"].startswith("the memory bandwidth of head (this machine) (20.0 GB/s)"), v
     assert v["splits"][1]["decode_read_ms"] < slow / 2
     peer.says(read_gb_s=20.0, fma_gflops=100.0)
-    v = over_nodes(hosts, peer, "node-b")
+    v = over_nodes(hosts, peer, "node-b", **large)
     assert v["decode_limited_by"].startswith("the memory bandwidth of every node"), v
     link_is(cache, 5000, 0.1)
-    text = over_nodes(hosts, peer, "node-b", text=True)
+    text = over_nodes(hosts, peer, "node-b", text=True, **large)
     assert "decode is limited by the link (RDMA, 5000 us, 0.1 Gbit/s)" in text, text
+    link_is(cache, 0.1, 1000)
+    v = over_nodes(hosts, peer, "node-b")  # the demo model: in the cache
+    assert v["decode_limited_by"].startswith("the arithmetic of every node (100.0 GFLOP/s)"), v
 
 
 def test_peer_measures_itself(cache, hosts, peer):
