@@ -188,8 +188,8 @@ static int run(int argc, char **argv)
 
 static const tw_note examples[] = {
     {"twinax doctor", "the machines of twinax.conf, or this one alone"},
-    {"twinax doctor --nodes box1=192.168.100.1,box2=192.168.100.2 --engine vllm --transport rdma",
-     "two machines, for the guide's use"},
+    {"twinax doctor --nodes box1=192.168.100.1,box2=192.168.100.2 --transport rdma",
+     "two machines and the RDMA cable between them"},
     {"twinax doctor --record box.json", "what it found, to show to others"},
     {NULL, NULL}};
 

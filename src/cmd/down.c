@@ -249,6 +249,12 @@ static int cmd_down(int argc, char **argv)
     return tw_command_end(&tw_command_down, rc, &err);
 }
 
+static const tw_note down_examples[] = {
+    {"twinax down", "ends it, and says that nothing is left"},
+    {"twinax down --keep-unit", "until the next boot only, where a unit starts it"},
+    {NULL, NULL},
+};
+
 const tw_command tw_command_down = {
     .name = "down",
     .args = "[--keep-unit] [--json]",
@@ -258,4 +264,5 @@ const tw_command tw_command_down = {
     .tables = tables,
     .group = TW_GROUP_CLUSTER,
     .run = cmd_down,
+    .examples = down_examples,
 };

@@ -438,6 +438,12 @@ static const tw_option_table tables[] = {{NULL, options}, {NULL, NULL}};
 static const tw_option_table verify_tables[] = {{NULL, verify_options}, {NULL, NULL}};
 static const tw_option_table rm_tables[] = {{NULL, rm_options}, {NULL, NULL}};
 
+static const tw_note models_examples[] = {
+    {"twinax models", "each with its size, and what is missing of it"},
+    {"twinax models --json", "the same for a program, a line each"},
+    {NULL, NULL},
+};
+
 const tw_command tw_command_models = {
     .name = "models",
     .args = "",
@@ -446,6 +452,13 @@ const tw_command tw_command_models = {
     .tables = tables,
     .run = cmd_models,
     .group = TW_GROUP_MODEL,
+    .examples = models_examples,
+};
+
+static const tw_note verify_examples[] = {
+    {"twinax models verify", "all of them, byte by byte"},
+    {"twinax models verify org/name", "one of them"},
+    {NULL, NULL},
 };
 
 const tw_command tw_command_models_verify = {
@@ -460,6 +473,13 @@ const tw_command tw_command_models_verify = {
     .tables = verify_tables,
     .run = cmd_verify,
     .group = TW_GROUP_MODEL,
+    .examples = verify_examples,
+};
+
+static const tw_note rm_examples[] = {
+    {"twinax models rm org/name", "lists what goes, and asks"},
+    {"twinax models rm org/name@0123abcd --yes", "one revision, without asking"},
+    {NULL, NULL},
 };
 
 const tw_command tw_command_models_rm = {
@@ -470,4 +490,5 @@ const tw_command tw_command_models_rm = {
     .tables = rm_tables,
     .run = cmd_rm,
     .group = TW_GROUP_MODEL,
+    .examples = rm_examples,
 };

@@ -210,6 +210,12 @@ static const tw_option_table tables[] = {
     {NULL, NULL},
 };
 
+static const tw_note plan_examples[] = {
+    {"twinax plan MODEL", "on the nodes of twinax.conf, or here alone"},
+    {"twinax plan MODEL --tp 2 --ctx 32768 --max-seqs 8", "as it is to be served: does it fit?"},
+    {NULL, NULL},
+};
+
 const tw_command tw_command_plan = {
     .name = "plan",
     .args = "MODEL",
@@ -222,4 +228,5 @@ const tw_command tw_command_plan = {
     .tables = tables,
     .run = cmd_plan,
     .group = TW_GROUP_MODEL,
+    .examples = plan_examples,
 };

@@ -438,6 +438,13 @@ static int run_setup(int argc, char **argv)
     return rc == -EINVAL ? TW_EXIT_USAGE : TW_EXIT_FAILED;
 }
 
+static const tw_note setup_examples[] = {
+    {"twinax setup --init --worker box2", "finds card or cable, writes twinax.conf"},
+    {"twinax setup", "shows each change, asks, does it"},
+    {"twinax setup --undo", "takes all of it back"},
+    {NULL, NULL},
+};
+
 const tw_command tw_command_setup = {
     .name = "setup",
     .args = "[--dry-run] [--yes] [--undo] [--only STEP,..] | --init [--worker NAME]...",
@@ -452,4 +459,5 @@ const tw_command tw_command_setup = {
     .tables = setup_tables,
     .group = TW_GROUP_HOSTS,
     .run = run_setup,
+    .examples = setup_examples,
 };

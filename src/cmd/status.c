@@ -253,6 +253,12 @@ static int cmd_status(int argc, char **argv)
     return rc == 0 ? TW_EXIT_OK : TW_EXIT_FAILED;
 }
 
+static const tw_note status_examples[] = {
+    {"twinax status", "a table"},
+    {"twinax status --json", "all that is known, for a program"},
+    {NULL, NULL},
+};
+
 const tw_command tw_command_status = {
     .name = "status",
     .args = "[--here] [--json]",
@@ -263,4 +269,5 @@ const tw_command tw_command_status = {
     .tables = tables,
     .group = TW_GROUP_CLUSTER,
     .run = cmd_status,
+    .examples = status_examples,
 };
