@@ -54,6 +54,27 @@ static pid_t fork_rank(fixture_rank *r)
     _exit(r->rc == 0 ? 0 : 1);
 }
 
+static void fork_all(unsigned n, pid_t *ret_pids)
+{
+    for (unsigned i = 0; i < n; i++)
+        ret_pids[i] = fork_rank(&ranks[i]);
+    close(ranks[0].opts.listen_fd);
+}
+
+/* Waits for all; each that did not end well is told. */
+static bool all_well(unsigned n, const pid_t *pids)
+{
+    bool well = true;
+    for (unsigned i = 0; i < n; i++) {
+        int status = -1;
+        waitpid(pids[i], &status, 0);
+        well = well && status == 0;
+        if (status != 0)
+            printf("# rank %u: wait status %#x: %s\n", i, (unsigned)status, told->heard[i].wrong);
+    }
+    return well;
+}
+
 static int sum_rounds(tw_coll *c, int n, float *x, tw_err *err)
 {
     int rc = 0;
@@ -196,9 +217,7 @@ static uint64_t run_once(const death *d)
     fixture_init(ranks, d->n_ranks, d->transport, d->survive);
     ranks[d->victim].fn = d->die;
     ranks[d->victim].arg = (void *)(uintptr_t)&d->sig;
-    for (unsigned i = 0; i < d->n_ranks; i++)
-        pids[i] = fork_rank(&ranks[i]);
-    close(ranks[0].opts.listen_fd);
+    fork_all(d->n_ranks, pids);
     for (unsigned i = 0; i < d->n_ranks; i++) {
         const heard *h = &told->heard[i];
         if (i == d->victim)
@@ -290,20 +309,13 @@ static void test_lost_by_another_way(void **state)
     static char words[4][40] = {"rank 2 is lost: its agent hangs",
                                 "rank 2 is lost: its agent hangs", "rank 0 (", "rank 2 is lost"};
     pid_t pids[4];
-    int status[4];
     (void)state;
     memset(told, 0, sizeof *told);
     fixture_init(ranks, 4, TW_TRANSPORT_TCP, hear_lost);
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         ranks[i].arg = words[i];
-        pids[i] = fork_rank(&ranks[i]);
-    }
-    close(ranks[0].opts.listen_fd);
-    for (unsigned i = 0; i < 4; i++)
-        waitpid(pids[i], &status[i], 0);
-    for (unsigned i = 0; i < 4; i++)
-        if (status[i] != 0)
-            fail_msg("rank %u: status %d: %s", i, status[i], told->heard[i].wrong);
+    fork_all(4, pids);
+    assert_true(all_well(4, pids));
 }
 
 static int stop_and_go_on(tw_coll *c, void *arg, tw_err *err)
@@ -325,20 +337,15 @@ static int stop_and_go_on(tw_coll *c, void *arg, tw_err *err)
 static void test_back_too_late(void **state)
 {
     (void)state;
-    int status[2];
     pid_t pids[2];
+    siginfo_t ended;
     memset(told, 0, sizeof *told);
     fixture_init(ranks, 2, TW_TRANSPORT_TCP, survive_idle);
     ranks[1].fn = stop_and_go_on;
-    for (unsigned i = 0; i < 2; i++)
-        pids[i] = fork_rank(&ranks[i]);
-    close(ranks[0].opts.listen_fd);
-    waitpid(pids[0], &status[0], 0);
+    fork_all(2, pids);
+    assert_int_equal(waitid(P_PID, (id_t)pids[0], &ended, WEXITED | WNOWAIT), 0);
     kill(pids[1], SIGCONT);
-    waitpid(pids[1], &status[1], 0);
-    for (unsigned i = 0; i < 2; i++)
-        if (status[i] != 0)
-            fail_msg("rank %u: status %d: %s", i, status[i], told->heard[i].wrong);
+    assert_true(all_well(2, pids));
 }
 
 static double cpu_seconds(void)
@@ -376,21 +383,12 @@ static int idle_sender(tw_coll *c, void *arg, tw_err *err)
 
 static bool run_idle(enum tw_transport transport)
 {
-    int status[2];
     pid_t pids[2];
     memset(told, 0, sizeof *told);
     fixture_init(ranks, 2, transport, idle_sender);
     ranks[1].fn = idle_receiver;
-    for (unsigned i = 0; i < 2; i++)
-        pids[i] = fork_rank(&ranks[i]);
-    close(ranks[0].opts.listen_fd);
-    for (unsigned i = 0; i < 2; i++)
-        waitpid(pids[i], &status[i], 0);
-    for (unsigned i = 0; i < 2; i++)
-        if (status[i] != 0)
-            printf("# rank %u: wait status %#x: %s\n", i, (unsigned)status[i],
-                   told->heard[i].wrong);
-    return status[0] == 0 && status[1] == 0;
+    fork_all(2, pids);
+    return all_well(2, pids);
 }
 
 /* One quiet time in three is proof enough: others' work beside us can only make it more. */

@@ -22,24 +22,6 @@ static int setup(void **state)
     return 0;
 }
 
-/* Polls both ends until all is idle or one fails; *err is then filled. */
-static int run_links(tw_link *l[2], tw_err *err)
-{
-    uint64_t until = tw_clock_now_ns() + 60 * TW_NS_PER_S;
-    while (tw_clock_now_ns() < until) {
-        bool busy = false;
-        for (int i = 0; i < 2; i++) {
-            int rc = tw_link_poll(l[i], err);
-            if (rc < 0)
-                return rc;
-            busy |= !tw_link_tx_idle(l[i]) || !tw_link_rx_idle(l[i]);
-        }
-        if (!busy)
-            return 0;
-    }
-    return -ETIMEDOUT;
-}
-
 static void both_ways(bool verify, bool lazy, size_t n, int n_rounds)
 {
     tw_link *l[2];
@@ -60,7 +42,7 @@ static void both_ways(bool verify, bool lazy, size_t n, int n_rounds)
             tw_link_send(l[i], 1, out[i], n);
             tw_link_recv(l[i], 1, in[i], n, round != 1);
         }
-        int rc = run_links(l, &err);
+        int rc = pair_carry(l, &err);
         if (rc != 0)
             fail_msg("%zu bytes: %s", n, err.msg);
         for (int i = 0; i < 2; i++) {
@@ -102,14 +84,14 @@ static void test_one_shot(void **state)
     for (int i = 0; i < 100; i++) {
         tw_link_send(l[i & 1], 1, out, sizeof out);
         tw_link_recv(l[(i & 1) ^ 1], 1, in, sizeof in, true);
-        assert_int_equal(run_links(l, &err), 0);
+        assert_int_equal(pair_carry(l, &err), 0);
     }
     assert_int_equal(fake.n_writes, 100);
     /* One direction alone: one empty write for each half of the ring. */
     for (int i = 0; i < 8 * VERBS_GIVE_BACK; i++) {
         tw_link_send(l[0], 1, out, 100);
         tw_link_recv(l[1], 1, in, 100, true);
-        assert_int_equal(run_links(l, &err), 0);
+        assert_int_equal(pair_carry(l, &err), 0);
     }
     assert_in_range(fake.n_writes, 100 + 8 * VERBS_GIVE_BACK + 7, 100 + 8 * VERBS_GIVE_BACK + 8);
     pair_close(l);
@@ -307,7 +289,7 @@ static void test_no_receives(void **state)
             tw_link_send(l[k], 1, out, sizeof out);
             tw_link_recv(l[k], 1, in, sizeof in, true);
         }
-        rc = run_links(l, &err);
+        rc = pair_carry(l, &err);
     }
     assert_true(rc == -EPROTO || rc == -ECONNRESET);
     pair_close(l);

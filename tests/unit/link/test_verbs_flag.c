@@ -82,29 +82,7 @@ static void flag_open(tw_link *ret[2], bool verify, bool other_can)
     pair_init(e, verify);
     e[0].opts.sysfs = e[1].opts.sysfs = sysfs;
     e[1].opts.no_flag = !other_can;
-    pair_meet(e);
-    for (unsigned i = 0; i < 2; i++) {
-        if (e[i].rc != 0)
-            fail_msg("rank %u: %d %s", i, e[i].rc, e[i].err.msg);
-        ret[i] = e[i].l;
-    }
-}
-
-static int run_links(tw_link *l[2], tw_err *err)
-{
-    uint64_t until = tw_clock_now_ns() + 60 * TW_NS_PER_S;
-    while (tw_clock_now_ns() < until) {
-        bool busy = false;
-        for (int i = 0; i < 2; i++) {
-            int rc = tw_link_poll(l[i], err);
-            if (rc < 0)
-                return rc;
-            busy |= !tw_link_tx_idle(l[i]) || !tw_link_rx_idle(l[i]);
-        }
-        if (!busy)
-            return 0;
-    }
-    return tw_err_set(err, -ETIMEDOUT, "nothing moves");
+    pair_link(e, ret);
 }
 
 /* n bytes each way, n_rounds times. */
@@ -124,7 +102,7 @@ static void both_ways(tw_link *l[2], size_t n, unsigned n_rounds)
             tw_link_send(l[i], 1, out[i], n);
             tw_link_recv(l[i], 1, in[i], n, round % 2 == 0);
         }
-        if (run_links(l, &err) != 0)
+        if (pair_carry(l, &err) != 0)
             fail_msg("%zu bytes, round %u: %s", n, round, err.msg);
         for (int i = 0; i < 2; i++)
             assert_memory_equal(in[i], out[i ^ 1], n);
@@ -174,7 +152,7 @@ static void test_ping_pong(void **state)
     for (int i = 0; i < 1000; i++) {
         tw_link_send(l[i & 1], 1, out, sizeof out);
         tw_link_recv(l[(i & 1) ^ 1], 1, in, sizeof in, true);
-        assert_int_equal(run_links(l, &err), 0);
+        assert_int_equal(pair_carry(l, &err), 0);
     }
     assert_int_equal(fake.n_writes, 1000);
     assert_int_equal(l[0]->proof.rx_by_flag, 500);
@@ -183,7 +161,7 @@ static void test_ping_pong(void **state)
     for (int i = 0; i < 1000; i++) {
         tw_link_send(l[0], 1, out, 100);
         tw_link_recv(l[1], 1, in, 100, true);
-        assert_int_equal(run_links(l, &err), 0);
+        assert_int_equal(pair_carry(l, &err), 0);
     }
     pair_close(l);
 }
@@ -338,7 +316,7 @@ static void test_wrong_order_is_found(void **state)
         out[0]++;
         tw_link_send(l[0], 1, out, sizeof out);
         tw_link_recv(l[1], 1, in, sizeof in, true);
-        rc = run_links(l, &err);
+        rc = pair_carry(l, &err);
     }
     assert_true(rc == -EPROTO || rc == -EBADMSG);
     fake.lazy = false;

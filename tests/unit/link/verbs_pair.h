@@ -3,6 +3,7 @@
 #ifndef TWINAX_TESTS_VERBS_PAIR_H
 #define TWINAX_TESTS_VERBS_PAIR_H
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -67,16 +68,40 @@ static inline void pair_meet(pair_end e[2])
         pthread_join(e[i].thread, NULL);
 }
 
-static inline void pair_open(tw_link *ret[2], bool verify)
+/* The same, which must go well. */
+static inline void pair_link(pair_end e[2], tw_link *ret[2])
 {
-    pair_end e[2];
-    pair_init(e, verify);
     pair_meet(e);
     for (unsigned i = 0; i < 2; i++) {
         if (e[i].rc != 0)
             fail_msg("rank %u: %d %s", i, e[i].rc, e[i].err.msg);
         ret[i] = e[i].l;
     }
+}
+
+static inline void pair_open(tw_link *ret[2], bool verify)
+{
+    pair_end e[2];
+    pair_init(e, verify);
+    pair_link(e, ret);
+}
+
+/* Polls both ends until all is idle or one fails; *err is then filled. */
+static inline int pair_carry(tw_link *l[2], tw_err *err)
+{
+    uint64_t until = tw_clock_now_ns() + 60 * TW_NS_PER_S;
+    while (tw_clock_now_ns() < until) {
+        bool busy = false;
+        for (int i = 0; i < 2; i++) {
+            int rc = tw_link_poll(l[i], err);
+            if (rc < 0)
+                return rc;
+            busy |= !tw_link_tx_idle(l[i]) || !tw_link_rx_idle(l[i]);
+        }
+        if (!busy)
+            return 0;
+    }
+    return tw_err_set(err, -ETIMEDOUT, "nothing moves");
 }
 
 static inline void pair_close(tw_link *l[2])
