@@ -153,22 +153,44 @@ class Machine:
         return self.process.poll() is None
 
 
-class Lab:
-    """One or two machines and their job folder; a context manager."""
+def wires(n=1):
+    """n cables, as pairs of open sockets. Datagrams: a frame is sent or dropped, as on a cable. A stream
+    that ends in the middle of a frame would leave the other machine's adapter stuck."""
+    return [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(n)]
+
+
+class Job:
+    """Machines and the folder that they share; a context manager. keep: a folder that stays."""
+
+    def __init__(self, keep, prefix):
+        self.keep = keep is not None
+        self.job = pathlib.Path(keep or tempfile.mkdtemp(prefix=prefix)).resolve()
+        self.job.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.machines = []
+
+    def close(self):
+        for m in self.machines:
+            m.power_off()
+        if not self.keep:
+            shutil.rmtree(self.job, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Lab(Job):
+    """One or two machines."""
 
     def __init__(self, roles="AB", folder=None, keep=None, **machine):
-        folder = folder or image.get()
-        self.keep = keep is not None
-        self.job = pathlib.Path(keep or tempfile.mkdtemp(prefix="twinax-lab-")).resolve()
-        self.job.mkdir(parents=True, exist_ok=True)
-        self.machines = []
+        folder = folder or image.get()  # before there is anything to clean up
+        super().__init__(keep, "twinax-lab-")
         accel = machine.pop("accel", None) or accelerator(folder)
-        # Datagrams: a frame is sent or dropped, as on a cable. A stream that ends in the middle of a
-        # frame would leave the other machine's adapter stuck.
-        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) if len(roles) == 2 else None
-        wires = pair or [None]
+        ends = wires()[0] if len(roles) == 2 else [None]
         try:
-            for role, wire in zip(roles, wires):
+            for role, wire in zip(roles, ends):
                 m = Machine(folder, role, self.job, wire, accel, **machine)
                 self.machines.append(m)
             for m in self.machines:
@@ -177,7 +199,7 @@ class Lab:
             self.close()
             raise
         finally:
-            for wire in filter(None, wires):
+            for wire in filter(None, ends):
                 wire.close()
         self.a, self.b = (self.machines * 2)[:2]
 
@@ -193,15 +215,3 @@ class Lab:
 
     def is_on(self):
         return all(m.is_on() for m in self.machines)
-
-    def close(self):
-        for m in self.machines:
-            m.power_off()
-        if not self.keep:
-            shutil.rmtree(self.job, ignore_errors=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()

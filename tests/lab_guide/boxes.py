@@ -12,10 +12,8 @@ import pathlib
 import re
 import select
 import shlex
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 
 import disk
@@ -232,21 +230,19 @@ class Box:
         return time.monotonic() - t0
 
 
-class Pair:
+class Pair(machines.Job):
     """Both machines; with hold() they outlive one walk, for whoever works on a step of it."""
 
     def __init__(self, say=print, job=None):
         self.folder, self.lab = disk.get(say), image.get(say)
-        self.keep = job is not None
-        self.job = pathlib.Path(job or tempfile.mkdtemp(prefix="twinax-guide-"))
-        self.job.mkdir(exist_ok=True, mode=0o700)
-        self.boxes = [Box(n, self.job, self.folder) for n in (1, 2)]
+        super().__init__(job, "twinax-guide-")
+        self.boxes = self.machines = [Box(n, self.job, self.folder) for n in (1, 2)]
         self.boot_s = None
 
     def power_on(self, say=print):
         accel, t0 = machines.accelerator(self.lab), time.monotonic()
         say(f"two machines, {accel} ...")
-        pairs = {w: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for w in ("lan", "cable")}
+        pairs = dict(zip(("lan", "cable"), machines.wires(2)))
         try:
             for i, box in enumerate(self.boxes):
                 box.power_on(self.lab, accel, {w: pair[i] for w, pair in pairs.items()})
@@ -274,15 +270,3 @@ class Pair:
         for box in self.boxes:
             box.port = ports[box.name]
         return self
-
-    def close(self):
-        for box in self.boxes:
-            box.power_off()
-        if not self.keep:
-            shutil.rmtree(self.job, ignore_errors=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
