@@ -115,7 +115,6 @@ static void test_silence(void **state)
     assert_non_null(strstr(err.msg, "the head was silent for 0."));
 }
 
-/* Who was not asked to beat is not watched after its first word. */
 /* The head's word may be noted between the look at the clock and the look at the word: once that
  * was a silence of 585 years. */
 static void test_word_after_look(void **state)
@@ -126,6 +125,7 @@ static void test_word_after_look(void **state)
     assert_false(atomic_load(&life.cut));
 }
 
+/* Who was not asked to beat is not watched after its first word. */
 static void test_no_beats(void **state)
 {
     (void)state;

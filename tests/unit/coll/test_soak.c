@@ -25,6 +25,19 @@ static float value_at(unsigned rank, uint64_t i_exchange, size_t i)
     return (float)((i_exchange * 7 + rank * 3 + i) % 1009);
 }
 
+/* The first bytes of each rank's part tell whose they are. */
+static int gather(tw_coll *c, uint64_t i, const float *x, size_t bytes, float *all, tw_err *err)
+{
+    int rc = tw_coll_all_gather(c, x, bytes, all, err);
+    for (unsigned r = 0; rc == 0 && r < tw_coll_n_ranks(c); r++) {
+        const float want = value_at(r, i, 0);
+        if (memcmp((const char *)all + r * bytes, &want, TW_MIN(bytes, sizeof want)) != 0)
+            rc = tw_err_set(err, -EILSEQ, "exchange %llu: not rank %u's bytes",
+                            (unsigned long long)i, r);
+    }
+    return rc;
+}
+
 /* What kinds come in turn; sizes that leave the ring at every offset. */
 static int exchange(tw_coll *c, uint64_t i, float *x, float *all, tw_err *err)
 {
@@ -34,7 +47,7 @@ static int exchange(tw_coll *c, uint64_t i, float *x, float *all, tw_err *err)
         x[k] = value_at(rank, i, k);
     const unsigned kind = (unsigned)(i % 8);
     if (kind == 7)
-        return tw_coll_all_gather(c, x, n * sizeof(*x) - 1, all, err);
+        return gather(c, i, x, n * sizeof(*x) - 1, all, err);
     int rc = kind == 6 ? tw_coll_all_reduce_wire16(c, x, n, err) : tw_coll_all_reduce(c, x, n, err);
     float want = 0;
     for (unsigned r = 0; r < n_ranks && kind != 6; r++)

@@ -257,12 +257,16 @@ static void test_no_memory(void **state)
     (void)state;
     memset(&one, 0, sizeof one);
     fill(&tw_facts_table, (char *)&one);
+    unsigned n_tries = 0, n_failed = 0;
     for (uint64_t at = 1; at < 4000; at += 97) {
         tw_mem_fail_at(at);
         json_t *v = tw_facts_print(&one);
         tw_mem_fail_at(0);
+        n_tries++;
+        n_failed += v == NULL;
         json_decref(v);
     }
+    assert_int_equal(n_failed, n_tries); /* all of them are far from the last allocation */
 }
 
 int main(void)

@@ -342,9 +342,11 @@ static void test_this_machine(void **state)
     assert_true(f.time.real_ns > UINT64_C(1700000000000000000));
     const tw_facts_nic *lo = tw_facts_find_nic(&f, "lo");
     assert_true(lo != NULL && lo->counters.at_ns > 0);
+    bool has_way = false;
     for (size_t i = 0; i < f.routes.n; i++)
-        if (strcmp(f.routes.v[i].to, "127.0.0.1") == 0)
-            assert_string_equal(f.routes.v[i].name, "lo");
+        has_way |=
+            strcmp(f.routes.v[i].to, "127.0.0.1") == 0 && strcmp(f.routes.v[i].name, "lo") == 0;
+    assert_true(has_way);
     assert_true(f.twinax.path[0] == '/');
     TW_CLEANUP(tw_json_freep) json_t *v = tw_facts_print(&f);
     assert_int_equal(tw_facts_parse(v, &again, &err), 0);
