@@ -27,7 +27,8 @@ def test_programs_of_root_are_found_without_its_path():
     usual = [p for p in os.environ["PATH"].split(":") if not p.endswith("sbin")]
     with_sbin = ":".join([*usual, "/usr/sbin", "/sbin"])
     argv = ["--dev", "--dry-run"]
-    assert deps(*argv, path=":".join(usual)).stdout == deps(*argv, path=with_sbin).stdout
+    found = [deps(*argv, path=path) for path in (":".join(usual), with_sbin)]
+    assert found[0].stdout == found[1].stdout and found[0].returncode == found[1].returncode == 0, found
 
 
 def test_no_daemon_is_installed_for_make_test():

@@ -116,7 +116,7 @@ def test_what_is_no_record(tmp_path):
     for text, what in (
         ("", "end of file"),
         ("[]", "no JSON object"),
-        ('{"nodes":[{"facts":1}]}', ""),
+        ('{"nodes":[{"facts":1}]}', "facts"),
         ('{"schema":7,"nodes":[{}]}', "newer"),
         ("{}", "doctor --record"),
     ):

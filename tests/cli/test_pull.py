@@ -310,12 +310,14 @@ def test_too_many_requests_are_waited_for(hub, home):
 def test_an_address_of_the_store_that_expires(hub, home):
     hub.troubles = [(True, "/", 403, {}) for _ in range(2)]
     check_whole(pulled(hub, home), model_files(), NEEDED)
+    assert not hub.troubles
 
 
 def test_a_server_without_ranges(hub, home):
     hub.no_ranges = True
     hub.cuts = [0.5]
     check_whole(pulled(hub, home), model_files(), NEEDED)
+    assert not hub.cuts
 
 
 def test_a_wrong_hash_is_fetched_once_more_then_refused(hub, home):

@@ -166,9 +166,10 @@ def test_full_disk(hosts):
     (hosts.folder / FULL / "bin" / "df").unlink()  # nobody says so before
     p = over(hosts, FULL, "--push")
     assert p.returncode == 1 and "full: its disk is full, twinax-node was not copied" in p.err, p.err
-    pids = [pid for pid, line in hosts.processes(B).items() if "sshd_full" in line]
-    inside = pathlib.Path(f"/proc/{pids[0]}/root{hosts.folder / FULL}/root/.local/bin") if pids else None
-    assert inside is None or list(inside.iterdir()) == []
+    lines = {p.pid: pathlib.Path(f"/proc/{p.pid}/cmdline").read_bytes() for p in hosts.sshd}
+    (pid,) = [pid for pid, line in lines.items() if b"sshd_full" in line]  # its mounts are its own
+    inside = pathlib.Path(f"/proc/{pid}/root{hosts.folder / FULL}/root/.local")
+    assert os.path.ismount(inside) and [p for p in inside.rglob("*") if not p.is_dir()] == []
 
 
 @pytest.mark.parametrize("argv", [["--listen"], ["--connect", "x@1.2.3.4:5"]], ids=str)

@@ -38,6 +38,11 @@ def test_perftest_moves_messages(pair, tool):
         assert row and float(row.group(1)) > 0, r
 
 
+def test_units_were_found(pair):
+    """An empty list of parameters would be passed over without a word."""
+    assert {"test_link_link", "test_link_verbs", "test_coll_coll", "test_coll_death"} <= set(units())
+
+
 @pytest.mark.parametrize("name", units())
 def test_units_pass_there(pair, name):
     env = f"CMOCKA_MESSAGE_OUTPUT=TAP TW_TIME_SCALE={TIME_SCALE} TW_SOAK={SOAK}"
