@@ -31,7 +31,7 @@ int tw_hub_make_folder(const char *path, tw_err *err)
 {
     char part[TW_HUB_PATH_BYTES];
     int rc = tw_hub_path(part, err, "%s", path);
-    if (rc != 0)
+    if (rc != 0 || tw_file_is_dir(path))
         return rc;
     for (char *p = part + 1;; p++) {
         const char was = *p;

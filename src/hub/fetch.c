@@ -12,6 +12,7 @@
 #include "hub/cache.h"
 #include "hub/fetch_item.h"
 #include "hub/http.h"
+#include "hub/sink.h"
 
 enum { ERROR_STATUS = 400, OPEN_MAX = 16, BAD_MAX = 2, POLL_MS = 50 };
 #define LOOK_NS      (2 * TW_NS_PER_MS)
@@ -29,7 +30,7 @@ typedef struct transfer {
     bool by_store, saw_body, whole_file; /* whole_file: ranges are not what this server does */
     bool wrong_size, is_other;
     tw_hub_answer answer;
-    int rc; /* of writing */
+    tw_hub_chunk chunk; /* what came and is not on its way to the disk */
 } transfer;
 
 typedef struct fetch {
@@ -40,7 +41,7 @@ typedef struct fetch {
     size_t n;
     transfer *transfers;
     unsigned n_transfers;
-    tw_hub_hasher hasher;
+    tw_hub_sink sink;
     tw_hub_progress *p;
     unsigned n_failed; /* in a row, without a byte between them */
     uint64_t not_before_ns, told_ns, looked_ns;
@@ -70,9 +71,8 @@ static bool is_expected(transfer *t)
     curl_off_t status = 0;
     (void)t->f->c->getinfo(t->h, CURLINFO_RESPONSE_CODE, &status);
     t->answer.status = (int)status;
-    const tw_hub_part *p = &t->it->part;
-    const bool from_zero = t->i_range == 0 && p->done[0] == 0;
-    if (status == 200 && !(from_zero && p->n_ranges == 1)) {
+    const bool from_zero = t->i_range == 0 && t->it->got[0] == 0;
+    if (status == 200 && !(from_zero && t->it->part.n_ranges == 1)) {
         t->whole_file = true;
         return false;
     }
@@ -87,19 +87,16 @@ static size_t on_body(char *bytes, size_t size, size_t n_sized, void *arg)
     if (!t->saw_body && !is_expected(t))
         return t->answer.status >= ERROR_STATUS ? n : 0; /* a page about the error: not wanted */
     t->saw_body = true;
-    tw_hub_part *p = &t->it->part;
-    if (n > tw_hub_part_range_size(p, t->i_range) - p->done[t->i_range]) {
+    uint64_t *got = &t->it->got[t->i_range];
+    if (n > tw_hub_part_range_size(&t->it->part, t->i_range) - *got) {
         t->wrong_size = true;
         return 0;
     }
-    t->rc = tw_hub_part_put(p, t->i_range, bytes, n, f->err);
-    if (t->rc != 0)
-        return 0;
+    tw_hub_sink_put(&f->sink, &t->chunk, t->it, t->i_range, bytes, n);
+    *got += n;
     f->n_failed = 0;
     f->p->done_bytes += n;
     f->p->fetched_bytes += n;
-    tw_hub_item_advance(t->it);
-    tw_hub_hasher_wake(&f->hasher, t->it);
     return n;
 }
 
@@ -140,9 +137,9 @@ static int begin(fetch *f, transfer *t, tw_hub_item *it, size_t i_range)
     rc = tw_hub_http_setup(f->c, t->h, f->o->place, t->by_store ? it->store_url : url, f->err);
     if (rc != 0)
         return rc;
-    snprintf(range, sizeof range, "%llu-%llu", (unsigned long long)(from + p->done[i_range]),
+    snprintf(range, sizeof range, "%llu-%llu", (unsigned long long)(from + it->got[i_range]),
              (unsigned long long)last);
-    const bool whole = it->no_ranges || (p->n_ranges == 1 && p->done[0] == 0);
+    const bool whole = it->no_ranges || (p->n_ranges == 1 && it->got[0] == 0);
     (void)f->c->setopt(t->h, CURLOPT_HEADERFUNCTION, on_header);
     (void)f->c->setopt(t->h, CURLOPT_HEADERDATA, t);
     (void)f->c->setopt(t->h, CURLOPT_WRITEFUNCTION, on_body);
@@ -195,13 +192,15 @@ static int go_whole(fetch *f, tw_hub_item *it)
     for (unsigned i = 0; i < f->n_transfers; i++)
         if (f->transfers[i].it == it) {
             (void)f->c->multi_remove(f->multi, f->transfers[i].h);
+            tw_hub_sink_flush(&f->sink, &f->transfers[i].chunk);
             f->transfers[i].it = NULL;
         }
     it->no_ranges = true;
-    f->p->done_bytes -= tw_hub_part_done_bytes(&it->part);
-    tw_hub_hasher_lock(&f->hasher);
+    f->p->done_bytes -= tw_hub_item_got_bytes(it);
+    tw_hub_sink_drain(&f->sink, it);
+    tw_hub_sink_lock(&f->sink);
     const int rc = tw_hub_item_restart(it, TW_MAX(it->part.size, 1u), f->err);
-    tw_hub_hasher_unlock(&f->hasher);
+    tw_hub_sink_unlock(&f->sink);
     return rc;
 }
 
@@ -226,8 +225,6 @@ static int refused(fetch *f, transfer *t)
 static int broke_off(fetch *f, transfer *t, CURLcode code)
 {
     tw_hub_item *it = t->it;
-    if (t->rc != 0)
-        return t->rc;
     if (t->whole_file)
         return go_whole(f, it);
     if (t->wrong_size)
@@ -239,7 +236,7 @@ static int broke_off(fetch *f, transfer *t, CURLcode code)
                           "out of step? try later, or another HF_ENDPOINT",
                           it->file->path, f->o->place->endpoint, it->file->etag,
                           t->answer.linked_etag);
-    if (it->no_ranges && it->part.done[0] != 0) { /* it cannot go on in the middle */
+    if (it->no_ranges && it->got[0] != 0) { /* it cannot go on in the middle */
         int rc = go_whole(f, it);
         if (rc != 0)
             return rc;
@@ -259,7 +256,8 @@ static int end(fetch *f, transfer *t, CURLcode code)
     (void)f->c->multi_remove(f->multi, t->h);
     t->answer.status = (int)status;
     it->busy[t->i_range] = false;
-    const bool full = it->part.done[t->i_range] == tw_hub_part_range_size(&it->part, t->i_range);
+    tw_hub_sink_flush(&f->sink, &t->chunk);
+    const bool full = it->got[t->i_range] == tw_hub_part_range_size(&it->part, t->i_range);
     if (status >= ERROR_STATUS)
         rc = refused(f, t);
     else if (code != CURLE_OK)
@@ -286,11 +284,11 @@ static int open_item(fetch *f, tw_hub_item *it, uint64_t now)
 {
     if (now < it->look_again_ns)
         return 0;
-    tw_hub_hasher_lock(&f->hasher);
+    tw_hub_sink_lock(&f->sink);
     int rc = tw_hub_item_open(it, f->o, f->err);
     if (rc == -EEXIST) /* another program brought it meanwhile */
         it->state = TW_HUB_ITEM_DONE;
-    tw_hub_hasher_unlock(&f->hasher);
+    tw_hub_sink_unlock(&f->sink);
     if (rc == -EEXIST) {
         f->p->done_bytes += it->file->size;
         f->p->n_done++;
@@ -313,7 +311,7 @@ static int open_item(fetch *f, tw_hub_item *it, uint64_t now)
 /* All of it is there and hashed. */
 static int finish_item(fetch *f, tw_hub_item *it)
 {
-    tw_hub_hasher_lock(&f->hasher);
+    tw_hub_sink_lock(&f->sink);
     int rc = tw_hub_item_finish(it, f->o, f->err);
     if (rc == -EBADMSG && ++it->n_bad < BAD_MAX) {
         f->p->done_bytes -= it->file->size;
@@ -328,7 +326,7 @@ static int finish_item(fetch *f, tw_hub_item *it)
     }
     if (it->state == TW_HUB_ITEM_DONE)
         tw_hub_item_close(it);
-    tw_hub_hasher_unlock(&f->hasher);
+    tw_hub_sink_unlock(&f->sink);
     return rc;
 }
 
@@ -423,9 +421,12 @@ static int look(fetch *f, uint64_t now, size_t *ret_left)
     ramp(f, now);
     if (rc == 0 && now >= f->not_before_ns)
         rc = begin_some(f);
-    if (rc == 0 && atomic_load(&f->hasher.rc) != 0)
-        rc = tw_err_set(f->err, atomic_load(&f->hasher.rc), "cannot read back what came: %s",
-                        strerror(-atomic_load(&f->hasher.rc)));
+    for (unsigned i = 0; i < f->n_transfers; i++)
+        if (f->transfers[i].chunk.bytes != NULL &&
+            now - f->transfers[i].chunk.begun_ns > TW_HUB_CHUNK_OLD_MS * TW_NS_PER_MS)
+            tw_hub_sink_flush(&f->sink, &f->transfers[i].chunk);
+    if (rc == 0 && atomic_load(&f->sink.rc) != 0)
+        rc = tw_err_set(f->err, atomic_load(&f->sink.rc), "%s", f->sink.why.msg);
     tell(f, now, *ret_left == 0);
     return rc;
 }
@@ -484,10 +485,11 @@ static void unmake(fetch *f)
         if (f->transfers[i].it != NULL)
             (void)f->c->multi_remove(f->multi, f->transfers[i].h);
         f->c->easy_cleanup(f->transfers[i].h);
+        tw_hub_sink_flush(&f->sink, &f->transfers[i].chunk);
     }
     if (f->multi != NULL)
         (void)f->c->multi_cleanup(f->multi);
-    tw_hub_hasher_stop(&f->hasher);
+    tw_hub_sink_stop(&f->sink);
     for (size_t i = 0; i < f->n; i++)
         tw_hub_item_close(&f->items[i]);
     tw_mem_free(f->transfers);
@@ -517,7 +519,7 @@ int tw_hub_fetch(const tw_hub_fetch_opts *o, const tw_hub_list *l, tw_hub_progre
     for (size_t i = 0; i < f.n; i++)
         p->total_bytes += f.items[i].file->size;
     if (rc == 0)
-        rc = tw_hub_hasher_start(&f.hasher, f.items, f.n, f.err);
+        rc = tw_hub_sink_start(&f.sink, f.items, f.n, f.n_transfers, f.err);
     if (rc == 0)
         rc = run(&f);
     unmake(&f);

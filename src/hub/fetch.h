@@ -2,7 +2,7 @@
 /* Files of one commit into the cache: ranges of files on parallel connections, hashed by a thread
  * beside them as far as they have no hole, and a file is given its name when its hash is right.
  * What is broken off goes on where it was: hub/part.h.
- * One thread drives curl; the hasher only reads bytes that are counted already. */
+ * One thread drives curl; another one writes and hashes what came: hub/sink.h. */
 #ifndef TWINAX_HUB_FETCH_H
 #define TWINAX_HUB_FETCH_H
 
