@@ -4,13 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
 #include "hub/cache.h"
-#include "hub/hash_cache.h"
 #include "os/fd.h"
 
 static int make_ranges(tw_hub_item *it, tw_err *err)
@@ -117,7 +115,6 @@ void tw_hub_item_advance(tw_hub_item *it)
 int tw_hub_item_finish(tw_hub_item *it, const tw_hub_fetch_opts *o, tw_err *err)
 {
     char got[TW_HUB_ETAG_BYTES], blob[TW_HUB_PATH_BYTES], snapshot[TW_HUB_PATH_BYTES];
-    struct stat st;
     tw_hub_hash_end(&it->hash, got);
     if (strcmp(got, it->file->etag) != 0)
         return tw_err_set(err, -EBADMSG,
@@ -129,9 +126,6 @@ int tw_hub_item_finish(tw_hub_item *it, const tw_hub_fetch_opts *o, tw_err *err)
         rc = tw_hub_path(snapshot, err, "%s/snapshots/%s", o->folder, o->commit);
     if (rc == 0)
         rc = tw_hub_part_finish(&it->part, blob, err);
-    if (rc == 0 &&
-        stat(blob, &st) == 0) /* we wrote it, and hold its lock: no other may change it */
-        tw_hub_hash_cache_note(&st, got);
     if (rc == 0)
         rc = tw_hub_cache_link(snapshot, it->file, err);
     return rc;

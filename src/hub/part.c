@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "hub/hash_cache.h"
 #include "os/fd.h"
 
 typedef struct head {
@@ -220,8 +221,13 @@ int tw_hub_part_regrid(tw_hub_part *p, uint64_t range_bytes, tw_err *err)
 
 int tw_hub_part_finish(tw_hub_part *p, const char *blob, tw_err *err)
 {
+    struct stat st;
+    const char *slash = strrchr(blob, '/');
     if (fdatasync(p->fd) != 0 || rename(p->path, blob) != 0)
         return failed(p, -errno, err);
+    /* Its times are of now; but we wrote it, and hold its lock: no other may change it. */
+    if (fstat(p->fd, &st) == 0)
+        tw_hub_hash_cache_note(&st, slash != NULL ? slash + 1 : blob);
     (void)unlink(p->ranges_path);
     p->is_unsaved = false;
     tw_hub_part_close(p);

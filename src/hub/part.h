@@ -42,7 +42,7 @@ TW_MUST_CHECK int tw_hub_part_put(tw_hub_part *p, size_t i, const void *bytes, s
 TW_MUST_CHECK int tw_hub_part_restart(tw_hub_part *p, uint64_t range_bytes, tw_err *err);
 /* The same bytes counted in ranges of another size; what no new range begins with is let go. */
 TW_MUST_CHECK int tw_hub_part_regrid(tw_hub_part *p, uint64_t range_bytes, tw_err *err);
-/* It is whole: to the disk, and renamed to blob. */
+/* It is whole and has the hash that blob's name is: to the disk, and renamed to blob. */
 TW_MUST_CHECK int tw_hub_part_finish(tw_hub_part *p, const char *blob, tw_err *err);
 void tw_hub_part_close(tw_hub_part *p); /* what is there stays for another time */
 /* What an earlier one left: its bytes, for the check of the disk's room; 0: nothing. */
