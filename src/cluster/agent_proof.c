@@ -152,14 +152,14 @@ static int tell_clock(json_t **ret)
 static int identify_model(tw_json_obj *o, json_t **ret, tw_err *err)
 {
     const char *path = tw_json_text(o, "path", "");
-    char id[80] = "";
+    tw_agent_model m = {.id = ""};
     if (o->rc != 0)
         return o->rc;
     if (identify == NULL)
         return tw_err_set(err, -ENOSYS, "this program knows nothing of models");
-    int rc = identify(path, id, sizeof id, err);
+    int rc = identify(path, &m, err);
     if (rc == 0)
-        *ret = json_pack("{s:s}", "model_id", id);
+        *ret = json_pack("{s:s, s:s}", "model_id", m.id, "content", m.content);
     return rc;
 }
 

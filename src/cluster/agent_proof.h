@@ -3,12 +3,15 @@
 #ifndef TWINAX_CLUSTER_AGENT_PROOF_H
 #define TWINAX_CLUSTER_AGENT_PROOF_H
 
-#include <stddef.h>
-
 #include "twinax/err.h"
 
-/* The id of the model at path; fills err. */
-typedef int (*tw_agent_identify)(const char *path, char *ret_id, size_t id_bytes, tw_err *err);
+typedef struct tw_agent_model {
+    char id[72];
+    char content[72]; /* of its weights' bytes; "": not known without reading them */
+} tw_agent_model;
+
+/* What the model at path is; fills err. */
+typedef int (*tw_agent_identify)(const char *path, tw_agent_model *ret, tw_err *err);
 
 /* Once, before tw_agent_run. */
 void tw_agent_on_identify(tw_agent_identify fn);

@@ -143,8 +143,11 @@ static void fetch_model(tw_proof_target *t, tw_facts_model *ret)
     tw_err ignored;
     json_t *args = json_pack("{s:s, s:s}", "do", "model", "path", t->model);
     copy_text(ret->path, sizeof ret->path, t->model);
-    if (tw_remote_call(t->remote, "proof", args, MODEL_NS, &got, &ignored) == 0)
-        copy_text(ret->id, sizeof ret->id, json_string_value(json_object_get(got, "model_id")));
+    if (tw_remote_call(t->remote, "proof", args, MODEL_NS, &got, &ignored) != 0)
+        return;
+    copy_text(ret->id, sizeof ret->id, json_string_value(json_object_get(got, "model_id")));
+    copy_text(ret->content, sizeof ret->content,
+              json_string_value(json_object_get(got, "content")));
 }
 
 static void *fetch_facts(void *arg)

@@ -8,6 +8,7 @@
 #include "cluster/agent_proof.h"
 #include "cmd/args.h"
 #include "cmd/commands.h"
+#include "hub/verified.h"
 #include "cmd/peak_known.h"
 
 /* Stuck in an operation while the head is dead: what it started dies with the process. */
@@ -17,13 +18,17 @@ static void end_process(void *ctx)
     _exit(TW_EXIT_FAILED);
 }
 
-static int identify(const char *path, char *ret_id, size_t id_bytes, tw_err *err)
+static int identify(const char *path, tw_agent_model *ret, tw_err *err)
 {
+    char content[TW_HUB_ETAG_BYTES];
     tw_model *m = NULL;
+    tw_err ignored;
     int rc = tw_model_open(path, &m, err);
     if (rc == 0)
-        snprintf(ret_id, id_bytes, "%s", tw_model_id(m));
+        snprintf(ret->id, sizeof ret->id, "%s", tw_model_id(m));
     tw_model_close(m);
+    if (rc == 0 && tw_hub_content_id(path, content, &ignored) == 0)
+        snprintf(ret->content, sizeof ret->content, "%s", content);
     return rc;
 }
 

@@ -60,8 +60,18 @@ CHECK(same_model)
                       c->w->nodes[where].name);
         return TW_CHECK_FAIL;
     }
+    const bool known = a->content[0] != '\0' && b->content[0] != '\0';
+    if (strcmp(a->id, b->id) == 0 && known && strcmp(a->content, b->content) != 0) {
+        tw_check_found(c, "the same names and sizes, other bytes: %.12s and %.12s", a->content,
+                       b->content);
+        tw_check_wanted(c, "the same weights on both");
+        tw_check_mend(c,
+                      "twinax models verify MODEL on both tells which one is damaged; twinax pull "
+                      "--verify MODEL mends one from the hub");
+        return TW_CHECK_FAIL;
+    }
     if (strcmp(a->id, b->id) == 0) {
-        tw_check_found(c, "%.12s on both", a->id);
+        tw_check_found(c, "%.12s on both%s", a->id, known ? ", and the same bytes" : "");
         return TW_CHECK_OK;
     }
     tw_check_found(c, "%.12s and %.12s", a->id, b->id);

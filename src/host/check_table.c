@@ -214,7 +214,7 @@ const tw_check tw_check_table[] = {
      "Protocol and arithmetic versions agree; else ranks would compute other bits.",
      TW_CHECK_PAIR, TW_NEED_CLUSTER, tw_check_same_twinax},
     {"same.model", "Same model",
-     "The model's id is the same on both.",
+     "The model's id is the same on both, and its bytes where both were hashed.",
      TW_CHECK_PAIR, TW_NEED_CLUSTER, tw_check_same_model},
     {"same.container", "Same container",
      "Image, vLLM and Ray are the same on both.",

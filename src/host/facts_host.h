@@ -209,6 +209,7 @@ typedef struct tw_facts_twinax {
 
 typedef struct tw_facts_model { /* filled by who knows models; path and bytes by us */
     char path[256], id[72];
+    char content[72]; /* of the weights' bytes; "": not hashed, or changed since */
     uint64_t bytes;
 } tw_facts_model;
 

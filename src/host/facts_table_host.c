@@ -233,6 +233,7 @@ TW_TABLE(tw_facts_twinax_table,
 TW_TABLE(tw_facts_model_table,
     TW_F_TEXT(tw_facts_model, path),
     TW_F_TEXT(tw_facts_model, id),
+    TW_F_TEXT(tw_facts_model, content),
     TW_F_UINT(tw_facts_model, bytes));
 
 TW_TABLE(tw_facts_session_table,
