@@ -553,6 +553,8 @@ def test_run_pulls_by_itself_then_finds_it(hub, home):
     assert first.stdout == want and "pulling it" in first.stderr
     n = len(hub.requests)
     assert cli.good(*argv, env=hub.env(home, HF_HUB_OFFLINE="1")).stdout == want
+    short = ["run", "org/demo@" + hub.repos["org/demo"].refs["main"][:7], *argv[2:]]
+    assert cli.good(*short, env=hub.env(home, HF_HUB_OFFLINE="1")).stdout == want
     assert len(hub.requests) == n
     none = cli.run("run", "org/other", "-p", "x", env=hub.env(home, HF_HUB_OFFLINE="1"))
     assert none.returncode == 1 and "HF_HUB_OFFLINE" in none.stderr
