@@ -50,6 +50,27 @@ typedef struct tw_agent_pull {
     char lost_why[TW_SHARE_NODES_MAX][160];
 } tw_agent_pull;
 
+static tw_agent_has_model has_model; /* set once, before the agent runs */
+
+void tw_agent_on_has_model(tw_agent_has_model fn)
+{
+    has_model = fn;
+}
+
+static int tell_has(const json_t *request, json_t **ret, tw_err *err)
+{
+    tw_json_obj o = {.file = "pull", .prefix = "", .v = request, .err = err};
+    const char *path = tw_json_text(&o, "path", ""), *id = tw_json_text(&o, "model_id", "");
+    if (o.rc != 0)
+        return o.rc;
+    if (has_model == NULL)
+        return tw_err_set(err, -ENOSYS, "pull: this program knows no models");
+    const int rc = has_model(path, id, err);
+    if (rc >= 0)
+        *ret = json_pack("{s:b}", "has", rc);
+    return rc < 0 ? rc : 0;
+}
+
 /* ---- the list ---- */
 
 json_t *tw_pull_files_print(const tw_hub_list *l, size_t from, size_t to)
@@ -525,6 +546,8 @@ int tw_agent_pull_op(tw_agent *a, const json_t *request, json_t **ret, tw_err *e
     what = what != NULL ? what : "";
     if (strcmp(what, "turn") == 0)
         return turn(a, request, ret, err);
+    if (strcmp(what, "has") == 0)
+        return tell_has(request, ret, err);
     if (strcmp(what, "files") == 0)
         return add_files(a, request, err);
     if (strcmp(what, "open") == 0)

@@ -3,6 +3,7 @@
  * the operation "pull":
  *
  *   list    {"model","include":[],"exclude":[]}              -> {"list":LIST}: what the hub, else this cache, has
+ *   has     {"path","model_id"} -> {"has"}: a model with that id
  *   files   {"files":[...]}                                  a part of LIST's files, ahead of open
  *   open    {"model","sha","files","range","self","n","address","token","verify","source"}
  *           -> {"path","need","free","port","has_token","endpoint","whole":[f],"busy":[f],"have":[[u,n]],"begun":[[u,bytes]]}
@@ -18,6 +19,12 @@
 
 #include "cluster/agent_op.h"
 #include "hub/list.h"
+
+/* What the program that runs the agent lends: whether a model with that id is here, at path or where
+ * models usually are. 1, 0 or an error. */
+typedef int (*tw_agent_has_model)(const char *path, const char *id, tw_err *err);
+/* Once, before tw_agent_run. */
+void tw_agent_on_has_model(tw_agent_has_model fn);
 
 /* "siblings" of l[from, to). NULL: no memory. */
 json_t *tw_pull_files_print(const tw_hub_list *l, size_t from, size_t to);

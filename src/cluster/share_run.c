@@ -47,6 +47,20 @@ static void lose(run_node *n, const tw_err *why)
 
 /* ---- connecting and opening ---- */
 
+static void greet(run_node *n)
+{
+    const tw_share_job *j = n->r->job;
+    const tw_push_face *push = n->i > 0 ? j->push : NULL;
+    tw_err why = {0};
+    if (n->own == NULL || n->state.is_gone)
+        return;
+    int rc = tw_remote_push_greet(push, n->own, &why);
+    rc = tw_remote_push_mend(push, n->state.name, j->nodes[n->i].ssh, rc, &n->own, &why);
+    n->remote = n->own;
+    if (rc != 0)
+        lose(n, &why);
+}
+
 static int connect_all(share_run *r, tw_err *err)
 {
     int rc = 0;
@@ -63,6 +77,8 @@ static int connect_all(share_run *r, tw_err *err)
         if (rc != 0)
             lose(n, &why);
     }
+    for (unsigned i = 0; i < r->job->n; i++)
+        greet(&r->nodes[i]);
     if (r->nodes[0].state.is_gone) {
         *err = r->nodes[0].err;
         return err->code;
@@ -74,10 +90,7 @@ static void *open_node(void *arg)
 {
     run_node *n = arg;
     tw_err why = {0};
-    int rc = n->own != NULL ? tw_remote_greet(n->own, &why) : 0;
-    if (rc == 0)
-        rc = tw_share_talk_open(n, &why);
-    if (rc != 0)
+    if (tw_share_talk_open(n, &why) != 0)
         lose(n, &why);
     return NULL;
 }

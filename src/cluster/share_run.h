@@ -7,6 +7,7 @@
 #define TWINAX_CLUSTER_SHARE_RUN_H
 
 #include "cluster/remote.h"
+#include "cluster/remote_push.h"
 #include "cluster/share.h"
 
 typedef struct tw_share_spec {
@@ -37,6 +38,7 @@ typedef struct tw_share_job {
     uint64_t range_bytes;        /* 0: a good one */
     unsigned n_connections;      /* 0: the default */
     bool from_net, verify, no_net;
+    const tw_push_face *push; /* NULL: nothing is pushed */
     /* On the caller's thread, some times a second. */
     void (*progress)(void *arg, const tw_share_state *v, unsigned n);
     /* From any thread, one at a time: what a person should know of a node. */

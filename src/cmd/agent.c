@@ -2,14 +2,17 @@
 /* `twinax agent`: the far end of a head's ssh connection. */
 #include "cluster/agent.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cluster/agent_proof.h"
+#include "cluster/agent_pull.h"
 #include "cmd/args.h"
 #include "cmd/commands.h"
-#include "hub/verified.h"
+#include "cmd/find_model.h"
 #include "cmd/peak_known.h"
+#include "hub/verified.h"
 
 /* Stuck in an operation while the head is dead: what it started dies with the process. */
 static void end_process(void *ctx)
@@ -32,6 +35,14 @@ static int identify(const char *path, tw_agent_model *ret, tw_err *err)
     return rc;
 }
 
+static int has_model(const char *path, const char *id, tw_err *err)
+{
+    tw_model *m = NULL;
+    int rc = tw_find_model(path, id, &m, err);
+    tw_model_close(m);
+    return rc == -ENOENT ? 0 : rc == 0 ? 1 : rc;
+}
+
 int tw_cmd_agent(int argc, char **argv)
 {
     tw_err err = {0};
@@ -44,6 +55,7 @@ int tw_cmd_agent(int argc, char **argv)
     }
     tw_agent_on_overdue(end_process, NULL);
     tw_agent_on_identify(identify);
+    tw_agent_on_has_model(has_model);
     tw_peak_lend();
     if (tw_agent_run(STDIN_FILENO, STDOUT_FILENO, &err) == 0)
         return TW_EXIT_OK;

@@ -125,6 +125,8 @@ const tw_option tw_options_model[] = {
     {"kv", .arg = "TYPE", .help = "auto, bf16 or f32: type of the KV cache", .type = TW_OPT_CHOICE,
      .choices = kv_types, AT(engine.kv)},
     {"engine", .arg = "E", .help = "auto or native", .type = TW_OPT_CALL, .call = set_engine},
+    {"copy", .help = "a model's folder that a node lacks is copied there over the cluster link",
+     .type = TW_OPT_FLAG, AT(copy)},
     {"model-path", .arg = "NODE=PATH",
      .help = "where the model is on that node, when not where it is here; may be repeated",
      .type = TW_OPT_CALL, .call = add_model_path},

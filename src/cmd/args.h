@@ -43,9 +43,11 @@ typedef struct tw_args {
     const char *nodes_list, *agent_path;   /* --nodes, --agent-path */
     const char *model_paths[TW_NODES_MAX]; /* --model-path NODE=PATH */
     unsigned n_model_paths;
-    const char *model_id; /* of rank 0, once it is open: others find the model by it */
-    bool push;            /* twinax-node to machines that lack it */
-    tw_nodes nodes;       /* of the ranks, filled by tw_far_find_nodes; n 0: none */
+    const char *model_id;    /* of rank 0, once it is open: others find the model by it */
+    bool copy;               /* the model to machines that lack it, a folder too */
+    const char *model_asked; /* MODEL, where model has become a path; NULL: the same */
+    bool push;               /* twinax-node to machines that lack it */
+    tw_nodes nodes;          /* of the ranks, filled by tw_far_find_nodes; n 0: none */
 } tw_args;
 
 /* Of a struct that begins with a tw_args; each ends with an empty entry. */

@@ -185,6 +185,11 @@ int tw_far_open(const tw_args *a, tw_far **ret, tw_err *err)
     return 0;
 }
 
+tw_remote *tw_far_remote(tw_far *f, unsigned r)
+{
+    return f->nodes[r].remote;
+}
+
 static int start_rank(far_node *n, json_t *part, tw_err *err)
 {
     json_t *request = json_pack("{s:O}", "part", part);

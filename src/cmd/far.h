@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "cluster/remote.h"
 #include "cmd/args.h"
 
 typedef struct tw_far tw_far;
@@ -30,6 +31,8 @@ TW_MUST_CHECK int tw_far_own_address(const tw_args *a, char *out, size_t out_byt
 
 /* Agents on the nodes of ranks 1.., all connecting at a time. From the main thread. */
 TW_MUST_CHECK int tw_far_open(const tw_args *a, tw_far **ret, tw_err *err);
+/* The connection to rank r's node, for calls before tw_far_run. */
+tw_remote *tw_far_remote(tw_far *f, unsigned r);
 /* parts[1..]: taken over. From then on what the ranks say is printed. */
 TW_MUST_CHECK int tw_far_run(tw_far *f, json_t *const *parts, tw_err *err);
 /* fn is called from a thread when the connection to a node was lost, at once where that is so

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/bench_coll.h"
+#include "cmd/give_model.h"
 #include "cmd/veth.h"
 #include "os/fd.h"
 #include "os/sock.h"
@@ -137,6 +138,8 @@ static int start_far(tw_group_local *g, const tw_args *a, tw_err *err)
     int rc = tw_far_own_address(a, g->address, sizeof g->address, err);
     if (rc == 0)
         rc = tw_far_open(a, &g->far, err);
+    if (rc == 0)
+        rc = tw_give_model(g->far, a, err);
     if (rc == 0) /* not before all have answered: what listens, listens shortly */
         rc = tw_sock_listen(g->address, 0, &g->listen_fd, &g->port, err);
     for (unsigned r = 1; r < g->n_ranks && rc == 0; r++)

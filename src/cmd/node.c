@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cmd/pull_model.h"
+#include "cmd/pull_nodes.h"
 #include "model/model.h"
 #include "os/secret.h"
 #include "os/signal.h"
@@ -119,7 +120,10 @@ int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
     if (a->model == NULL)
         return tw_err_set(err, -EINVAL,
                           "no MODEL given: a folder in Hugging Face layout is wanted");
-    int rc = tw_pull_model(&n->args.model, err);
+    n->args.model_asked = a->model;
+    int rc = tw_pull_model_nodes(&n->args, err);
+    if (rc == 0)
+        rc = tw_pull_model(&n->args.model, err);
     if (rc != 0)
         return rc;
     uint64_t t0 = tw_clock_now_ns();

@@ -9,14 +9,17 @@
 #include "base/scope.h"
 #include "cmd/commands.h"
 #include "cmd/out.h"
+#include "cmd/give_model.h"
 #include "cmd/pull_model.h"
 #include "cmd/pull_nodes.h"
+#include "cmd/push.h"
 #include "fmt/json.h"
+#include "os/file.h"
 #include "os/secret.h"
 
 typedef struct pull_opts {
     tw_hub_choice choice;
-    bool json, verify, local, from_net;
+    bool json, verify, local, from_net, push, copy;
     uint32_t n_connections, range_kib;
     const char *nodes_list, *agent_path;
 } pull_opts;
@@ -96,7 +99,7 @@ static int pull(const pull_opts *p, const char *text, const tw_hub_name *name, t
     return tw_out_flush(err);
 }
 
-/* On all nodes, where there are several. */
+/* On all nodes, where there are several. name NULL: text is a folder. */
 static int pull_all(const pull_opts *p, const char *text, const tw_hub_name *name, tw_err *err)
 {
     const tw_pull_nodes_opts o = {.nodes_list = p->nodes_list,
@@ -107,13 +110,22 @@ static int pull_all(const pull_opts *p, const char *text, const tw_hub_name *nam
                                   .json = p->json,
                                   .n_connections = p->n_connections,
                                   .range_bytes = (uint64_t)p->range_kib << 10,
-                                  .choice = &p->choice};
+                                  .choice = &p->choice,
+                                  .push = tw_push_face_of(p->push)};
     TW_CLEANUP(tw_mem_freep) tw_nodes *nodes = tw_mem_calloc(1, sizeof *nodes);
     if (nodes == NULL)
         return tw_err_set(err, -ENOMEM, "no memory");
     int rc = tw_pull_find_nodes(&o, nodes, err);
     if (rc != 0)
         return rc;
+    if (name == NULL && nodes->n < 2)
+        return tw_err_set(
+            err, -EINVAL,
+            "%.100s is a folder of this machine, and there is no other one to copy it "
+            "to: --nodes LIST or twinax.conf",
+            text);
+    if (name == NULL)
+        return tw_copy_model(text, nodes, p->copy, p->json, o.push, err);
     return nodes->n > 1 ? tw_pull_nodes(&o, nodes, text, name, err) : pull(p, text, name, err);
 }
 
@@ -128,11 +140,12 @@ static int cmd_pull(int argc, char **argv)
         rc = tw_err_set(&err, -EINVAL,
                         first == argc ? "no MODEL given: org/name or org/name@revision is wanted"
                                       : "only one MODEL is wanted");
-    if (rc == 0)
+    const bool is_path = rc == 0 && tw_file_exists(argv[first]) && !tw_hub_name_is(argv[first]);
+    if (rc == 0 && !is_path)
         rc = tw_hub_name_parse(argv[first], &name, &err);
     if (rc != 0)
         return tw_command_misused(&tw_command_pull, &err);
-    rc = pull_all(&p, argv[first], &name, &err);
+    rc = pull_all(&p, argv[first], is_path ? NULL : &name, &err);
     return tw_command_end(&tw_command_pull, rc, &err);
 }
 
@@ -148,8 +161,9 @@ static const tw_option options[] = {
      .type = TW_OPT_TEXT, .offset = offsetof(pull_opts, nodes_list)},
     {"local", .help = "this machine alone", .type = TW_OPT_FLAG,
      .offset = offsetof(pull_opts, local)},
-    {"agent-path", .arg = "PATH", .help = "of twinax on the other nodes", .type = TW_OPT_TEXT,
-     .offset = offsetof(pull_opts, agent_path)},
+    TW_AGENT_OPTIONS(pull_opts),
+    {"copy", .help = "MODEL is a folder: copy it to nodes that lack it, without asking",
+     .type = TW_OPT_FLAG, .offset = offsetof(pull_opts, copy)},
     {"verify", .help = "hash what is here already; what is not as it was is fetched again",
      .type = TW_OPT_FLAG, .offset = offsetof(pull_opts, verify)},
     {"connections", .arg = "N", .help = "ranges that are fetched at a time; default 8",
@@ -181,14 +195,16 @@ static const tw_note env[] = {
 
 const tw_command tw_command_pull = {
     .name = "pull",
-    .args = "ORG/NAME[@REVISION]",
+    .args = "ORG/NAME[@REVISION] | FOLDER",
     .summary = "get a model from the hub, on all nodes",
     .about =
         "Takes the files that are needed into the cache that every tool of Hugging Face shares, in "
         "parallel ranges, verifies each by its hash, and prints the folder. What is here already "
         "is not fetched again; what was broken off goes on where it was.\n\n"
         "With several nodes each one fetches a part and gets the rest from the others over the "
-        "cluster link; what one of them has is not fetched at all.",
+        "cluster link; what one of them has is not fetched at all. A FOLDER of this machine is "
+        "copied to "
+        "the nodes that have no model with its id.",
     .tables = tables,
     .run = cmd_pull,
     .group = TW_GROUP_MODEL,

@@ -12,6 +12,9 @@
 #include "cmd/far.h"
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
+#include "cmd/push.h"
+#include "hub/scan.h"
+#include "os/file.h"
 #include "os/secret.h"
 
 int tw_pull_find_nodes(const tw_pull_nodes_opts *o, tw_nodes *ret, tw_err *err)
@@ -98,6 +101,7 @@ int tw_pull_nodes(const tw_pull_nodes_opts *o, const tw_nodes *nodes, const char
     j->n_connections = o->n_connections;
     j->from_net = o->from_net;
     j->verify = o->verify;
+    j->push = o->push;
     j->progress = tw_nodes_show_progress;
     j->say = tw_nodes_show_say;
     j->arg = &show;
@@ -105,7 +109,31 @@ int tw_pull_nodes(const tw_pull_nodes_opts *o, const tw_nodes *nodes, const char
     tw_nodes_show_end(&show);
     if (rc != 0)
         return rc;
-    if (!o->quiet_path || o->json)
+    if (!o->quiet)
         tw_nodes_show_result(&show, &list, ended, j->n);
     return tw_out_flush(err);
+}
+
+int tw_pull_model_nodes(const tw_args *a, tw_err *err)
+{
+    TW_CLEANUP(tw_hub_place_done) tw_hub_place p = {.offline = false};
+    char found[TW_HUB_PATH_BYTES];
+    static const tw_hub_choice needed = {.n_include = 0};
+    tw_hub_name name;
+    tw_err why = {0};
+    if (a->nodes.n < 2 || tw_file_exists(a->model) || !tw_hub_name_is(a->model))
+        return 0;
+    int rc = tw_hub_name_parse(a->model, &name, err);
+    if (rc == 0)
+        rc = tw_hub_place_get(&p, err);
+    if (rc != 0 || p.offline || tw_hub_find(&p, &name, found, &why) == 0)
+        return rc;
+    const tw_pull_nodes_opts o = {.quiet = true,
+                                  .choice = &needed,
+                                  .push = tw_push_face_of(a->push)};
+    fprintf(stderr, "%s is not in the cache: pulling it from %s\n", a->model, p.endpoint);
+    rc = tw_pull_nodes(&o, &a->nodes, a->model, &name, err);
+    if (rc != 0 && rc != -EINTR && tw_hub_find(&p, &name, found, &why) == 0)
+        rc = 0; /* it is here: who lacks it gets it from us, or says why not */
+    return rc;
 }

@@ -4,16 +4,19 @@
 #define TWINAX_CMD_PULL_NODES_H
 
 #include "cluster/config.h"
+#include "cluster/remote_push.h"
 #include "cluster/share_run.h"
+#include "cmd/args.h"
 #include "hub/choose.h"
 #include "hub/pull.h"
 
 typedef struct tw_pull_nodes_opts {
     const char *nodes_list, *agent_path; /* --nodes, --agent-path */
-    bool local, from_net, verify, json, quiet_path;
+    bool local, from_net, verify, json, quiet;
     unsigned n_connections;
     uint64_t range_bytes;
     const tw_hub_choice *choice;
+    const tw_push_face *push; /* NULL: nothing is pushed */
 } tw_pull_nodes_opts;
 
 /* --nodes, else twinax.conf; ret->n 0: this machine alone. */
@@ -21,6 +24,10 @@ TW_MUST_CHECK int tw_pull_find_nodes(const tw_pull_nodes_opts *o, tw_nodes *ret,
 /* text: "org/name@rev", of which name is the parsed form. */
 TW_MUST_CHECK int tw_pull_nodes(const tw_pull_nodes_opts *o, const tw_nodes *nodes,
                                 const char *text, const tw_hub_name *name, tw_err *err);
+
+/* Of a run over several nodes: MODEL of the hub that is not in this machine's cache comes to all of
+ * them. That a node got nothing is no error here: the run will find that out. */
+TW_MUST_CHECK int tw_pull_model_nodes(const tw_args *a, tw_err *err);
 
 /* ---- pull_nodes_show.c ---- */
 

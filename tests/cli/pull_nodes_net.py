@@ -91,6 +91,7 @@ class Cluster:
         self.hosts, self.hub, self.folder = hosts, hub, pathlib.Path(folder)
         self.homes = [self.folder / f"home{h}" for h in hosts.all]
         self.extra = [{} for _ in hosts.all]
+        self.hidden = None  # a folder that B does not see
 
     def env(self, host):
         return self.hub.env(self.homes[host]) | self.extra[host]
@@ -99,8 +100,11 @@ class Cluster:
         """The twinax of machine B: what ssh starts."""
         path = self.folder / "twinax-b"
         env = {k: v for k, v in self.env(1).items() if v}
-        path.write_text("#!/bin/sh\n" + "".join(f"export {k}='{v}'\n" for k, v in env.items())
-                        + f'exec {cli.BINARY} "$@"\n')  # fmt: skip
+        text = "#!/bin/sh\n" + "".join(f"export {k}='{v}'\n" for k, v in env.items())
+        start = f'exec {cli.BINARY} "$@"\n'
+        if self.hidden: # from B: the machines share one file system
+            start = f"exec unshare -m sh -c 'mount -t tmpfs none {self.hidden} && {start.strip()}' sh \"$@\"\n"
+        path.write_text(text + start)
         path.chmod(0o755)
         return path
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -222,6 +223,51 @@ def test_a_wrong_hash_is_fetched_again_then_refused(cluster, hub):
     cluster.pulled(*RANGE)
     for host in 0, 1:
         cluster.check(host, model_files())
+
+
+# ---- run, and models that no hub has ----
+
+
+def answer(cluster, model, *more):
+    argv = cluster.argv()
+    argv = ["run", model, *argv[2:], "-p", "Hello", "-n", "8", "--ids", "--temp", "0", *more]
+    p = cluster.run(command=argv)
+    assert p.returncode == 0, p.err
+    return p
+
+
+def test_run_pulls_on_all_nodes_then_gives_what_one_lacks(cluster, hub):
+    hub.repos["org/demo"] = fake_hub.Repo(fake_hub.folder_files(cli.DEMO))
+    want = cli.good("run", cli.DEMO, "-p", "Hello", "-n", "8", "--ids", "--temp", "0").stdout
+    p = answer(cluster, "org/demo")
+    assert p.out == want and "pulling it" in p.err
+    once = hub.sent_bytes()
+    assert once <= total(hub, "org/demo"), "once, not once a node"
+    assert (cluster.snapshot(1, "org/demo") / "config.json").exists()
+    subprocess.run(["rm", "-rf", cluster.homes[1]], check=True)
+    cluster.hidden = cluster.homes[0]
+    p = answer(cluster, "org/demo")
+    assert p.out == want and "giving it to node-b" in p.err
+    assert hub.sent_bytes() == once, "not from the net"
+    assert (cluster.snapshot(1, "org/demo") / "config.json").exists(), "by the same name"
+    assert "giving" not in answer(cluster, "org/demo").err
+
+
+def test_a_folder_is_copied_on_consent(cluster, hub, folder):
+    here = folder / "here" / "My model"
+    shutil.copytree(cli.DEMO, here)
+    cluster.hidden = here.parent
+    nodes = cluster.argv()[2:]
+    p = cluster.run(command=["run", here, *nodes, "-p", "Hello", "-n", "8", "--ids", "--temp", "0"])
+    assert p.returncode == 1 and "--copy" in p.err and "node-b" in p.err
+    assert not cluster.homes[1].exists(), "never silently"
+    p = cluster.run(command=["pull", here, *nodes, "--copy"])
+    assert p.returncode == 0 and "giving it to node-b" in p.err, p.err
+    want = cli.good("run", cli.DEMO, "-p", "Hello", "-n", "8", "--ids", "--temp", "0").stdout
+    assert answer(cluster, here).out == want
+    p = cluster.run(command=["pull", here, *nodes])
+    assert p.returncode == 0 and "node-b: has it" in p.err
+    assert not hub.requests
 
 
 def seconds(cluster, *argv):
