@@ -120,6 +120,7 @@ static const struct op {
     {"proof", tw_agent_proof, false},
     {"peak", tw_agent_peak, false},
     {"pull", tw_agent_pull_op, false},
+    {"models", tw_agent_models, false},
     {"setup-open", tw_agent_setup_open, false},
     {"setup-plan", tw_agent_setup_pass, false},
     {"setup-apply", tw_agent_setup_pass, true},

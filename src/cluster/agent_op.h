@@ -36,6 +36,8 @@ int tw_agent_life_end(tw_agent *a, const json_t *request, json_t **ret, tw_err *
 int tw_agent_proof(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 /* agent_peak.c: {"threads":N (0: its cores),"anew":bool} */
 int tw_agent_peak(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+/* agent_models.c */
+int tw_agent_models(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 /* agent_pull.h */
 int tw_agent_pull_op(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 /* agent_setup.c */

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `twinax models`: what the cache of this machine holds. */
+/* `twinax models`: what the caches hold. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/commands.h"
+#include "cmd/models_nodes.h"
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
+#include "cmd/pull_nodes.h"
+#include "cmd/push.h"
 #include "fmt/json.h"
 #include "hub/verified.h"
 #include "os/file.h"
 #include "os/signal.h"
 
-typedef struct models_opts {
-    bool json, yes, quick;
-} models_opts;
+typedef tw_models_opts models_opts;
 
 /* "REPO" or "REPO@main" where one name stands for it, else "REPO@commit". */
 static void print_name(const tw_hub_model *m, char *out, size_t out_bytes)
@@ -113,24 +115,14 @@ static int select_models(const tw_hub_place *p, const char *text, tw_hub_models 
 {
     tw_hub_name name;
     size_t n = 0;
-    const char *at = strchr(text, '@');
     int rc = tw_hub_name_parse(text, &name, err);
     if (rc == 0)
         rc = tw_hub_scan(p, name.repo, ret, err);
     if (rc != 0)
         return rc;
-    for (size_t i = 0; i < ret->n; i++) {
-        const tw_hub_model *m = &ret->v[i];
-        const size_t k = strlen(name.revision);
-        bool is_it = at == NULL || (k >= 7 && strncmp(m->commit, name.revision, k) == 0);
-        for (const char *r = m->refs; !is_it && *r != '\0';) {
-            const size_t len = strcspn(r, ",");
-            is_it = len == k && strncmp(r, name.revision, k) == 0;
-            r += len + (r[len] == ',' ? 2 : 0);
-        }
-        if (is_it)
-            ret->v[n++] = *m;
-    }
+    for (size_t i = 0; i < ret->n; i++)
+        if (tw_models_is_it(text, ret->v[i].repo, ret->v[i].commit, ret->v[i].refs))
+            ret->v[n++] = ret->v[i];
     ret->n = n;
     return n > 0 ? 0 : tw_err_set(err, -ENOENT, "%.100s is not in the cache %.80s", text, p->cache);
 }
@@ -369,22 +361,45 @@ static int remove_all(const tw_hub_place *p, const models_opts *o, const char *t
 
 /* ---- commands ---- */
 
-enum verb { LIST, VERIFY, REMOVE };
-
-static int start(const tw_command *c, enum verb verb, int argc, char **argv)
+static int do_here(enum tw_models_verb verb, const models_opts *o, const char *text, tw_err *err)
 {
     TW_CLEANUP(tw_hub_place_done) tw_hub_place p = {.offline = false};
+    int rc = tw_hub_place_get(&p, err);
+    if (rc == 0)
+        rc = verb == TW_MODELS_LIST     ? list(&p, o, err)
+             : verb == TW_MODELS_VERIFY ? verify_all(&p, o, text, err)
+                                        : remove_all(&p, o, text, err);
+    return rc;
+}
+
+/* On all nodes, where there are several. */
+static int do_all(enum tw_models_verb verb, const models_opts *o, const char *text, tw_err *err)
+{
+    const tw_pull_nodes_opts where = {.nodes_list = o->nodes_list,
+                                      .agent_path = o->agent_path,
+                                      .local = o->local};
+    TW_CLEANUP(tw_mem_freep) tw_nodes *nodes = tw_mem_calloc(1, sizeof *nodes);
+    if (nodes == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory");
+    int rc = tw_pull_find_nodes(&where, nodes, err);
+    if (rc != 0)
+        return rc;
+    return nodes->n > 1 ? tw_models_nodes(verb, o, nodes, text, err) : do_here(verb, o, text, err);
+}
+
+static int start(const tw_command *c, enum tw_models_verb verb, int argc, char **argv)
+{
     models_opts o = {.json = false};
     tw_hub_name name;
     tw_err err = {0};
     int first = 0;
     int rc = tw_options_parse(c->tables, argc, argv, &o, &first, &err);
     const char *text = rc == 0 && first < argc ? argv[first] : NULL;
-    if (rc == 0 && verb == LIST && text != NULL)
+    if (rc == 0 && verb == TW_MODELS_LIST && text != NULL)
         rc = tw_err_set(&err, -EINVAL, "%.100s: wanted nothing, verify or rm", text);
-    else if (rc == 0 && (first + 1 < argc || (verb == REMOVE && text == NULL)))
+    else if (rc == 0 && (first + 1 < argc || (verb == TW_MODELS_REMOVE && text == NULL)))
         rc = tw_err_set(&err, -EINVAL, "one ORG/NAME[@REVISION] is wanted");
-    const bool is_path = verb == VERIFY && text != NULL &&
+    const bool is_path = verb == TW_MODELS_VERIFY && text != NULL &&
                          (tw_file_exists(text) || !tw_hub_name_is(text)) &&
                          strpbrk(text, "/.") != NULL;
     if (rc == 0 && text != NULL && !is_path)
@@ -393,27 +408,23 @@ static int start(const tw_command *c, enum verb verb, int argc, char **argv)
         return tw_command_misused(c, &err);
     if (is_path)
         return tw_command_end(c, verify_path(text, &o, &err), &err);
-    rc = tw_hub_place_get(&p, &err);
-    if (rc == 0)
-        rc = verb == LIST     ? list(&p, &o, &err)
-             : verb == VERIFY ? verify_all(&p, &o, text, &err)
-                              : remove_all(&p, &o, text, &err);
+    rc = do_all(verb, &o, text, &err);
     return tw_command_end(c, rc, &err);
 }
 
 static int cmd_models(int argc, char **argv)
 {
-    return start(&tw_command_models, LIST, argc, argv);
+    return start(&tw_command_models, TW_MODELS_LIST, argc, argv);
 }
 
 static int cmd_verify(int argc, char **argv)
 {
-    return start(&tw_command_models_verify, VERIFY, argc, argv);
+    return start(&tw_command_models_verify, TW_MODELS_VERIFY, argc, argv);
 }
 
 static int cmd_rm(int argc, char **argv)
 {
-    return start(&tw_command_models_rm, REMOVE, argc, argv);
+    return start(&tw_command_models_rm, TW_MODELS_REMOVE, argc, argv);
 }
 
 static const tw_option options[] = {
@@ -434,9 +445,21 @@ static const tw_option rm_options[] = {
     {"json", .help = "one JSON object", .type = TW_OPT_FLAG, .offset = offsetof(models_opts, json)},
     {.name = NULL},
 };
-static const tw_option_table tables[] = {{NULL, options}, {NULL, NULL}};
-static const tw_option_table verify_tables[] = {{NULL, verify_options}, {NULL, NULL}};
-static const tw_option_table rm_tables[] = {{NULL, rm_options}, {NULL, NULL}};
+static const tw_option node_options[] = {
+    {"nodes", .arg = "LIST", .help = "the machines: box1=IP,box2=IP; default: twinax.conf",
+     .type = TW_OPT_TEXT, .offset = offsetof(models_opts, nodes_list)},
+    {"local", .help = "this machine alone", .type = TW_OPT_FLAG,
+     .offset = offsetof(models_opts, local)},
+    TW_AGENT_OPTIONS(models_opts),
+    {.name = NULL},
+};
+static const tw_option_table tables[] = {{NULL, options}, {"nodes", node_options}, {NULL, NULL}};
+static const tw_option_table verify_tables[] = {{NULL, verify_options},
+                                                {"nodes", node_options},
+                                                {NULL, NULL}};
+static const tw_option_table rm_tables[] = {{NULL, rm_options},
+                                            {"nodes", node_options},
+                                            {NULL, NULL}};
 
 static const tw_note models_examples[] = {
     {"twinax models", "each with its size, and what is missing of it"},
@@ -447,8 +470,10 @@ static const tw_note models_examples[] = {
 const tw_command tw_command_models = {
     .name = "models",
     .args = "",
-    .summary = "models in the cache of this machine",
-    .about = "Size of each, and whether all of its files are here, whoever brought it.",
+    .summary = "models in the caches of all nodes",
+    .about =
+        "Size of each, and whether all of its files are there, whoever brought it; with several "
+        "nodes, which of them have it, and the same revision of it.",
     .tables = tables,
     .run = cmd_models,
     .group = TW_GROUP_MODEL,
