@@ -15,7 +15,7 @@
 #include "os/signal.h"
 #include "os/sys.h"
 
-enum { SHOW_US = 100 * 1000, PEER_WINDOW = 8 };
+enum { SHOW_US = 20 * 1000, PEER_WINDOW = 8 };
 
 _Static_assert((int)TW_SHARE_NODES_MAX == (int)TW_DEAL_NODES_MAX, "the same nodes");
 

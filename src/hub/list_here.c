@@ -2,18 +2,13 @@
 #include "hub/list_here.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/scope.h"
 #include "hub/cache.h"
-#include "hub/scan.h"
-#include "os/fd.h"
-#include "os/sha256.h"
-
-enum { CHUNK_BYTES = 1 << 20 };
+#include "hub/verified.h"
 
 typedef struct listing {
     const tw_hub_list_here_opts *o;
@@ -25,32 +20,8 @@ static int hash_file(const tw_hub_list_here_opts *o, const char *name, char ret[
                      tw_err *err)
 {
     char path[TW_HUB_PATH_BYTES];
-    uint8_t hash[TW_SHA256_BYTES];
-    tw_sha256 s;
     int rc = tw_hub_path(path, err, "%s/%s", o->folder, name);
-    if (rc != 0)
-        return rc;
-    TW_CLEANUP(tw_mem_freep) uint8_t *chunk = tw_mem_alloc(CHUNK_BYTES);
-    TW_CLEANUP(tw_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (chunk == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory");
-    if (fd < 0)
-        return tw_err_set(err, -errno, "%.150s: %s", path, strerror(errno));
-    tw_sha256_init(&s);
-    for (ssize_t n; rc == 0 && (n = read(fd, chunk, CHUNK_BYTES)) != 0;) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            rc = tw_err_set(err, -errno, "%.150s: cannot read: %s", path, strerror(errno));
-        else
-            tw_sha256_add(&s, chunk, (size_t)n);
-        if (rc == 0 && o->on_bytes != NULL && !o->on_bytes(o->arg, (uint64_t)n))
-            rc = tw_err_set(err, -EINTR, "stopped");
-    }
-    tw_sha256_end(&s, hash); /* in any case: it has memory */
-    if (rc == 0)
-        tw_sha256_print(hash, ret);
-    return rc;
+    return rc == 0 ? tw_hub_hash_file(path, true, o->on_bytes, o->arg, ret, err) : rc;
 }
 
 static int add(void *arg, const tw_hub_seen *f, tw_err *err)

@@ -154,17 +154,35 @@ static int save_counts(tw_hub_part *p)
     return write_all(p->ranges_fd, p->done, p->n_ranges * sizeof *p->done, sizeof(head));
 }
 
+int tw_hub_part_write(const tw_hub_part *p, size_t i, uint64_t at, const void *bytes, size_t n,
+                      tw_err *err)
+{
+    const int rc = write_all(p->fd, bytes, n, i * p->range_bytes + at);
+    return rc == 0 ? 0 : failed(p, rc, err);
+}
+
+int tw_hub_part_save(tw_hub_part *p, tw_err *err)
+{
+    int rc = 0;
+    if (p->is_unsaved && tw_clock_now_ns() - p->saved_ns > TW_HUB_PART_SAVE_MS * TW_NS_PER_MS)
+        rc = save_counts(p);
+    return rc == 0 ? 0 : failed(p, rc, err);
+}
+
+int tw_hub_part_count(tw_hub_part *p, size_t i, size_t n, tw_err *err)
+{
+    p->done[i] += n;
+    p->is_unsaved = true;
+    if (p->done[i] < tw_hub_part_range_size(p, i))
+        return tw_hub_part_save(p, err);
+    const int rc = save_counts(p);
+    return rc == 0 ? 0 : failed(p, rc, err);
+}
+
 int tw_hub_part_put(tw_hub_part *p, size_t i, const void *bytes, size_t n, tw_err *err)
 {
-    int rc = write_all(p->fd, bytes, n, i * p->range_bytes + p->done[i]);
-    if (rc == 0) {
-        p->done[i] += n;
-        p->is_unsaved = true;
-        if (p->done[i] == tw_hub_part_range_size(p, i) ||
-            tw_clock_now_ns() - p->saved_ns > TW_HUB_PART_SAVE_MS * TW_NS_PER_MS)
-            rc = save_counts(p);
-    }
-    return rc == 0 ? 0 : failed(p, rc, err);
+    const int rc = tw_hub_part_write(p, i, p->done[i], bytes, n, err);
+    return rc == 0 ? tw_hub_part_count(p, i, n, err) : rc;
 }
 
 /* Bytes from at on without a hole, at most n. */

@@ -39,6 +39,13 @@ uint64_t tw_hub_part_front(const tw_hub_part *p);      /* bytes from the beginni
 /* n bytes behind those that range i has. */
 TW_MUST_CHECK int tw_hub_part_put(tw_hub_part *p, size_t i, const void *bytes, size_t n,
                                   tw_err *err);
+/* The two halves of put, for several writers: bytes may be written at the same time, each to its own
+ * range at `at` behind its front; counted by one at a time, after that. */
+TW_MUST_CHECK int tw_hub_part_write(const tw_hub_part *p, size_t i, uint64_t at, const void *bytes,
+                                    size_t n, tw_err *err);
+TW_MUST_CHECK int tw_hub_part_count(tw_hub_part *p, size_t i, size_t n, tw_err *err);
+/* Counts that have waited for long enough are written; another put does it too. */
+TW_MUST_CHECK int tw_hub_part_save(tw_hub_part *p, tw_err *err);
 TW_MUST_CHECK int tw_hub_part_restart(tw_hub_part *p, uint64_t range_bytes, tw_err *err);
 /* The same bytes counted in ranges of another size; what no new range begins with is let go. */
 TW_MUST_CHECK int tw_hub_part_regrid(tw_hub_part *p, uint64_t range_bytes, tw_err *err);

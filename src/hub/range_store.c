@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "hub/cache.h"
-#include "hub/hash.h"
+#include "hub/hash_cache.h"
 #include "hub/part.h"
 #include "os/fd.h"
 
@@ -25,9 +26,7 @@ typedef struct store_item {
     enum tw_hub_store_state state;
     int lock_fd;
     tw_hub_part part;
-    /* [part.n_ranges]. part.done belongs to a range's giver; this is what all may read. */
-    uint64_t *there;
-    bool *busy;     /* has a giver */
+    bool *busy;     /* [part.n_ranges]: has a giver */
     size_t i_first; /* ranges before it are there */
     uint64_t hashed;
     bool is_hashed_now; /* by a thread, which owns hash and may use part.fd */
@@ -83,16 +82,14 @@ static void close_item(store_item *it)
     tw_fd_closep(&it->lock_fd);
     tw_hub_hash_done(&it->hash);
     tw_mem_free(it->busy);
-    tw_mem_free(it->there);
     it->busy = NULL;
-    it->there = NULL;
 }
 
 /* ---- opening ---- */
 
 static bool is_full(const store_item *it, size_t range)
 {
-    return it->there[range] == tw_hub_part_range_size(&it->part, range);
+    return it->part.done[range] == tw_hub_part_range_size(&it->part, range);
 }
 
 static uint64_t front(store_item *it)
@@ -100,7 +97,7 @@ static uint64_t front(store_item *it)
     while (it->i_first < it->part.n_ranges && is_full(it, it->i_first))
         it->i_first++;
     return it->i_first < it->part.n_ranges
-               ? it->i_first * it->part.range_bytes + it->there[it->i_first]
+               ? it->i_first * it->part.range_bytes + it->part.done[it->i_first]
                : it->part.size;
 }
 
@@ -108,17 +105,11 @@ static int begin_item(store_item *it, tw_err *err)
 {
     const size_t n = TW_MAX(it->part.n_ranges, 1u);
     tw_mem_free(it->busy);
-    tw_mem_free(it->there);
     it->i_first = 0;
     it->hashed = 0;
     it->busy = tw_mem_calloc(n, sizeof *it->busy);
-    it->there = tw_mem_calloc(n, sizeof *it->there);
     tw_hub_hash_init(&it->hash, it->file->etag, it->file->size);
-    if (it->busy == NULL || it->there == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory");
-    if (it->part.n_ranges > 0)
-        memcpy(it->there, it->part.done, it->part.n_ranges * sizeof *it->there);
-    return 0;
+    return it->busy != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory");
 }
 
 /* Lock held, or nobody else there yet. -EAGAIN: another program is at it. */
@@ -160,6 +151,8 @@ void tw_hub_store_look(tw_hub_store *s)
     for (size_t i = 0; i < s->map.n_files; i++) {
         store_item *it = &s->items[i];
         tw_err why = {0};
+        if (it->state == TW_HUB_STORE_OPEN && tw_hub_part_save(&it->part, &why) != 0)
+            note_failure(s, it, &why);
         if (it->state != TW_HUB_STORE_BUSY || s->map.twice[i] || now < it->look_again_ns)
             continue;
         it->look_again_ns = now + LOCK_LOOK_NS;
@@ -335,6 +328,7 @@ static int name_file(tw_hub_store *s, store_item *it, tw_err *err)
 static void end_file(tw_hub_store *s, store_item *it, int rc, tw_err *err)
 {
     char blob[TW_HUB_PATH_BYTES];
+    struct stat st;
     if (rc == -EBADMSG) {
         tw_err why = *err;
         s->done_bytes -= it->file->size;
@@ -355,6 +349,9 @@ static void end_file(tw_hub_store *s, store_item *it, int rc, tw_err *err)
         note_failure(s, it, err);
         return;
     }
+    /* We wrote it, and hold its lock: no other may change it. */
+    if (stat(blob, &st) == 0)
+        tw_hub_hash_cache_note(&st, it->file->etag);
     it->state = TW_HUB_STORE_WHOLE;
     close_item(it);
 }
@@ -419,7 +416,7 @@ static uint64_t done_of(tw_hub_store *s, size_t unit)
     const size_t range = unit - s->map.first[s->map.file[unit]];
     if (it->state == TW_HUB_STORE_WHOLE)
         return tw_hub_map_bytes(&s->map, unit);
-    return it->state == TW_HUB_STORE_OPEN ? it->there[range] : 0;
+    return it->state == TW_HUB_STORE_OPEN ? it->part.done[range] : 0;
 }
 
 uint64_t tw_hub_store_done(tw_hub_store *s, size_t unit)
@@ -469,7 +466,7 @@ bool tw_hub_store_claim(tw_hub_store *s, size_t unit, uint64_t *ret_done)
     const bool is_ours = it->state == TW_HUB_STORE_OPEN && !it->busy[range] && !is_full(it, range);
     if (is_ours) {
         it->busy[range] = true;
-        *ret_done = it->there[range];
+        *ret_done = it->part.done[range];
     }
     pthread_mutex_unlock(&s->lock);
     return is_ours;
@@ -484,20 +481,27 @@ void tw_hub_store_release(tw_hub_store *s, size_t unit)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* A claimed unit is not full, so its file is not judged meanwhile: part stays as it is. */
+/* A claimed unit is not full, so its file is not judged meanwhile: part stays as it is, and its
+ * front is moved by who has claimed it. */
 int tw_hub_store_put(tw_hub_store *s, size_t unit, const void *p, size_t n, tw_err *err)
 {
     store_item *it = &s->items[s->map.file[unit]];
     const size_t range = unit - s->map.first[s->map.file[unit]];
-    if (n > tw_hub_part_range_size(&it->part, range) - it->part.done[range])
+    tw_err own = {0};
+    err = err != NULL ? err : &own;
+    pthread_mutex_lock(&s->lock);
+    const uint64_t at = it->part.done[range];
+    pthread_mutex_unlock(&s->lock);
+    if (n > tw_hub_part_range_size(&it->part, range) - at)
         return tw_err_set(err, -E2BIG, "%.100s: more bytes came than were asked for",
                           it->file->path);
-    int rc = tw_hub_part_put(&it->part, range, p, n, err);
+    int rc = tw_hub_part_write(&it->part, range, at, p, n, err);
     pthread_mutex_lock(&s->lock);
-    if (rc == 0) {
+    if (rc == 0)
+        rc = tw_hub_part_count(&it->part, range, n, err);
+    if (rc == 0)
         s->done_bytes += n;
-        it->there[range] += n;
-    } else if (s->failure.code == 0 && err != NULL)
+    else if (s->failure.code == 0)
         s->failure = *err;
     pthread_cond_broadcast(&s->more);
     pthread_mutex_unlock(&s->lock);

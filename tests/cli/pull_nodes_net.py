@@ -99,7 +99,7 @@ class Cluster:
     def agent(self):
         """The twinax of machine B: what ssh starts."""
         path = self.folder / "twinax-b"
-        env = {k: v for k, v in self.env(1).items() if v}
+        env = self.env(1)
         text = "#!/bin/sh\n" + "".join(f"export {k}='{v}'\n" for k, v in env.items())
         start = f'exec {cli.BINARY} "$@"\n'
         if self.hidden: # from B: the machines share one file system

@@ -302,11 +302,11 @@ def seconds(cluster, *argv):
 
 
 def test_a_split_download_takes_less_than_two_whole_ones(cluster, hub, net):
-    """Each machine's net carries 40 Mbit/s, the link between them 1 Gbit/s."""
+    """Each machine's net carries 20 Mbit/s, the link between them 1 Gbit/s."""
     hub.repos[NAME] = fake_hub.Repo(model_files(big=20_000_000))
     files = model_files(big=20_000_000)
     for host in 0, 1:
-        net.shape(host, 40)
+        net.shape(host, 20)
     shape_link(cluster.hosts, 1000)
     both = seconds(cluster, "--from-net")
     for home in cluster.homes:
