@@ -312,7 +312,7 @@ static bool had_its_share(tw_deal *d, unsigned node, uint64_t new_bytes)
             n++;
         }
     const uint64_t share = all / TW_MAX(n, (uint64_t)1);
-    if (d->v[node].dealt_bytes < share || n < 2)
+    if (d->v[node].dealt_bytes < share || n < 2 || new_bytes == 0)
         return false;
     for (unsigned i = 0; i < d->o.n_nodes; i++) {
         const deal_node *x = &d->v[i];
