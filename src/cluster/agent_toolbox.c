@@ -2,7 +2,7 @@
 /* toolbox's operations. "toolbox" may be broken off; "toolbox-swap" is finished or undone, whoever
  * has gone: half of it would leave a node without its container.
  *
- *    toolbox      {"do":"look","box":"vllm","rccl":"/x/librccl.so"}       -> {"look":{...}}
+ *    toolbox      {"do":"look","box":"vllm","changes":true,"rccl":"/x/librccl.so"}       -> {"look":{...}}
  *                 {"do":"resolve","ref":"..","repo":"..","digest":"..","machine":"..","skopeo":true}
  *                                                                         -> {"digest":..} or failed
  *                 {"do":"steps","steps":[..]}                             -> {"outs":{..}} or failed
@@ -43,6 +43,7 @@ static bool is_cut(void *ctx)
 static int look(tw_agent *a, tw_json_obj *o, json_t **ret, tw_err *err)
 {
     const tw_toolbox_ask ask = {.box = tw_json_text(o, "box", NULL),
+                                .changes = tw_json_bool(o, "changes", false),
                                 .rccl_path = tw_json_text(o, "rccl", NULL),
                                 .should_stop = is_cut,
                                 .ctx = a};

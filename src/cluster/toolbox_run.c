@@ -37,6 +37,7 @@ struct tw_toolbox_run {
     void *ctx;
     pthread_mutex_t lock;   /* of tell */
     const char *box, *rccl; /* of the look under way */
+    bool changes, again;
     bool swapping;
     size_t n;
     run_node v[TW_NODES_MAX];
@@ -149,6 +150,8 @@ static int do_steps(run_node *n, const json_t *steps, bool swap, tw_err *err)
 static int look_here(run_node *n, tw_err *err)
 {
     const tw_toolbox_ask ask = {.box = n->run->box,
+                                .changes = n->run->changes,
+                                .again = n->run->again,
                                 .rccl_path = n->run->rccl,
                                 .should_stop = stops,
                                 .ctx = n};
@@ -161,8 +164,8 @@ static int look_there(run_node *n, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
     tw_err why = {0};
-    json_t *args =
-        json_pack("{s:s, s:s*, s:s*}", "do", "look", "box", n->run->box, "rccl", n->run->rccl);
+    json_t *args = json_pack("{s:s, s:s*, s:s*, s:b}", "do", "look", "box", n->run->box, "rccl",
+                             n->run->rccl, "changes", n->run->changes);
     int rc = tw_remote_call(n->remote, "toolbox", args, LOOK_LIMIT_NS, &got, err);
     if (rc != 0)
         return rc;
@@ -326,9 +329,11 @@ const char *tw_toolbox_run_error(const tw_toolbox_run *r, size_t i)
 
 /* ---- the phases ---- */
 
-int tw_toolbox_run_look(tw_toolbox_run *r, const char *box, const char *rccl, tw_err *err)
+int tw_toolbox_run_look(tw_toolbox_run *r, const char *box, bool changes, const char *rccl,
+                        tw_err *err)
 {
     r->box = box;
+    r->changes = changes;
     r->rccl = rccl;
     return on_all(r, look_node, err);
 }
@@ -405,8 +410,7 @@ int tw_toolbox_run_plan(tw_toolbox_run *r, const tw_toolbox_want *w, tw_err *err
 
 int tw_toolbox_run_fetch(tw_toolbox_run *r, tw_err *err)
 {
-    int rc = on_all(r, fetch_node, err);
-    return rc == 0 ? on_all(r, look_node, err) : rc;
+    return on_all(r, fetch_node, err);
 }
 
 int tw_toolbox_run_find_rccl(tw_toolbox_run *r, tw_toolbox_want *w, bool anyway, tw_err *err)
@@ -463,8 +467,11 @@ int tw_toolbox_run_swap(tw_toolbox_run *r, const tw_toolbox_want *w, tw_err *err
     r->swapping = true;
     int rc = on_all(r, swap_node, err);
     r->swapping = false;
+    r->changes = false;
+    r->again = true; /* there: the whole look, it is as quick as a question more */
     if (rc == 0)
         rc = on_all(r, look_node, err);
+    r->again = false;
     return rc == 0 ? tw_toolbox_run_compare(r, w->box, err) : rc;
 }
 

@@ -38,15 +38,15 @@ const tw_toolbox_probed *tw_toolbox_run_probed(const tw_toolbox_run *r, size_t i
 /* NULL: it went well there. */
 const char *tw_toolbox_run_error(const tw_toolbox_run *r, size_t i);
 
-/* What is there, on all nodes; box and rccl as in tw_toolbox_ask. */
-TW_MUST_CHECK int tw_toolbox_run_look(tw_toolbox_run *r, const char *box, const char *rccl,
-                                      tw_err *err);
+/* What is there, on all nodes; box, changes and rccl as in tw_toolbox_ask. */
+TW_MUST_CHECK int tw_toolbox_run_look(tw_toolbox_run *r, const char *box, bool changes,
+                                      const char *rccl, tw_err *err);
 /* Completes w: digest, size, architecture. An image of this machine alone: its digest here. */
 TW_MUST_CHECK int tw_toolbox_run_resolve(tw_toolbox_run *r, tw_toolbox_want *w, tw_err *err);
 /* Every node's plan. An error names all nodes that cannot have it: the first; the others by
  * tw_toolbox_run_error. */
 TW_MUST_CHECK int tw_toolbox_run_plan(tw_toolbox_run *r, const tw_toolbox_want *w, tw_err *err);
-/* The fetch steps, on all nodes. Then the image is here, and looked at again. */
+/* The fetch steps, on all nodes. */
 TW_MUST_CHECK int tw_toolbox_run_fetch(tw_toolbox_run *r, tw_err *err);
 /* Where the image, which is here now, has its librccl: into w, which is planned anew. anyway: even
  * if that one runs on gfx1151. */

@@ -286,8 +286,6 @@ static int work(const toolbox_opts *o, tw_toolbox_run *r, tw_toolbox_want *w, tw
     int rc = tw_toolbox_run_fetch(r, err);
     if (rc == 0 && w->rccl_path != NULL)
         rc = tw_toolbox_run_find_rccl(r, w, o->rccl_anyway, err);
-    else if (rc == 0 && count_steps(r, "fetch") > 0)
-        rc = tw_toolbox_run_plan(r, w, err); /* the image is known now */
     if (rc == 0)
         rc = tw_toolbox_run_swap(r, w, err);
     return rc;
@@ -404,11 +402,11 @@ static int run_both(const toolbox_opts *o, bool rollback, tw_err *err)
         return rc;
     show.run = r;
     const char *guess = o->name != NULL ? o->name : GUIDE_BOX;
-    rc = tw_toolbox_run_look(r, guess, o->rccl, err);
+    rc = tw_toolbox_run_look(r, guess, true, o->rccl, err);
     if (rc == 0) {
         w.box = tw_toolbox_pick_box(o, r);
         if (strcmp(w.box, guess) != 0) /* its changes are to be counted */
-            rc = tw_toolbox_run_look(r, w.box, o->rccl, err);
+            rc = tw_toolbox_run_look(r, w.box, true, o->rccl, err);
     }
     if (rc == 0 && rollback) {
         want_repo_of_box(r, &w);
@@ -495,14 +493,10 @@ static int list(const toolbox_opts *o, tw_err *err)
     if (rc == 0)
         rc = tw_toolbox_run_open(nodes, NULL, NULL, &r, err);
     if (rc == 0)
-        rc = tw_toolbox_run_look(r, o->name, NULL, err);
+        rc = tw_toolbox_run_look(r, o->name, false, NULL, err);
     if (rc != 0)
         return rc;
     w.box = tw_toolbox_pick_box(o, r);
-    if (o->name == NULL) /* its changes are to be counted */
-        rc = tw_toolbox_run_look(r, w.box, NULL, err);
-    if (rc != 0)
-        return rc;
     want_repo_of_box(r, &w);
     if (o->json) {
         TW_CLEANUP(tw_json_freep) json_t *v = tw_toolbox_list_json(r, w.box, w.ref.repo);

@@ -99,7 +99,7 @@ static int enter(const toolbox_opts *o, int argc, char **argv, tw_err *err)
     if (rc == 0)
         rc = tw_toolbox_run_open(&nodes[1], NULL, NULL, &r, err);
     if (rc == 0)
-        rc = tw_toolbox_run_look(r, o->name, NULL, err);
+        rc = tw_toolbox_run_look(r, o->name, false, NULL, err);
     if (rc != 0)
         return rc;
     const size_t i = tw_toolbox_run_n(r) - 1;

@@ -140,12 +140,11 @@ static json_t *boxes_json(const tw_toolbox_look *l)
     json_t *list = json_array();
     for (size_t i = 0; i < l->n_boxes; i++) {
         const tw_toolbox_box *b = &l->boxes[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:i}", "name",
+        const tw_toolbox_image *m = tw_toolbox_find_image(l, b->image_id);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "name",
                                               b->name, "state", b->state, "with", b->made_by,
                                               "image", b->image, "image_id", b->image_id, "digest",
-                                              digest_of(tw_toolbox_find_image(l, b->image_id)),
-                                              "created_s", (json_int_t)b->created_s, "changes",
-                                              (int)b->n_changes));
+                                              digest_of(m), "created_s", (json_int_t)b->created_s));
     }
     return list;
 }

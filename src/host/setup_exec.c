@@ -19,6 +19,7 @@ enum { SLICE_MS = 50 };
 typedef struct liner {
     char line[240], last[160];
     size_t n;
+    enum { PLAIN, ESCAPE, SEQUENCE } state; /* colours are left out */
     tw_setup_line on_line;
     void *ctx;
 } liner;
@@ -39,6 +40,12 @@ static void take(liner *l, const char *p, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (p[i] == '\n' || p[i] == '\r')
             end_line(l);
+        else if (p[i] == '\033')
+            l->state = ESCAPE;
+        else if (l->state == ESCAPE)
+            l->state = p[i] == '[' ? SEQUENCE : PLAIN;
+        else if (l->state == SEQUENCE)
+            l->state = p[i] >= '@' && p[i] <= '~' ? PLAIN : SEQUENCE;
         else if (l->n < sizeof l->line - 1)
             l->line[l->n++] = (unsigned char)p[i] < 0x20 || p[i] == 0x7f ? ' ' : p[i];
     }

@@ -169,7 +169,7 @@ static int ask_podman(const tw_toolbox_ask *ask, const char *const *argv, tw_buf
 
 static int look_at_box(const tw_toolbox_ask *ask, tw_toolbox_look *l, tw_buf *out, tw_err *err)
 {
-    for (size_t i = 0; ask->box != NULL && i < l->n_boxes; i++) {
+    for (size_t i = 0; ask->changes && i < l->n_boxes; i++) {
         if (strcmp(l->boxes[i].name, ask->box) != 0)
             continue;
         const char *const argv[] = {"podman", "container", "diff", ask->box, NULL};
@@ -190,8 +190,8 @@ static int look_at_podman(const tw_toolbox_ask *ask, tw_toolbox_look *l, tw_err 
                                         "--format", "json", NULL};
     TW_CLEANUP(tw_buf_done) tw_buf out = TW_BUF(OUT_MAX);
     struct statvfs v;
-    int rc = ask_podman(ask, info, &out, l, err);
-    if (rc == 0)
+    int rc = ask->again ? 0 : ask_podman(ask, info, &out, l, err);
+    if (rc == 0 && !ask->again)
         rc = tw_toolbox_take_info(out.data, out.len, l, err);
     if (rc == 0)
         rc = ask_podman(ask, images, &out, l, err);
@@ -226,26 +226,34 @@ static int hash_rccl(const char *path, tw_toolbox_look *l, tw_err *err)
     return 0;
 }
 
-int tw_toolbox_look_read(const tw_toolbox_ask *ask, tw_toolbox_look *ret, tw_err *err)
+static int look_at_host(const tw_toolbox_ask *ask, tw_toolbox_look *ret, tw_err *err)
 {
     const tw_facts_opts o = {.containers = false};
     TW_CLEANUP(tw_mem_freep) tw_facts *f = tw_mem_calloc(1, sizeof *f);
     struct statvfs v;
     if (f == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the facts");
-    *ret = (tw_toolbox_look){.root = false};
     int rc = tw_facts_read(&o, f, err);
     if (rc != 0)
         return rc;
+    *ret = (tw_toolbox_look){.root = false};
     tw_toolbox_take_facts(f, ret);
     ret->may_raise = has_cap_sys_resource();
     if (statvfs("/dev/shm", &v) == 0)
         ret->shm_bytes = (uint64_t)v.f_blocks * v.f_frsize;
     if (ask->rccl_path != NULL)
         rc = hash_rccl(ask->rccl_path, ret, err);
+    return rc;
+}
+
+int tw_toolbox_look_read(const tw_toolbox_ask *ask, tw_toolbox_look *ret, tw_err *err)
+{
+    tw_err why = {0};
+    int rc = ask->again ? 0 : look_at_host(ask, ret, err);
     if (rc != 0 || ret->podman[0] == '\0')
         return rc;
-    tw_err why = {0};
+    ret->n_images = ret->n_boxes = 0;
+    ret->trouble[0] = ret->says[0] = '\0';
     rc = look_at_podman(ask, ret, &why);
     if (rc == -ECANCELED)
         return tw_err_set(err, rc, "%s", why.msg);

@@ -62,13 +62,15 @@ typedef struct tw_toolbox_look {
 
 /* What is asked of a node. */
 typedef struct tw_toolbox_ask {
-    const char *box;       /* its changes are counted too; NULL: of none */
+    const char *box;       /* listed whoever made it; NULL: those of the tools alone */
+    bool changes;          /* box's changes are counted */
+    bool again;            /* images and containers alone: the rest stays as it was in *ret */
     const char *rccl_path; /* NULL: none */
     bool (*should_stop)(void *ctx);
     void *ctx;
 } tw_toolbox_ask;
 
-/* Cost: three podman commands, ~1 s. What podman cannot do is in trouble, no error.
+/* Cost: three podman commands (changes: four, again: two), 0.1 to 0.5 s each. What podman cannot do is in trouble, no error.
  * Owns: nothing; *ret is ~150 KiB, never on a stack. */
 TW_MUST_CHECK int tw_toolbox_look_read(const tw_toolbox_ask *ask, tw_toolbox_look *ret,
                                        tw_err *err);

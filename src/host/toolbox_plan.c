@@ -329,13 +329,20 @@ static json_t *usable_devices(const maker *m)
 
 static void plan_check(maker *m)
 {
-    const char *box = m->w->box;
-    json_t *v = strcmp(m->with, "toolbox") == 0
-                    ? step(m, "swap", "check", "start it and look: torch, RCCL, devices, limits",
-                           "toolbox", "run", "--container", box, "sh", "-c", tw_toolbox_probe, NULL)
-                    : step(m, "swap", "check", "start it and look: torch, RCCL, devices, limits",
-                           "distrobox", "enter", "--no-tty", "--name", box, "--", "sh", "-c",
-                           tw_toolbox_probe, NULL);
+    static const char title[] = "look inside: torch, RCCL, devices, limits";
+    const char *box = m->w->box, *user = m->l->user[0] != '\0' ? m->l->user : "root";
+    json_t *v;
+    if (strcmp(m->with, "toolbox") == 0) {
+        v = step(m, "swap", "check", title, "toolbox", "run", "--container", box, "sh", "-c",
+                 tw_toolbox_probe, NULL);
+    } else {
+        /* Its first start installs what it wants. It reads a command's words twice (1.4): a script
+         * does not come through. */
+        step(m, "swap", "start", "start the container; the first time takes a while", "distrobox",
+             "enter", "--no-tty", "--name", box, "--", "true", NULL);
+        v = step(m, "swap", "check", title, "podman", "exec", "--user", user, box, "sh", "-c",
+                 tw_toolbox_probe, NULL);
+    }
     put(m, v, "report", json_true());
     put(m, v, "judge", usable_devices(m));
     if (m->w->rccl_path != NULL && strcmp(m->with, "toolbox") == 0) {

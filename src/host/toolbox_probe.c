@@ -10,7 +10,8 @@
 #include "base/str.h"
 #include "host/facts_field.h"
 
-/* No __pycache__: that would be a change of the container. */
+/* No __pycache__: that would be a change of the container. A python3 on PATH may be the host's, in
+ * the home that both share (pyenv): it comes last. */
 const char tw_toolbox_probe[] =
     "export PYTHONDONTWRITEBYTECODE=1\n"
     "say() { echo \"twinax $*\"; }\n"
@@ -20,7 +21,8 @@ const char tw_toolbox_probe[] =
     "  [ -e \"$d\" ] || continue\n"
     "  if [ -r \"$d\" ] && [ -w \"$d\" ]; then say open $d; else say shut $d; fi\n"
     "done\n"
-    "p=/opt/venv/bin/python; [ -x $p ] || p=$(command -v python3 || command -v python)\n"
+    "for p in /opt/venv/bin/python /usr/bin/python3 \"$(command -v python3)\"; do\n"
+    "  [ -x \"$p\" ] && break; p=; done\n"
     "if [ -n \"$p\" ]; then\n"
     "  out=$(\"$p\" -c 'import torch; print(torch.__version__)' 2>&1); rc=$?\n"
     "  last=$(printf '%s\\n' \"$out\" | tail -n 1)\n"

@@ -117,6 +117,21 @@ enum tw_toolbox_trouble tw_toolbox_trouble_find(const char *name)
     return TW_TOOLBOX_OTHER;
 }
 
+static void drop_colours(char *text)
+{
+    char *to = text;
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p == '\033' && p[1] == '[') {
+            p += 2 + strcspn(p + 2, "ABCDEFGHJKSTfmnsulh");
+            if (*p == '\0')
+                break;
+        } else {
+            *to++ = *p;
+        }
+    }
+    *to = '\0';
+}
+
 static bool tells(const char *line, enum tw_toolbox_trouble t)
 {
     return t != TW_TOOLBOX_OTHER ? tw_toolbox_trouble_of(line) == t : strstr(line, "rror") != NULL;
@@ -136,6 +151,8 @@ void tw_toolbox_pick_line(const char *says, char *out, size_t out_bytes)
         p += n + (p[n] != '\0');
     }
     /* podman says first what it was doing: the cause is at the end. */
+    drop_colours(best);
+    drop_colours(last);
     tw_field_text(best[0] != '\0' ? best : last, line, sizeof line);
     const size_t n = strlen(line), room = out_bytes - 4;
     snprintf(out, out_bytes, "%s%s", n > room ? "..." : "", line + (n > room ? n - room : 0));
