@@ -132,6 +132,8 @@ static const struct op {
     {"setup-reboot", tw_agent_setup_pass, true},
     {"toolbox", tw_agent_toolbox, false},
     {"toolbox-swap", tw_agent_toolbox, true},
+    {"traces", tw_agent_traces, false},
+    {"traces-remove", tw_agent_traces_remove, true},
 };
 
 static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)

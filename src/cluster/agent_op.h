@@ -40,6 +40,9 @@ int tw_agent_peak(tw_agent *a, const json_t *request, json_t **ret, tw_err *err)
 int tw_agent_models(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 /* agent_pull.h */
 int tw_agent_pull_op(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+/* agent_traces.c: for uninstall */
+int tw_agent_traces(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+int tw_agent_traces_remove(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 /* agent_setup.c */
 int tw_agent_setup_open(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 int tw_agent_setup_pass(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
