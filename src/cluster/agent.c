@@ -134,6 +134,9 @@ static const struct op {
     {"toolbox-swap", tw_agent_toolbox, true},
     {"traces", tw_agent_traces, false},
     {"traces-remove", tw_agent_traces_remove, true},
+    {"upgrade-look", tw_agent_upgrade_look, false},
+    {"upgrade-keep", tw_agent_upgrade_keep, true},
+    {"upgrade-back", tw_agent_upgrade_back, true},
 };
 
 static int run_op(tw_agent *a, const char *name, const json_t *v, json_t **ret, tw_err *err)

@@ -43,6 +43,10 @@ int tw_agent_pull_op(tw_agent *a, const json_t *request, json_t **ret, tw_err *e
 /* agent_traces.c: for uninstall */
 int tw_agent_traces(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 int tw_agent_traces_remove(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+/* agent_upgrade.c */
+int tw_agent_upgrade_look(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+int tw_agent_upgrade_keep(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
+int tw_agent_upgrade_back(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 /* agent_setup.c */
 int tw_agent_setup_open(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 int tw_agent_setup_pass(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);

@@ -49,6 +49,7 @@ const tw_command *const tw_commands[] = {
     &tw_command_toolbox_enter,
     &tw_command_toolbox_rollback,
     &tw_command_toolbox_list,
+    &tw_command_upgrade,
     &tw_command_uninstall,
     &tw_command_version,
     &tw_command_help,

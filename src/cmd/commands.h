@@ -21,6 +21,7 @@ extern const tw_command tw_command_setup, tw_command_setup_hand, tw_command_hold
 extern const tw_command tw_command_toolbox, tw_command_toolbox_refresh, tw_command_toolbox_enter,
     tw_command_toolbox_rollback, tw_command_toolbox_list;
 extern const tw_command tw_command_config, tw_command_uninstall;
+extern const tw_command tw_command_config, tw_command_uninstall, tw_command_upgrade;
 extern const tw_command tw_command_version, tw_command_help;
 
 /* Of children. */
