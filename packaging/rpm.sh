@@ -14,11 +14,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/{SOURCES,BUILD,RPMS,SRPMS}
 cp "$tarball" "$work/SOURCES/"
-foreign=
-rpm -q glibc >/dev/null 2>&1 || foreign=--nodeps
-# shellcheck disable=SC2086
+foreign=()
+rpm -q glibc >/dev/null 2>&1 || foreign=(--nodeps --define "twinax_strip 1") # no debuginfo there
 env -u CC -u CFLAGS -u LDFLAGS SOURCE_DATE_EPOCH="$(git -C "$root" log -1 --format=%ct)" \
-    rpmbuild -ba $foreign --define "_topdir $work" "$root/packaging/twinax.spec" >"$out/rpm.log" 2>&1 || {
+    rpmbuild -ba "${foreign[@]}" --define "_topdir $work" "$root/packaging/twinax.spec" >"$out/rpm.log" 2>&1 || {
     tail -30 "$out/rpm.log" >&2
     echo "rpm: failed; all of it: $out/rpm.log" >&2
     exit 1
