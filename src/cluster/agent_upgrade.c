@@ -2,10 +2,10 @@
 /* For `twinax upgrade`: the pushed program of this machine, and the version before it. What comes
  * anew is copied by push.h, not through the frames. */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cluster/agent_op.h"
@@ -24,19 +24,19 @@ static int find_place(char out[PATH_BYTES], tw_err *err)
     return n < PATH_BYTES ? 0 : tw_err_set(err, -ENAMETOOLONG, "%.100s...: too long", home);
 }
 
-/* Links may lead to it: names are compared as the kernel resolves them. */
+/* Links may lead to it: the folders are compared, not their names. */
 static bool is_place(const char *self, const char *place)
 {
-    char real[PATH_BYTES + 8], folder[PATH_MAX];
-    snprintf(real, sizeof real, "%s", place);
-    char *slash = strrchr(real, '/');
-    *slash = '\0';
-    const char *end = slash + 1;
-    if (realpath(real, folder) == NULL)
-        return false;
-    const size_t n = strlen(folder), k = strlen(end);
-    return strncmp(self, folder, n) == 0 && self[n] == '/' && strncmp(self + n + 1, end, k) == 0 &&
-           (self[n + 1 + k] == '\0' || strcmp(self + n + 1 + k, TW_UPGRADE_OLD) == 0);
+    static const char *const names[] = {"twinax-node", "twinax-node" TW_UPGRADE_OLD};
+    char of_self[PATH_BYTES], of_place[PATH_BYTES];
+    struct stat a, b;
+    snprintf(of_self, sizeof of_self, "%s", self);
+    snprintf(of_place, sizeof of_place, "%s", place);
+    char *name = strrchr(of_self, '/');
+    *name++ = '\0';
+    *strrchr(of_place, '/') = '\0';
+    return stat(of_self, &a) == 0 && stat(of_place, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino && (strcmp(name, names[0]) == 0 || strcmp(name, names[1]) == 0);
 }
 
 int tw_agent_upgrade_look(tw_agent *a, const json_t *request, json_t **ret, tw_err *err)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <ftw.h>
 #include <glob.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +152,9 @@ static void add_prefix(json_t *list, const char *prefix)
         "bin/twinax.old",
         "bin/twinax-node",
         "bin/twinax-node.old",
+        "bin/start-vllm-cluster",
+        "bin/compare_eth_vs_rdma",
+        "bin/refresh_toolbox",
         "lib*/libtwinax.so*",
         "lib/*/libtwinax.so*",
         "lib*/pkgconfig/twinax.pc",
@@ -160,6 +162,9 @@ static void add_prefix(json_t *list, const char *prefix)
         "include/twinax",
         "share/man/man1/twinax.1*",
         "share/man/man1/twinax-*.1*",
+        "share/man/man1/start-vllm-cluster.1*",
+        "share/man/man1/compare_eth_vs_rdma.1*",
+        "share/man/man1/refresh_toolbox.1*",
         "share/man/man5/twinax.conf.5*",
         "share/bash-completion/completions/twinax",
         "share/zsh/site-functions/_twinax",

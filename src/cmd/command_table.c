@@ -117,6 +117,18 @@ const tw_command *tw_command_of_program(const char *argv0)
     return NULL;
 }
 
+const tw_command *tw_command_program(size_t *i, const char **ret_name)
+{
+    while (*i < TW_ARRAY_LEN(programs)) {
+        const struct program *p = &programs[(*i)++];
+        const tw_command *c = find_named(p->command);
+        *ret_name = p->name;
+        if (c != NULL)
+            return c;
+    }
+    return NULL;
+}
+
 void tw_command_suggest(const char *name, tw_err *err)
 {
     const char *best = NULL;

@@ -37,6 +37,9 @@ const tw_command *tw_command_find(int n, char *const *words, int *ret_n);
 /* The one that a program of this name (argv[0], a path) is, with or without ".sh": the guide's
  * names. NULL: none. */
 const tw_command *tw_command_of_program(const char *argv0);
+/* The guide's names of programs that are commands here: the i-th one, in *ret_name; NULL: there are no
+ * more. A name whose command is not built is left out. */
+const tw_command *tw_command_program(size_t *i, const char **ret_name);
 /* "a model", "measure": how help names a group. */
 const char *tw_command_group_title(enum tw_command_group g);
 /* "NAME: no such command", and a similar one. */

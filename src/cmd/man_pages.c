@@ -12,6 +12,7 @@
 #include "cluster/config_keys.h"
 #include "cmd/commands.h"
 #include "cmd/man.h"
+#include "os/file.h"
 
 enum { PATH_BYTES = 1024 };
 
@@ -133,19 +134,39 @@ static int write_other(const char *dir, const char *name, void (*print)(FILE *ou
     return close_page(&f, path, err);
 }
 
+/* start-vllm-cluster(1) is the page of what it is. */
+static int write_programs(const char *dir, tw_err *err)
+{
+    const char *name;
+    size_t i = 0;
+    for (const tw_command *c; (c = tw_command_program(&i, &name)) != NULL;) {
+        char path[PATH_BYTES + 120], page[96];
+        snprintf(path, sizeof path, "%s/man1/%s.1", dir, name);
+        snprintf(page, sizeof page, ".so man1/twinax-%s.1\n", c->name);
+        for (char *p = strchr(page + 10, ' '); p != NULL; p = strchr(p, ' '))
+            *p = '-';
+        int rc = tw_file_write(path, page, strlen(page), err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
 int tw_man_write_all(const char *dir, tw_err *err)
 {
     char path[PATH_BYTES + 8];
     if (strlen(dir) >= PATH_BYTES)
         return tw_err_set(err, -ENAMETOOLONG, "%.100s...: the folder's path is too long", dir);
     snprintf(path, sizeof path, "%s/man1", dir);
-    int rc = fresh_folder(path, "twinax*.1", err);
+    int rc = fresh_folder(path, "*.1", err);
     snprintf(path, sizeof path, "%s/man5", dir);
     if (rc == 0)
         rc = fresh_folder(path, "twinax*.5", err);
     for (const tw_command *const *c = tw_commands; *c != NULL && rc == 0; c++)
         if ((*c)->summary != NULL)
             rc = write_command(dir, *c, err);
+    if (rc == 0)
+        rc = write_programs(dir, err);
     if (rc == 0)
         rc = write_other(dir, "man1/twinax.1", tw_man_print_overview, err);
     if (rc == 0)

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <ftw.h>
 #include <glob.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,11 +159,11 @@ static int find_in(const char *file, upgrade_source *s, tw_err *err)
         return rc;
     }
     if (ends(file, ".deb") || ends(file, ".rpm")) { /* a package manager wants its full name */
-        char real[PATH_MAX];
-        if (realpath(file, real) == NULL)
-            return tw_err_set(err, -errno, "%s: %s", file, strerror(errno));
-        if (snprintf(s->package, sizeof s->package, "%s", real) >= (int)sizeof s->package)
-            return tw_err_set(err, -ENAMETOOLONG, "%.150s...: the path is too long", real);
+        if (file[0] != '/' && getcwd(folder, sizeof folder) == NULL)
+            return tw_err_set(err, -errno, "the working folder has no name: %s", strerror(errno));
+        if (snprintf(s->package, sizeof s->package, "%s%s%s", file[0] != '/' ? folder : "",
+                     file[0] != '/' ? "/" : "", file) >= (int)sizeof s->package)
+            return tw_err_set(err, -ENAMETOOLONG, "%.150s...: the path is too long", file);
     }
     int rc = unpack(file, s, err);
     if (rc == 0)
