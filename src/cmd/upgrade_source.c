@@ -158,7 +158,8 @@ static int find_in(const char *file, upgrade_source *s, tw_err *err)
             rc = tw_err_set(err, -ENAMETOOLONG, "%.150s...: the path is too long", file);
         return rc;
     }
-    if (ends(file, ".deb") || ends(file, ".rpm")) { /* a package manager wants its full name */
+    const bool is_package = ends(file, ".deb") || ends(file, ".rpm");
+    if (is_package && file != s->package) { /* its manager wants the full name */
         if (file[0] != '/' && getcwd(folder, sizeof folder) == NULL)
             return tw_err_set(err, -errno, "the working folder has no name: %s", strerror(errno));
         if (snprintf(s->package, sizeof s->package, "%s%s%s", file[0] != '/' ? folder : "",
