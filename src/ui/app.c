@@ -77,6 +77,15 @@ void tw_ui_pop(tw_ui_app *a)
     enter(a);
 }
 
+void tw_ui_go(tw_ui_app *a, const tw_ui_view *v)
+{
+    leave(a);
+    a->depth = 1;
+    if (v != a->views[0])
+        a->views[a->depth++] = v;
+    enter(a);
+}
+
 void tw_ui_read_config(tw_ui_app *a)
 {
     tw_err err = {0};

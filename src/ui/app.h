@@ -100,6 +100,8 @@ extern const tw_ui_view tw_ui_view_menu, tw_ui_view_config, tw_ui_view_start, tw
 /* app.c */
 void tw_ui_push(tw_ui_app *a, const tw_ui_view *v);
 void tw_ui_pop(tw_ui_app *a);
+/* Over the first page alone: there is no way back to what led to it. */
+void tw_ui_go(tw_ui_app *a, const tw_ui_view *v);
 const tw_ui_view *tw_ui_top(const tw_ui_app *a);
 void tw_ui_read_config(tw_ui_app *a);
 /* Runs it in the terminal, in the foreground: what asks for a password, or talks with its user. */

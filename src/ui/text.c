@@ -100,6 +100,8 @@ size_t tw_ui_wrap(const char *text, size_t width, size_t *ret_skip)
         }
         n += w;
     }
+    while (text[at] != '\0' && at > 0 && text[at - 1] == ' ')
+        at--; /* the row's own end */
     while (text[at + *ret_skip] == ' ')
         ++*ret_skip;
     return at;

@@ -176,6 +176,7 @@ static void go(tw_ui_app *a)
     }
     const tw_ui_command c = command_of(a);
     tw_ui_run_prepare(a, "Configure IPs", &c);
+    a->run.then_view = &tw_ui_view_menu;
     tw_ui_push(a, &tw_ui_view_run);
 }
 

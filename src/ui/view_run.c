@@ -8,7 +8,7 @@
 #include "ui/app.h"
 #include "ui/text.h"
 
-enum { BAR_COLS = 30 };
+enum { BAR_COLS = 30, COMMAND_ROWS = 4 };
 
 /* ---- the model ---- */
 
@@ -170,9 +170,13 @@ static void draw_over(tw_ui_app *a, int row)
         tw_ui_put(s, row, 1, TW_UI_BAD, "failed after %s: exit status %d", span, code);
 }
 
+/* What Enter does at a good end; NULL: nothing but going back. */
 static const char *next_word(const tw_ui_run *r)
 {
-    return r->has_then ? "do it" : r->then_view == &tw_ui_view_status ? "status" : "back";
+    return r->has_then                          ? "do it"
+           : r->then_view == &tw_ui_view_status ? "status"
+           : r->then_view == &tw_ui_view_menu   ? "menu"
+                                                : NULL;
 }
 
 static void draw_frame(tw_ui_app *a)
@@ -183,7 +187,7 @@ static void draw_frame(tw_ui_app *a)
         tw_ui_frame(a, "Enter", "do it", "Esc", "leave it", NULL);
     else if (!r->is_over)
         tw_ui_frame(a, "Esc", r->job.was_cancelled ? "insist" : "stop it", scroll, "scroll", NULL);
-    else if (is_good(r))
+    else if (is_good(r) && next_word(r) != NULL)
         tw_ui_frame(a, "Enter", next_word(r), "r", "again", "Esc", "back", scroll, "scroll", NULL);
     else
         tw_ui_frame(a, "Esc", "back", "r", "again", scroll, "scroll", NULL);
@@ -197,7 +201,7 @@ static void draw(tw_ui_app *a)
     int row = TW_UI_BODY_ROW;
     draw_frame(a);
     for (size_t i = 0; i < r->n; i++) {
-        row += tw_ui_put_command(a, row, 2, &r->v[i]);
+        row += tw_ui_put_command(a, row, COMMAND_ROWS, &r->v[i]);
         if (i < r->i)
             tw_ui_put_right(s, row - 1, s->cols - 1, TW_UI_GOOD, " done ");
     }
@@ -232,10 +236,10 @@ static void go_on(tw_ui_app *a)
         tw_ui_foreground(a, &c);
         tw_ui_pop(a);
     } else if (r->is_over) {
-        const bool good = is_good(r);
-        tw_ui_pop(a);
-        if (good && then != NULL && tw_ui_top(a) != then)
-            tw_ui_push(a, then);
+        if (is_good(r) && then != NULL)
+            tw_ui_go(a, then);
+        else
+            tw_ui_pop(a);
     }
 }
 

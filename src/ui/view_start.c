@@ -30,7 +30,8 @@ static const char *about(const tw_ui_form *f)
 static void enter(tw_ui_app *a)
 {
     tw_ui_form *f = &a->start_form;
-    if (f->n > 0)
+    f->i_picked = ENGINE;
+    if (f->n > 0) /* what was chosen stays */
         return;
     *f =
         (tw_ui_form){.n = FIELDS,
