@@ -226,7 +226,7 @@ static void test_foreign(void **state)
 static json_t *user_step(const char *before, const char *after)
 {
     return json_pack("{s:s, s:s, s:[{s:s, s:i, s:s, s:s?, s:s}]}", "id", "ssh-trust", "title", "",
-                     "do", "file", "/home/n/.ssh/known_hosts", "mode", 0600, "user", "nobody",
+                     "do", "file", "/srv/n/.ssh/known_hosts", "mode", 0600, "user", "nobody",
                      "before", before, "after", after);
 }
 
@@ -240,29 +240,28 @@ static void test_link_of_a_user(void **state)
         print_message("# skipped: not root\n");
         return;
     }
-    sh("chmod 755 .; mkdir -p home/n private; chmod 700 private; chown nobody: home/n; "
+    sh("chmod 755 .; mkdir -p srv/n private; chmod 700 private; chown nobody: srv/n; "
        "printf 'of root\n' > private/known_hosts",
        NULL);
     char *before = tree();
     good(user_step(NULL, "a\n"));
-    assert_true(holds("/home/n/.ssh/known_hosts", "a\n"));
-    sh("test \"$(stat -c %U:%a home/n/.ssh home/n/.ssh/known_hosts | tr '\\n' ' ')\" = "
+    assert_true(holds("/srv/n/.ssh/known_hosts", "a\n"));
+    sh("test \"$(stat -c %U:%a srv/n/.ssh srv/n/.ssh/known_hosts | tr '\\n' ' ')\" = "
        "'nobody:700 nobody:600 '",
        NULL);
     json_decref(undo());
     same(before);
-    sh("ln -s ../../private home/n/.ssh", NULL);
+    sh("ln -s ../../private srv/n/.ssh", NULL);
     assert_int_equal(apply(user_step("of root\n", "of root\na\n"), &n, &err), -EACCES);
     assert_true(holds("/private/known_hosts", "of root\n"));
     /* A file of root's in the user's folder stays root's. */
-    sh("rm home/n/.ssh; mkdir home/n/.ssh; chown nobody: home/n/.ssh; echo old > "
-       "home/n/.ssh/known_hosts",
+    sh("rm srv/n/.ssh; mkdir srv/n/.ssh; chown nobody: srv/n/.ssh; echo old > "
+       "srv/n/.ssh/known_hosts",
        NULL);
     good(user_step("old\n", "old\na\n"));
-    sh("test $(stat -c %U home/n/.ssh/known_hosts) = root", NULL);
+    sh("test $(stat -c %U srv/n/.ssh/known_hosts) = root", NULL);
     /* The way back is no way out either. */
-    sh("cp home/n/.ssh/known_hosts private; rm -r home/n/.ssh; ln -s ../../private home/n/.ssh",
-       NULL);
+    sh("cp srv/n/.ssh/known_hosts private; rm -r srv/n/.ssh; ln -s ../../private srv/n/.ssh", NULL);
     tw_setup_site s = site_of();
     json_t *got = NULL;
     assert_int_equal(tw_setup_undo_last(&s, &got, &err), -EACCES);
@@ -278,7 +277,7 @@ static void make_tools(void)
 {
     char path[2000];
     sh("mkdir bin var/packages; printf 'root:x:0:\nlp:x:7:me\n' > etc/group; "
-       "printf 'me:x:1000:1000::/home/me:/bin/sh\n' > etc/passwd; cd bin; "
+       "printf 'me:x:1000:1000::/srv/me:/bin/sh\n' > etc/passwd; cd bin; "
        "printf '#!/bin/sh\ncase $1 in install) echo rdma:x:777: >> %s/etc/group; "
        "touch %s/var/packages/rdma-core;; purge) rm %s/var/packages/rdma-core;; esac\n' "
        "$OLDPWD $OLDPWD $OLDPWD > apt-get; "
