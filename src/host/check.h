@@ -102,6 +102,9 @@ size_t tw_checks_run(const tw_check_world *w, tw_check_result *ret, size_t max);
 void tw_check_use_find(const tw_check_world *w, size_t i, tw_check_use *ret);
 enum tw_check_status tw_checks_worst(const tw_check_result *v, size_t n);
 
+/* The module that makes an RDMA device of a card of this network driver; NULL: none is known. */
+const char *tw_check_rdma_module(const char *driver);
+
 const char *tw_check_status_name(enum tw_check_status s); /* "ok", "warn", "fail", "na" */
 const char *tw_check_need_name(enum tw_check_need n);
 

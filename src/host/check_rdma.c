@@ -12,21 +12,21 @@ static const char *device_of(const tw_check_ctx *c)
 }
 
 /* Which module makes an RDMA device of a card of this driver. */
-static const char *module_for(const tw_check_ctx *c)
+const char *tw_check_rdma_module(const char *driver)
 {
     static const struct pair {
         const char *driver, *module;
     } pairs[] = {{"ice", "irdma"},         {"i40e", "irdma"},      {"mlx5_core", "mlx5_ib"},
                  {"mlx4_core", "mlx4_ib"}, {"mlx4_en", "mlx4_ib"}, {"bnxt_en", "bnxt_re"}};
-    for (size_t i = 0; c->use->net != NULL && i < TW_ARRAY_LEN(pairs); i++)
-        if (strcmp(c->use->net->driver, pairs[i].driver) == 0)
+    for (size_t i = 0; i < TW_ARRAY_LEN(pairs); i++)
+        if (strcmp(driver, pairs[i].driver) == 0)
             return pairs[i].module;
     return NULL;
 }
 
 CHECK(rdma_device)
 {
-    const char *module = module_for(c);
+    const char *module = c->use->net != NULL ? tw_check_rdma_module(c->use->net->driver) : NULL;
     if (c->use->net != NULL && device_of(c)[0] != '\0') {
         tw_check_found(c, "%s port %u%s%s", device_of(c), c->use->net->rdma_port,
                        c->use->nic != NULL && c->use->nic->rdma_provider[0] != '\0' ? ", driver "
@@ -41,7 +41,6 @@ CHECK(rdma_device)
         tw_check_mend(c,
                       "sudo modprobe %s (and `echo %s | sudo tee /etc/modules-load.d/twinax.conf`)",
                       module, module);
-        c->r->step = TW_STEP_MODULES;
     } else if (module != NULL) {
         tw_check_mend(c,
                       "the module %s is loaded: look for it in `sudo dmesg`; a card in iWARP mode "
@@ -252,7 +251,6 @@ CHECK(rdma_uverbs)
         tw_check_found(c, "no /dev/infiniband/uverbs*");
         tw_check_wanted(c, "one for each RDMA device");
         tw_check_mend(c, "sudo modprobe ib_uverbs");
-        c->r->step = TW_STEP_MODULES;
         return device_of(c)[0] != '\0' ? TW_CHECK_FAIL : TW_CHECK_WARN;
     }
     tw_check_found(c, "%s (group %s, mode %04o)%s", best->path, best->group, best->mode & 07777u,

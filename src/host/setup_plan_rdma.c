@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "host/check.h"
 #include "host/setup_plan.h"
 
 static bool is_so(const tw_setup_maker *m, const char *path, const char *text)
@@ -115,6 +116,15 @@ static void plan_soft(tw_setup_maker *m, const tw_setup_cable *c)
              c->name, unit, unit, c->name, c->name, c->name);
     if (is_so(m, path, text) || (c->net != NULL && c->net->rdma[0] != '\0'))
         return;
+    const char *module = c->net != NULL ? tw_check_rdma_module(c->net->driver) : NULL;
+    if (module != NULL) {
+        tw_setup_note(m,
+                      "%s (driver %s) is an RDMA card whose RDMA driver %s shows no device: no "
+                      "Soft-RoCE is put over it. sudo modprobe %s, look into dmesg, then setup "
+                      "again",
+                      c->name, c->net->driver, module, module);
+        return;
+    }
     tw_setup_begin(m, "soft-roce", TW_SETUP_ROOT, "RDMA without a card",
                    "transport = rdma is asked for over %s, which has no RDMA card: Soft-RoCE lets "
                    "the kernel speak it. It is no faster than TCP.",

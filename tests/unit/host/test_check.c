@@ -474,6 +474,22 @@ static void what_is_no_record_is_refused(void **state)
     }
 }
 
+/* A step is named only where setup has one that does it. */
+static void a_module_of_a_card_is_no_step(void **state)
+{
+    (void)state;
+    load("strix128-e810-good");
+    record.world.config.transport = TW_CHECK_BY_RDMA;
+    tw_facts *f = record.facts[0];
+    for (size_t i = 0; i < f->net.n_ifs; i++)
+        f->net.ifs[i].rdma[0] = '\0';
+    f->n_modules = 0;
+    run();
+    want("rdma.device", 0, TW_CHECK_FAIL);
+    want_mend("rdma.device", 0, "sudo modprobe irdma");
+    assert_null(find("rdma.device", 0)->step);
+}
+
 /* ---- after setup ---- */
 
 /* A failure with a step is setup's, unless it waits for a reboot or a login, or was not asked for. */
@@ -530,6 +546,7 @@ int main(void)
         cmocka_unit_test(other_bytes_of_the_same_model),
         cmocka_unit_test(random_facts_never_crash),
         cmocka_unit_test(a_record_is_written_as_it_is_read),
+        cmocka_unit_test(a_module_of_a_card_is_no_step),
         cmocka_unit_test(what_setup_should_have_mended),
         cmocka_unit_test(texts_of_a_record_cannot_steer_a_terminal),
         cmocka_unit_test(what_is_no_record_is_refused),

@@ -215,6 +215,23 @@ static void test_unit_of_a_name_with_a_dash(void **state)
     close_machine(&m);
 }
 
+/* A card that could do it itself, had its driver been loaded, gets no RDMA in software. */
+static void test_no_soft_roce_over_a_card(void **state)
+{
+    (void)state;
+    machine m;
+    open_machine("debian12-nm", &m);
+    m.want.soft_roce = true;
+    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of(&m);
+    assert_true(has_step(plan, "soft-roce"));
+    for (size_t i = 0; i < m.facts->net.n_ifs; i++)
+        snprintf(m.facts->net.ifs[i].driver, sizeof m.facts->net.ifs[i].driver, "ice");
+    TW_CLEANUP(tw_json_freep) json_t *card = plan_of(&m);
+    assert_false(has_step(card, "soft-roce"));
+    assert_true(has_note(card, m.want.nodes[m.want.self].interface, "sudo modprobe irdma"));
+    close_machine(&m);
+}
+
 static void test_address_elsewhere(void **state)
 {
     (void)state;
@@ -452,6 +469,7 @@ int main(void)
                                        cmocka_unit_test(test_later_key),
                                        cmocka_unit_test(test_nft_names),
                                        cmocka_unit_test(test_unit_of_a_name_with_a_dash),
+                                       cmocka_unit_test(test_no_soft_roce_over_a_card),
                                        cmocka_unit_test(test_address_elsewhere),
                                        cmocka_unit_test(test_long_kernel_line),
                                        cmocka_unit_test(test_files_once),
