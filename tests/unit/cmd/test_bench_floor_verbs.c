@@ -26,6 +26,8 @@ static int exchange_all(tw_coll *c, void *arg, tw_err *err)
         rc = tw_floor_verbs_exchange(f, sizes[s], err);
         if (rc == 0 && (in[0] != theirs || in[n - 1] != theirs))
             rc = tw_err_set(err, -EILSEQ, "%zu bytes: came %u .. %u", sizes[s], in[0], in[n - 1]);
+        if (rc == 0) /* a peer that is ahead would write while we look */
+            rc = tw_coll_barrier(c, err);
     }
     for (int i = 0; i < ROUNDS && rc == 0; i++)
         rc = tw_floor_verbs_exchange(f, 8, err);
