@@ -92,6 +92,7 @@ class Cluster:
         self.homes = [self.folder / f"home{h}" for h in hosts.all]
         self.extra = [{} for _ in hosts.all]
         self.hidden = None  # a folder that B does not see
+        self.small = None  # a folder that is a disk of 16 MB there
 
     def env(self, host):
         return self.hub.env(self.homes[host]) | self.extra[host]
@@ -102,8 +103,11 @@ class Cluster:
         env = self.env(1)
         text = "#!/bin/sh\n" + "".join(f"export {k}='{v}'\n" for k, v in env.items())
         start = f'exec {cli.BINARY} "$@"\n'
-        if self.hidden: # from B: the machines share one file system
-            start = f"exec unshare -m sh -c 'mount -t tmpfs none {self.hidden} && {start.strip()}' sh \"$@\"\n"
+        over = self.hidden or self.small  # the machines share one file system
+        if over:
+            size = "-o size=16m " if self.small else ""
+            mount = f"mkdir -p {over} && mount -t tmpfs {size}none {over}"
+            start = f"exec unshare -m sh -c '{mount} && {start.strip()}' sh \"$@\"\n"
         path.write_text(text + start)
         path.chmod(0o755)
         return path

@@ -120,6 +120,23 @@ def test_one_without_a_net_gets_it_from_the_other(cluster, hub, net):
     cluster.check(1, model_files())
 
 
+def test_a_slow_net_is_relieved(cluster, hub, net):
+    net.shape(1, 1)
+    p = cluster.run("--json", *RANGE)
+    assert p.returncode == 0, p.err
+    done = result(p)
+    assert done["nodes"][0]["net_bytes"] > 0.7 * total(hub), "most of it by the one with the faster net"
+    for host in 0, 1:
+        cluster.check(host, model_files())
+
+
+def test_a_disk_that_is_too_small_is_seen_first(cluster, hub):
+    cluster.small = cluster.homes[1]
+    p = cluster.run(*RANGE)
+    assert p.returncode == 1 and "node-b: " in p.err and "free" in p.err, p.err
+    assert not any(s for s, *_ in hub.requests), "not a byte was asked for"
+
+
 def test_a_dead_node_is_named_and_the_other_goes_on(cluster, hub):
     argv = cluster.argv(*RANGE)
     argv[argv.index("--nodes") + 1] = f"box1={two_hosts.ROCE[0]},down={two_hosts.ROCE[1]}"
@@ -316,3 +333,18 @@ def test_a_split_download_takes_less_than_two_whole_ones(cluster, hub, net):
     for host in 0, 1:
         cluster.check(host, files)
     assert split <= 0.6 * both
+
+
+def test_the_exchange_fills_the_link(cluster, hub):
+    """What one node has goes to the other at 0.8 of the link's speed or more, verified."""
+    mbit = 100
+    hub.repos[NAME] = fake_hub.Repo(model_files(big=30_000_000))
+    p = cluster.hosts.run(1, "pull", NAME, "--local", binary=cluster.agent())
+    assert p.returncode == 0, p.err
+    shape_link(cluster.hosts, mbit)
+    before = hub.sent_bytes()
+    done = result(cluster.pulled("--json"))
+    assert hub.sent_bytes() == before and done["nodes"][0]["peer_bytes"] == total(hub)
+    share = total(hub) * 8 / done["seconds"] / (mbit * 1e6)
+    print(f"{total(hub) / 1e6:.0f} MB in {done['seconds']:.2f} s: {share:.3f} of the link")
+    assert share >= 0.8
