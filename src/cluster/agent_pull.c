@@ -16,7 +16,10 @@
 #include "fmt/agent_frame.h"
 #include "hub/cache.h"
 #include "hub/fetch.h"
+#include "hub/list_here.h"
+#include "hub/pull.h"
 #include "hub/range_fetch.h"
+#include "hub/scan.h"
 #include "os/secret.h"
 
 enum { LOOK_MS = 10, WAIT_MS_MAX = 2000, RANGE_MAX_BYTES = 1 << 30, ANY_ADDRESS = 96 };
@@ -328,28 +331,76 @@ static int open_pull(tw_agent *a, const json_t *request, json_t **ret, tw_err *e
     return 0;
 }
 
-/* ---- beginning ---- */
+/* ---- what there is ---- */
 
 /* The head's hub and token, where this node has none of its own: its token never goes to another
  * hub than the head's. */
-static int take_hub(tw_agent_pull *p, tw_json_obj *o, tw_err *err)
+static int take_hub(tw_hub_place *p, tw_json_obj *o, tw_err *err)
 {
     const char *endpoint = tw_json_text(o, "endpoint", ""),
                *token = tw_json_text(o, "hf_token", "");
     if (o->rc != 0)
         return o->rc;
-    if (strlen(endpoint) >= sizeof p->place.endpoint || strlen(token) >= sizeof p->place.token)
+    if (strlen(endpoint) >= sizeof p->endpoint || strlen(token) >= sizeof p->token)
         return tw_err_set(err, -EINVAL, "pull: too long a name of a hub, or token");
     const char *own = getenv("HF_ENDPOINT");
     if ((own == NULL || own[0] == '\0') && strncmp(endpoint, "http", 4) == 0)
-        snprintf(p->place.endpoint, sizeof p->place.endpoint, "%s", endpoint);
-    if (p->place.token[0] == '\0' && strcmp(endpoint, p->place.endpoint) == 0 && token[0] != '\0') {
+        snprintf(p->endpoint, sizeof p->endpoint, "%s", endpoint);
+    if (p->token[0] == '\0' && strcmp(endpoint, p->endpoint) == 0 && token[0] != '\0') {
         tw_secret_guard();
-        snprintf(p->place.token, sizeof p->place.token, "%s", token);
-        snprintf(p->place.token_from, sizeof p->place.token_from, "the head's token");
+        snprintf(p->token, sizeof p->token, "%s", token);
+        snprintf(p->token_from, sizeof p->token_from, "the head's token");
     }
     return 0;
 }
+
+static void read_patterns(const json_t *v, const char **out, unsigned *n)
+{
+    for (size_t i = 0; i < json_array_size(v) && *n < TW_HUB_PATTERNS_MAX; i++)
+        if (json_is_string(json_array_get(v, i)))
+            out[(*n)++] = json_string_value(json_array_get(v, i));
+}
+
+/* A whole one of this cache. */
+static int list_cache(const tw_hub_place *p, const tw_hub_name *name, const tw_hub_choice *c,
+                      tw_hub_list *ret, tw_err *err)
+{
+    char path[TW_HUB_PATH_BYTES];
+    int rc = tw_hub_find(p, name, path, err);
+    if (rc != 0)
+        return rc;
+    const tw_hub_list_here_opts h = {.folder = path, .commit = strrchr(path, '/') + 1};
+    rc = tw_hub_list_here(&h, ret, err);
+    return rc == 0 ? tw_hub_choose(name->repo, c, ret, err) : rc;
+}
+
+static int tell_list(const json_t *request, json_t **ret, tw_err *err)
+{
+    tw_json_obj o = {.file = "pull", .prefix = "", .v = request, .err = err};
+    TW_CLEANUP(tw_hub_place_done) tw_hub_place p = {.offline = false};
+    TW_CLEANUP(tw_hub_list_done) tw_hub_list l = {.n = 0};
+    tw_hub_choice c = {.n_include = 0};
+    tw_hub_name name;
+    const char *model = tw_json_text(&o, "model", "");
+    const bool by_net = tw_json_bool(&o, "net", true);
+    read_patterns(json_object_get(request, "include"), c.include, &c.n_include);
+    read_patterns(json_object_get(request, "exclude"), c.exclude, &c.n_exclude);
+    const tw_hub_pull_opts po = {.choice = &c};
+    int rc = o.rc != 0 ? o.rc : tw_hub_name_parse(model, &name, err);
+    if (rc == 0)
+        rc = tw_hub_place_get(&p, err);
+    if (rc == 0)
+        rc = take_hub(&p, &o, err);
+    if (rc == 0)
+        rc =
+            by_net ? tw_hub_pull_list(&p, &name, &po, &l, err) : list_cache(&p, &name, &c, &l, err);
+    if (rc == 0)
+        *ret =
+            json_pack("{s:s, s:o}", "sha", l.commit, "siblings", tw_pull_files_print(&l, 0, l.n));
+    return rc;
+}
+
+/* ---- beginning ---- */
 
 static int meet_peers(tw_agent_pull *p, const json_t *peers, tw_err *err)
 {
@@ -384,7 +435,7 @@ static int begin_pull(tw_agent *a, const json_t *request, tw_err *err)
                              .arg = p};
     go.n_connections = (unsigned)tw_json_u64(&o, "connections", 0, 0, TW_HUB_CONNECTIONS_MAX);
     const bool with_net = tw_json_bool(&o, "net", true);
-    int rc = take_hub(p, &o, err);
+    int rc = take_hub(&p->place, &o, err);
     if (rc == 0)
         rc = meet_peers(p, json_object_get(request, "peers"), err);
     if (rc != 0 || !with_net)
@@ -546,6 +597,8 @@ int tw_agent_pull_op(tw_agent *a, const json_t *request, json_t **ret, tw_err *e
     what = what != NULL ? what : "";
     if (strcmp(what, "turn") == 0)
         return turn(a, request, ret, err);
+    if (strcmp(what, "list") == 0)
+        return tell_list(request, ret, err);
     if (strcmp(what, "has") == 0)
         return tell_has(request, ret, err);
     if (strcmp(what, "files") == 0)

@@ -2,7 +2,8 @@
 /* A node's part in bringing a model to all nodes. The head asks, one "do" after the other, all of
  * the operation "pull":
  *
- *   list    {"model","include":[],"exclude":[]}              -> {"list":LIST}: what the hub, else this cache, has
+ *   list    {"model","include":[],"exclude":[],"net","endpoint","hf_token"} -> LIST: what the hub has;
+ *           net false: what this cache has whole
  *   has     {"path","model_id"} -> {"has"}: a model with that id
  *   files   {"files":[...]}                                  a part of LIST's files, ahead of open
  *   open    {"model","sha","files","range","self","n","address","token","verify","source"}

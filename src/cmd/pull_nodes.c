@@ -71,6 +71,13 @@ static int set_specs(const tw_pull_nodes_opts *o, const tw_nodes *nodes, tw_shar
     return rc;
 }
 
+/* Those that getting the list has opened. */
+static void close_remotes(tw_share_job *j)
+{
+    for (unsigned i = 0; i < j->n; i++)
+        tw_remote_close(j->nodes[i].remote);
+}
+
 int tw_pull_nodes(const tw_pull_nodes_opts *o, const tw_nodes *nodes, const char *text,
                   const tw_hub_name *name, tw_err *err)
 {
@@ -83,15 +90,15 @@ int tw_pull_nodes(const tw_pull_nodes_opts *o, const tw_nodes *nodes, const char
     if (j == NULL || ended == NULL)
         return tw_err_set(err, -ENOMEM, "no memory");
     tw_secret_guard();
-    const tw_hub_watch w = {.should_stop = tw_pull_should_stop};
-    const tw_hub_pull_opts po = {.choice = o->choice, .watch = &w};
     int rc = tw_hub_place_get(&place, err);
     if (rc == 0)
         rc = set_specs(o, nodes, j, err);
     if (rc == 0)
-        rc = tw_hub_pull_list(&place, name, &po, &list, err);
-    if (rc != 0)
+        rc = tw_pull_nodes_list(o, &place, text, name, j, &list, err);
+    if (rc != 0) {
+        close_remotes(j);
         return rc;
+    }
     tw_nodes_show_init(&show, text, o->json);
     j->model = text;
     j->list = &list;
@@ -107,6 +114,7 @@ int tw_pull_nodes(const tw_pull_nodes_opts *o, const tw_nodes *nodes, const char
     j->arg = &show;
     rc = tw_share_run(j, ended, err);
     tw_nodes_show_end(&show);
+    close_remotes(j);
     if (rc != 0)
         return rc;
     if (!o->quiet)

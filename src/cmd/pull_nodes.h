@@ -7,6 +7,7 @@
 #include "cluster/remote_push.h"
 #include "cluster/share_run.h"
 #include "cmd/args.h"
+#include "cmd/pull_model.h"
 #include "hub/choose.h"
 #include "hub/pull.h"
 
@@ -25,6 +26,12 @@ TW_MUST_CHECK int tw_pull_find_nodes(const tw_pull_nodes_opts *o, tw_nodes *ret,
 TW_MUST_CHECK int tw_pull_nodes(const tw_pull_nodes_opts *o, const tw_nodes *nodes,
                                 const char *text, const tw_hub_name *name, tw_err *err);
 
+/* What is to be fetched: from the hub; where this machine cannot ask it, from a node that can, else
+ * what a cache has (j->no_net then). j: its nodes; connections that were opened are noted there and
+ * are the caller's to close. */
+TW_MUST_CHECK int tw_pull_nodes_list(const tw_pull_nodes_opts *o, const tw_hub_place *p,
+                                     const char *text, const tw_hub_name *name, tw_share_job *j,
+                                     tw_hub_list *ret, tw_err *err);
 /* Of a run over several nodes: MODEL of the hub that is not in this machine's cache comes to all of
  * them. That a node got nothing is no error here: the run will find that out. */
 TW_MUST_CHECK int tw_pull_model_nodes(const tw_args *a, tw_err *err);

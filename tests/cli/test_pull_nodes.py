@@ -137,6 +137,22 @@ def test_a_disk_that_is_too_small_is_seen_first(cluster, hub):
     assert not any(s for s, *_ in hub.requests), "not a byte was asked for"
 
 
+def test_without_a_net_here_another_one_asks_the_hub(cluster, hub, net):
+    net.cut(0)
+    p = cluster.run("--json", *RANGE)
+    assert p.returncode == 0 and "node-b: asks the hub instead" in p.err, p.err
+    assert result(p)["nodes"][0]["net_bytes"] == 0
+    for host in 0, 1:
+        cluster.check(host, model_files())
+    subprocess.run(["rm", "-rf", cluster.homes[0]], check=True)
+    n = len(hub.requests)
+    cluster.extra[0]["HF_HUB_OFFLINE"] = "1"
+    p = cluster.run("--json", *RANGE)
+    assert p.returncode == 0 and "node-b: has it" in p.err, p.err
+    cluster.check(0, model_files())
+    assert len(hub.requests) == n, "nobody asked the hub"
+
+
 def test_a_dead_node_is_named_and_the_other_goes_on(cluster, hub):
     argv = cluster.argv(*RANGE)
     argv[argv.index("--nodes") + 1] = f"box1={two_hosts.ROCE[0]},down={two_hosts.ROCE[1]}"
