@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/scope.h"
-#include "cluster/config.h"
+#include "cluster/config_keys.h"
 #include "cluster/ssh.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
@@ -26,11 +26,30 @@ static void check_write(const tw_config *c)
         abort();
 }
 
+/* The reader that goes on finds something wrong exactly where the other one refuses; what it takes is
+ * the same. */
+static void check_traced(const uint8_t *p, size_t n, const tw_config *c, int rc)
+{
+    static tw_config again;
+    static tw_config_trace t;
+    tw_err err = {0};
+    if (n > TW_CONFIG_MAX_BYTES)
+        return;
+    if (tw_config_parse_traced("fuzz", (const char *)p, n, &again, &t, &err) != 0)
+        abort();
+    if ((t.n_bad == 0) != (rc == 0) || (rc == 0 && memcmp(c, &again, sizeof again) != 0))
+        abort();
+    for (size_t i = 0; i < t.n_bad && i < TW_CONFIG_BAD_MAX; i++)
+        if (t.bad[i].line < 0 || t.bad[i].text[0] == '\0')
+            abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     static tw_config c;
     tw_err err = {0}, ignored;
     int rc = tw_config_parse("fuzz", (const char *)p, n, &c, &err);
+    check_traced(p, n, &c, rc);
     if (rc != 0) {
         if (rc > 0 || err.code != rc || err.msg[0] == '\0' || strchr(err.msg, '\n') != NULL)
             abort();
