@@ -121,7 +121,8 @@ void tw_ui_foreground(tw_ui_app *a, const tw_ui_command *c)
 {
     char text[TW_UI_WORDS_BYTES];
     const char *argv[TW_UI_WORDS_MAX + 2];
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, was;
+    const struct sigaction ignore = {.sa_handler = SIG_IGN}, plain = {.sa_handler = SIG_DFL};
+    struct sigaction was;
     tw_child child = {.pid = 0};
     tw_err err = {0};
     tw_ui_command_argv(c, a->opts->program, argv);
@@ -129,10 +130,12 @@ void tw_ui_foreground(tw_ui_app *a, const tw_ui_command *c)
     printf("\n$ %s\n", tw_ui_command_print(c, text, sizeof text));
     (void)fflush(stdout);
     (void)sigaction(SIGINT, &ignore, &was);
+    (void)sigaction(SIGTSTP, &plain, NULL); /* ctrl-Z stops both, fg goes on with both */
     const int rc = tw_child_spawn(argv, 0, -1, &child, &err);
     if (rc == 0)
         await_child(&child);
     (void)sigaction(SIGINT, &was, NULL);
+    (void)sigaction(SIGTSTP, &ignore, NULL);
     if (rc != 0)
         printf("%s\n", err.msg);
     else if (WIFSIGNALED(child.status))

@@ -139,6 +139,8 @@ void tw_ui_catalogue_load(tw_ui_app *a);
 
 /* machine.c */
 void tw_ui_machine_host(char *out, size_t out_bytes); /* its short name */
+/* name with a leading "~/" as this user's home. Returns out. */
+char *tw_ui_machine_path(const char *name, char *out, size_t out_bytes);
 bool tw_ui_machine_has_ip(const char *ip);
 /* Where a head's ssh would find twinax here; "" when it would not. */
 void tw_ui_machine_twinax(char *out, size_t out_bytes);

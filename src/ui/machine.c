@@ -22,6 +22,16 @@ void tw_ui_machine_host(char *out, size_t out_bytes)
     out[strcspn(out, ".")] = '\0';
 }
 
+char *tw_ui_machine_path(const char *name, char *out, size_t out_bytes)
+{
+    const char *home = getenv("HOME");
+    if (strncmp(name, "~/", 2) == 0 && home != NULL)
+        snprintf(out, out_bytes, "%s%s", home, name + 1);
+    else
+        snprintf(out, out_bytes, "%s", name);
+    return out;
+}
+
 bool tw_ui_machine_has_ip(const char *ip)
 {
     struct ifaddrs *all = NULL;

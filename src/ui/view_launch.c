@@ -21,13 +21,20 @@ static const char *const no_yes[] = {"no", "yes", NULL};
 
 static bool check_any_model(const char *text, char message[TW_UI_MESSAGE_BYTES])
 {
-    if (tw_ui_model_is_folder(text) || strchr(text, '/') == NULL) {
-        if (tw_file_is_dir(text) || text[0] == '~')
-            return true;
-        snprintf(message, TW_UI_MESSAGE_BYTES, "no such folder here: wanted org/name, or a folder");
-        return false;
-    }
-    return tw_file_is_dir(text) || tw_ui_check_model(text, message);
+    char path[1024];
+    if (text[0] != '-' && tw_file_is_dir(tw_ui_machine_path(text, path, sizeof path)))
+        return true;
+    if (!tw_ui_model_is_folder(text) && strchr(text, '/') != NULL)
+        return tw_ui_check_model(text, message);
+    snprintf(message, TW_UI_MESSAGE_BYTES, "no such folder here: wanted org/name, or a folder");
+    return false;
+}
+
+/* As the commands take it: they have no shell for "~". */
+static const char *model_of(const tw_ui_form *f)
+{
+    static char path[1024];
+    return tw_ui_machine_path(f->v[MODEL].text, path, sizeof path);
 }
 
 static bool is_vllm(const tw_ui_form *f)
@@ -107,7 +114,7 @@ static void add_split(const tw_ui_form *f, tw_ui_command *c)
 static tw_ui_command up_command(const tw_ui_form *f)
 {
     tw_ui_command c =
-        tw_ui_command_of("up", f->v[MODEL].text, "--engine", engines[f->v[ENGINE].choice], NULL);
+        tw_ui_command_of("up", model_of(f), "--engine", engines[f->v[ENGINE].choice], NULL);
     add_split(f, &c);
     tw_ui_command_add(&c, "--port");
     tw_ui_command_add(&c, f->v[PORT].text);
@@ -120,7 +127,7 @@ static tw_ui_command up_command(const tw_ui_form *f)
 
 static tw_ui_command plan_command(const tw_ui_form *f)
 {
-    tw_ui_command c = tw_ui_command_of("plan", f->v[MODEL].text, "--json", NULL);
+    tw_ui_command c = tw_ui_command_of("plan", model_of(f), "--json", NULL);
     add_split(f, &c);
     return c;
 }
@@ -130,8 +137,8 @@ static bool is_here(const tw_ui_app *a)
 {
     const char *name = a->launch_form.v[MODEL].text;
     const tw_ui_model *m = tw_ui_catalogue_find(&a->catalogue, name);
-    return (m != NULL && m->is_whole) || (name[0] != '\0' && tw_file_is_dir(name)) ||
-           name[0] == '~';
+    return (m != NULL && m->is_whole) ||
+           (name[0] != '\0' && tw_file_is_dir(model_of(&a->launch_form)));
 }
 
 static void enter(tw_ui_app *a)

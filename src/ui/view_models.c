@@ -76,7 +76,9 @@ static void draw_fit(tw_ui_app *a, int row, enum tw_ui_style style, const tw_ui_
 
 static bool is_here(const tw_ui_model *m)
 {
-    return m->is_whole || (tw_ui_model_is_folder(m->name) && tw_file_is_dir(m->name));
+    char path[1024];
+    return m->is_whole || (tw_ui_model_is_folder(m->name) &&
+                           tw_file_is_dir(tw_ui_machine_path(m->name, path, sizeof path)));
 }
 
 static void draw_model(tw_ui_app *a, int row, const tw_ui_model *m, bool picked)

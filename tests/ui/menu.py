@@ -50,7 +50,12 @@ class Menu:
         return done.stdout
 
     def end(self):
+        family, todo = [], [int(x) for x in self.tmux("list-panes", "-F", "#{pane_pid}", check=False).split()]
+        while todo:
+            family.append(todo.pop())
+            todo += cli.children(family[-1])
         self.tmux("kill-server", check=False)
+        assert cli.gone_after(family) < 30, "the menu, or what it ran, is still there"
 
     # ---- in ----
 
@@ -136,7 +141,7 @@ class Menu:
             (r"\d+\.\d tok/s", "N tok/s"),
             (r"\d+\.\d while working", "N while working"),
             (r"\b\d+ tokens so far", "N tokens so far"),
-            (r"\b\d+ (checks ok|warn|FAIL)\b", r"N \1"),
+            (r"\b\d+ checks ok(, \d+ (warn|FAIL))*", "N checks ok"),
             (rf"\b{re.escape(socket.gethostname().split('.')[0])}\b", "HOST"),
             (rf"[{TURNS}]", "*"),
             (r"\d+ °C [█▉▊▋▌▍▎▏░]+", "-"),  # a machine without a sensor

@@ -110,6 +110,20 @@ def test_errors_are_the_commands_own(menus):
     m.go("Enter", to="nothing runs\n")
 
 
+def test_in_the_terminal_itself(menus):
+    """What may ask for a password has the terminal; the menu comes back as it was."""
+    m = menus()
+    m.wait(MENU)
+    m.go("s", to="Enter does it, in this terminal")
+    m.keys("Enter")
+    if "(yes)" in m.wait("Enter goes back to the menu|\\(yes\\)"):  # this machine lacks something
+        m.keys("n", "o", "Enter")
+        m.wait("Enter goes back to the menu")
+    m.go("Enter", to=MENU)
+    m.keys("Home")
+    m.golden("menu", MENU, "nothing runs")
+
+
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals(menus, sig):
     """The terminal is as it was, and what it ran is gone."""
