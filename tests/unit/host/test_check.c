@@ -441,6 +441,7 @@ static void texts_of_a_record_cannot_steer_a_terminal(void **state)
                                "\"proofs\":{\"nodes\":[{\"ssh_back\":false,"
                                "\"ssh_back_why\":\"x\\u001b[2Jy\\u0085z\"}]}}";
     tw_err err = {0};
+    tw_check_record_done(&record);
     if (tw_check_record_parse("r", text, sizeof text - 1, &record, &err) != 0)
         fail_msg("%s", err.msg);
     assert_string_equal(record.world.nodes[0].name, "a?31mb?c");
