@@ -34,6 +34,10 @@ static void note_left(tw_down_report *d, const char *text)
 
 static void end_keeper(const tw_life_record *r)
 {
+    char boot[40];
+    tw_life_boot_id(boot);
+    if (strcmp(boot, r->boot) != 0) /* a restart since: these numbers are others' now */
+        return;
     if (tw_life_proc_kill(&r->keeper, SIGTERM) != 0)
         return;
     if (!tw_life_proc_await_gone(&r->keeper, 1, KEEPER_LIMIT_NS))
@@ -133,9 +137,14 @@ static void clear_nodes(const tw_life_record *r, tw_down_report *d)
         j->rc = tw_remote_start(k->ssh, k->agent_path[0] != '\0' ? k->agent_path : NULL, &j->remote,
                                 &j->err);
     }
-    for (size_t i = 0; i < n; i++) /* all at a time: one that hangs costs its own time-out alone */
-        runs[i] =
-            jobs[i].rc == 0 && pthread_create(&threads[i], NULL, greet_and_ask, &jobs[i]) == 0;
+    for (size_t i = 0; i < n;
+         i++) { /* all at a time: one that hangs costs its own time-out alone */
+        node_job *j = &jobs[i];
+        const int rc = j->rc == 0 ? pthread_create(&threads[i], NULL, greet_and_ask, j) : -1;
+        runs[i] = rc == 0;
+        if (rc > 0)
+            j->rc = tw_err_set(&j->err, -rc, "no thread to ask it: %s", strerror(rc));
+    }
     for (size_t i = 0; i < n; i++) {
         if (runs[i])
             pthread_join(threads[i], NULL);
@@ -240,7 +249,9 @@ static int cmd_down(int argc, char **argv)
     tw_err err = {0};
     int first = 0;
     if (tw_options_parse(tables, argc, argv, &o, &first, &err) == 0 && first < argc)
-        (void)tw_err_set(&err, -EINVAL, "%s: down takes no such word", argv[first]);
+        (void)tw_err_set(&err, -EINVAL,
+                         "%s: down takes no words: it ends the one service of this user",
+                         argv[first]);
     if (err.code != 0)
         return tw_command_misused(&tw_command_down, &err);
     int rc = down(&o, &err);

@@ -25,7 +25,7 @@
 #include "os/sock.h"
 #include "twinax/version.h"
 
-enum { SEND_LIMIT_S = 2 };
+enum { SEND_LIMIT_S = 2, FULL_WAIT_US = 200 * 1000 };
 #define ENGINE_WAIT_NS (300 * TW_NS_PER_MS)
 #define WORDS_LIMIT_NS (2 * TW_NS_PER_S)
 
@@ -223,6 +223,8 @@ static void *serve_status(void *arg)
         TW_CLEANUP(tw_fd_closep) int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
             answer(s, fd);
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            usleep(FULL_WAIT_US); /* it stays readable: no reason to spin */
     }
 }
 

@@ -244,7 +244,9 @@ static int cmd_status(int argc, char **argv)
     tw_err err = {0};
     int first = 0;
     if (tw_options_parse(tables, argc, argv, &o, &first, &err) == 0 && first < argc)
-        (void)tw_err_set(&err, -EINVAL, "%s: status takes no such word", argv[first]);
+        (void)tw_err_set(&err, -EINVAL,
+                         "%s: status takes no words: it shows the one service of this user",
+                         argv[first]);
     if (err.code != 0)
         return tw_command_misused(&tw_command_status, &err);
     int rc = o.here ? here(&o, &err) : status(&o, &err);

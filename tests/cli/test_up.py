@@ -186,6 +186,24 @@ def test_up_while_the_old_one_goes(service):
     assert service.status()["exit"] == 0
 
 
+def test_numbers_of_another_boot(service):
+    """After a restart of the machine the record's pid is somebody else's, and may have his start time."""
+    service.up(*LOCAL)
+    service.good("down")
+    with subprocess.Popen(["sleep", "100"]) as other:
+        try:
+            start = int(pathlib.Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[19])
+            who = {"pid": other.pid, "start": start}
+            record = {"schema": 1, "run": "0" * 32, "host": os.uname().nodename, "boot": "another", "phase": "ready",
+                      "keeper": who, "serve": who, "model": "m"}  # fmt: skip
+            (service.state / "service.json").write_text(json.dumps(record))
+            assert service.status()["state"] == "crashed"
+            assert "was not running any more" in service.good("down").stdout
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
 def test_killed_keeper(service):
     up = service.up(*LOCAL)
     pids = service.processes()
