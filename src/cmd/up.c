@@ -166,6 +166,12 @@ static int check_other(up *u, tw_err *err)
             "%s serves on %s, which has the same home folder: `twinax down` there, or "
             "set XDG_STATE_HOME here",
             tw_keep_name(&u->record), u->record.host);
+    if (!u->install &&
+        tw_up_unit_is_there()) /* systemd would start it beside ours, again and again */
+        return tw_err_set(err, -EEXIST,
+                          "the user unit of an `up --install` is there: `systemctl --user start "
+                          "twinax` starts that, `twinax up --install` puts another in its place, "
+                          "`twinax down` takes it away");
     return state == TW_LIFE_CRASHED ? clear_crashed(u, err) : 0;
 }
 

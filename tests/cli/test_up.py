@@ -462,6 +462,11 @@ def test_install(systemd):
     for line in "loginctl enable-linger", "systemctl --user daemon-reload", "systemctl --user enable --now twinax.service":
         assert line in done.stderr and line in (systemd.folder / "asked").read_text(), line
     assert systemd.status()["state"] == "ready"
+    # It ended, and systemd is about to start it again: no second one beside it.
+    os.kill(systemd.status()["pid"], signal.SIGKILL)
+    wait_until(lambda: systemd.status()["state"] == "ended" and not systemd.processes())
+    beside = systemd.do("up", cli.DEMO, *LOCAL, env={"TWINAX_HOW": ""})
+    assert beside.returncode == 1 and "the user unit of an `up --install` is there" in beside.stderr, beside
     if shutil.which("systemd-analyze"):
         said = subprocess.run(["systemd-analyze", "--user", "verify", unit], capture_output=True, text=True, timeout=60,
                               env=os.environ | {"XDG_RUNTIME_DIR": str(systemd.runtime)}, check=False)  # fmt: skip
