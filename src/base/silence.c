@@ -7,7 +7,7 @@ void tw_silence_look(tw_silence *s, uint64_t limit_ns, uint64_t due_ns, uint64_t
 {
     if (due_ns >= now_ns || now_ns - due_ns < TW_SILENCE_LATE_NS)
         return;
-    const uint64_t usual = s->heard_ns + limit_ns + limit_ns / 6, moment = now_ns + limit_ns / 3;
+    const uint64_t usual = s->heard_ns + limit_ns + limit_ns / 12, moment = now_ns + limit_ns / 3;
     s->excused_ns = TW_MAX(s->excused_ns, TW_MAX(usual, moment));
 }
 

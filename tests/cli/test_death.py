@@ -117,6 +117,37 @@ def test_rank_1_hangs(link):
     in_time(attempt, 2)
 
 
+def test_rank_1_hangs_while_we_are_late():
+    """Rank 0 did not run for a second itself: rank 1 gets no fresh 1.5 s for that."""
+    late_s = 1.0
+
+    def attempt():
+        with decoding(link="tcp") as (p, ranks):
+            os.kill(ranks[0], signal.SIGSTOP)
+            p.send_signal(signal.SIGSTOP)
+            time.sleep(late_s)
+            p.send_signal(signal.SIGCONT)
+            code, took, e = end_of(p)
+            assert code == 1 and "rank 1" in e and "itself ran" in e, (code, e)
+            return late_s + took
+
+    in_time(attempt, 2)
+
+
+def test_all_were_late():
+    """A machine that paused (a virtual one, a laptop's ctrl-Z): nobody takes the others for dead."""
+    with decoding(link="tcp") as (p, ranks):
+        for sig in signal.SIGSTOP, signal.SIGCONT:
+            for pid in [p.pid, *ranks]:
+                os.kill(pid, sig)
+            time.sleep(3 if sig == signal.SIGSTOP else 0)
+        seen, until = b"", time.monotonic() + 60
+        while seen.count(b",") < 50 and time.monotonic() < until:
+            more = os.read(p.stdout.fileno(), 4096)
+            assert more, p.stderr.read().decode()
+            seen += more
+
+
 @pytest.mark.parametrize("tp, link", [(2, "tcp"), (2, "shm"), (2, "netns"), (4, "shm")])
 def test_rank_0_killed(tp, link):
     def attempt():

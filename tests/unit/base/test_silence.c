@@ -51,7 +51,7 @@ static void test_late_again(void **state)
     tw_silence_hear(&s, T0);
     for (uint64_t at = 400; at <= 4000; at += 400) {
         tw_silence_look(&s, LIMIT, T0 + (at - 200) * MS, T0 + at * MS);
-        const uint64_t want = at + 500 > 1750 ? at + 500 : 1750;
+        const uint64_t want = at + 500 > 1625 ? at + 500 : 1625;
         assert_int_equal(tw_silence_end(&s, LIMIT), T0 + want * MS);
     }
 }
