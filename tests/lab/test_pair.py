@@ -40,7 +40,7 @@ def test_perftest_moves_messages(pair, tool):
 
 def test_units_were_found(pair):
     """An empty list of parameters would be passed over without a word."""
-    assert {"test_link_link", "test_link_verbs", "test_coll_coll", "test_coll_death"} <= set(units())
+    assert {"test_link", "test_link_verbs", "test_coll", "test_coll_death"} <= set(units())
 
 
 @pytest.mark.parametrize("name", units())
