@@ -2,24 +2,13 @@
 /* Opening a group when memory ends: from the n-th allocation on all fail, for every n until both
  * ranks get through. Each rank ends with an error, in time; nothing stays open. */
 #include "group_fixture.h"
+#include "../os/count_fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 
 #include "base/mem.h"
 
 enum { TRIES_MAX = 2000 };
-
-static unsigned count_fds(void)
-{
-    unsigned n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (d != NULL && readdir(d) != NULL)
-        n++;
-    if (d != NULL)
-        closedir(d);
-    return n;
-}
 
 /* True when both ranks came through. */
 static bool open_with(uint64_t n, enum tw_transport transport, unsigned *n_without_memory)

@@ -2,8 +2,8 @@
 /* Many exchanges over real transports: right at the end, no allocation on the way, memory and open
  * files as they were. TW_SOAK=N for another number (10000000 for the long form). */
 #include "group_fixture.h"
+#include "../os/count_fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <sys/prctl.h>
 
@@ -81,17 +81,6 @@ static int soak(tw_coll *c, void *arg, tw_err *err)
     if (rc == 0 && s.n_collectives != n_exchanges)
         rc = tw_err_set(err, -EILSEQ, "counted %llu", (unsigned long long)s.n_collectives);
     return rc;
-}
-
-static unsigned count_fds(void)
-{
-    unsigned n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (d != NULL && readdir(d) != NULL)
-        n++;
-    if (d != NULL)
-        closedir(d);
-    return n;
 }
 
 static void run_soak(unsigned n_ranks, enum tw_transport transport)

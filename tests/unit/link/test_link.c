@@ -16,28 +16,16 @@
 #include "link/crc32c.h"
 #include "link/fault.h"
 #include "link/link.h"
+#include "link_pair.h"
 #include "os/sock.h"
 
 enum { BIG = 3 * 1024 * 1024 + 17 };
-
-static void tcp_pair(int fds[2])
-{
-    int l = -1;
-    uint16_t port = 0;
-    tw_err err = {0};
-    assert_int_equal(tw_sock_listen("127.0.0.1", 0, &l, &port, &err), 0);
-    assert_int_equal(tw_sock_connect("127.0.0.1", port, NULL, TW_NEVER_NS, &fds[1], &err), 0);
-    struct pollfd p = {.fd = l, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, 10000), 1);
-    assert_int_equal(tw_sock_accept(l, &fds[0]), 0);
-    close(l);
-}
 
 static void make_tcp(tw_link *ret[2], bool verify)
 {
     int fds[2];
     tw_err err = {0};
-    tcp_pair(fds);
+    pair_sockets(fds);
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(tw_link_tcp_new(fds[i], (uint8_t)i, (uint8_t)(i ^ 1), verify, &ret[i],
                                          &err),
@@ -70,24 +58,6 @@ static void close_links(tw_link *l[2])
     tw_link_close(l[1]);
 }
 
-/* Polls both ends until all is idle or one fails; *err is then filled. */
-static int run_links(tw_link *l[2], tw_err *err)
-{
-    uint64_t until = tw_clock_now_ns() + 60 * TW_NS_PER_S;
-    while (tw_clock_now_ns() < until) {
-        bool busy = false;
-        for (int i = 0; i < 2; i++) {
-            int rc = tw_link_poll(l[i], err);
-            if (rc < 0)
-                return rc;
-            busy |= !tw_link_tx_idle(l[i]) || !tw_link_rx_idle(l[i]);
-        }
-        if (!busy)
-            return 0;
-    }
-    return -ETIMEDOUT;
-}
-
 static void both_ways(bool shm, bool verify, size_t n)
 {
     tw_link *l[2];
@@ -106,7 +76,7 @@ static void both_ways(bool shm, bool verify, size_t n)
             tw_link_send(l[i], 1, out[i], n);
             tw_link_recv(l[i], 1, in[i], n, round != 1);
         }
-        int rc = run_links(l, &err);
+        int rc = pair_carry(l, &err);
         if (rc != 0)
             fail_msg("%s", err.msg);
         for (int i = 0; i < 2; i++) {
@@ -174,7 +144,7 @@ static void through_sinks(bool shm, bool fault, size_t n, size_t room)
             tw_link_send(l[i], 1, out[i], n);
             tw_link_recv_sink(l[i], 1, n, space[i], room, take_some, &t[i]);
         }
-        int rc = run_links(l, &err);
+        int rc = pair_carry(l, &err);
         if (rc != 0)
             fail_msg("shm %d, %zu bytes, room %zu: %d %s", shm, n, room, rc, err.msg);
         for (int i = 0; i < 2; i++) {
@@ -223,7 +193,7 @@ static void test_sink_sleeps_on_a_part(void **state)
     uint8_t msg[TW_FRAME_DATA_BYTES + N] = {0}, space[N];
     const tw_frame_data f = {.op = 1, .from = 0, .bytes = N};
     (void)state;
-    tcp_pair(fds);
+    pair_sockets(fds);
     assert_int_equal(tw_link_tcp_new(fds[1], 1, 0, false, &l, &err), 0);
     tw_frame_data_encode(&f, msg);
     tw_link_recv_sink(l, 1, N, space, sizeof space, take_fours, &n);
@@ -274,7 +244,7 @@ static void test_flipped_byte(void **state)
         assert_int_equal(tw_link_fault_new(l[1], &fault, &l[1], &err), 0);
         tw_link_send(l[0], 1, out, N);
         tw_link_recv(l[1], 1, in, N, true);
-        int rc = run_links(l, &err);
+        int rc = pair_carry(l, &err);
         assert_true(rc == -EBADMSG || (rc == -EPROTO && at < TW_FRAME_DATA_BYTES));
         assert_non_null(strstr(err.msg, "rank 0 ("));
         if (at >= TW_FRAME_DATA_BYTES)
@@ -296,7 +266,7 @@ static void test_cut_and_late(void **state)
         for (int i = 0; i < 2; i++) {
             tw_link_send(l[0], 1, out, sizeof out);
             tw_link_recv(l[1], 1, in, sizeof in, true);
-            assert_int_equal(run_links(l, &err), i == 0 ? 0 : -ECONNRESET);
+            assert_int_equal(pair_carry(l, &err), i == 0 ? 0 : -ECONNRESET);
         }
         assert_non_null(strstr(err.msg, "rank 0 ("));
         close_links(l);
@@ -309,7 +279,7 @@ static int receive_head(const tw_frame_data *f, tw_err *err)
     int fds[2];
     tw_link *l = NULL;
     uint8_t msg[TW_FRAME_DATA_BYTES + 16] = {0}, in[16];
-    tcp_pair(fds);
+    pair_sockets(fds);
     assert_int_equal(tw_link_tcp_new(fds[1], 1, 0, false, &l, err), 0);
     tw_frame_data_encode(f, msg);
     assert_int_equal(tw_sock_send_all(fds[0], msg, sizeof msg, TW_NEVER_NS), 0);

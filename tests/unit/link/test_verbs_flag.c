@@ -323,31 +323,6 @@ static void test_wrong_order_is_found(void **state)
     pair_close(l);
 }
 
-typedef struct sleeper {
-    tw_link *l;
-    uint8_t in[100];
-    int rc;
-    unsigned n_sleeps;
-    unsigned n_unwoken; /* slept to the end of a limit that a message never needs */
-    tw_err err;
-} sleeper;
-
-static void *sleep_for_message(void *arg)
-{
-    sleeper *s = arg;
-    tw_link_recv(s->l, 1, s->in, sizeof s->in, true);
-    while ((s->rc = tw_link_poll(s->l, &s->err)) >= 0 && !tw_link_rx_idle(s->l)) {
-        struct pollfd p;
-        if (!s->l->ops->arm(s->l, &p))
-            continue;
-        s->n_sleeps++;
-        int n = poll(&p, 1, 30000);
-        s->n_unwoken += n == 0;
-        s->l->ops->disarm(s->l, n > 0 ? p.revents : 0);
-    }
-    return NULL;
-}
-
 /* A rank that sleeps is woken though nobody looks at its flags; one that is never woken sleeps
  * to its limit. */
 static void test_sleep(void **state)

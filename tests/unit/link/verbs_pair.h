@@ -3,8 +3,6 @@
 #ifndef TWINAX_TESTS_VERBS_PAIR_H
 #define TWINAX_TESTS_VERBS_PAIR_H
 
-#include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +10,7 @@
 #include "base/clock.h"
 #include "fake_verbs.h"
 #include "link/verbs.h"
-#include "os/sock.h"
+#include "link_pair.h"
 
 typedef struct pair_end {
     int fd;
@@ -24,19 +22,6 @@ typedef struct pair_end {
     tw_err err;
     pthread_t thread;
 } pair_end;
-
-static inline void pair_sockets(int fds[2])
-{
-    int l = -1;
-    uint16_t port = 0;
-    tw_err err = {0};
-    assert_int_equal(tw_sock_listen("127.0.0.1", 0, &l, &port, &err), 0);
-    assert_int_equal(tw_sock_connect("127.0.0.1", port, NULL, TW_NEVER_NS, &fds[1], &err), 0);
-    struct pollfd p = {.fd = l, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, 10000), 1);
-    assert_int_equal(tw_sock_accept(l, &fds[0]), 0);
-    close(l);
-}
 
 static void *pair_run(void *arg)
 {
@@ -84,24 +69,6 @@ static inline void pair_open(tw_link *ret[2], bool verify)
     pair_end e[2];
     pair_init(e, verify);
     pair_link(e, ret);
-}
-
-/* Polls both ends until all is idle or one fails; *err is then filled. */
-static inline int pair_carry(tw_link *l[2], tw_err *err)
-{
-    uint64_t until = tw_clock_now_ns() + 60 * TW_NS_PER_S;
-    while (tw_clock_now_ns() < until) {
-        bool busy = false;
-        for (int i = 0; i < 2; i++) {
-            int rc = tw_link_poll(l[i], err);
-            if (rc < 0)
-                return rc;
-            busy |= !tw_link_tx_idle(l[i]) || !tw_link_rx_idle(l[i]);
-        }
-        if (!busy)
-            return 0;
-    }
-    return tw_err_set(err, -ETIMEDOUT, "nothing moves");
 }
 
 static inline void pair_close(tw_link *l[2])

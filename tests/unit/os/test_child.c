@@ -8,7 +8,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,21 +18,11 @@
 
 #include "base/clock.h"
 #include "base/scope.h"
+#include "count_fds.h"
 #include "os/child.h"
 #include "os/file.h"
 
 #define GRACE_NS (60 * TW_NS_PER_S)
-
-static unsigned count_fds(void)
-{
-    unsigned n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    assert_non_null(d);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
 
 static tw_child spawn(const char *const *argv, unsigned flags, int pass_fd)
 {

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -24,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/scope.h"
+#include "count_fds.h"
 #include "os/child.h"
 #include "os/sock.h"
 
@@ -32,17 +32,6 @@
 static uint64_t in_ns(uint64_t ns)
 {
     return tw_clock_now_ns() + ns;
-}
-
-static unsigned count_fds(void)
-{
-    unsigned n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    assert_non_null(d);
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
 }
 
 static int accept_one(int listener)
