@@ -184,7 +184,7 @@ def check_text(root, files):
     for path in files:
         if not path.endswith(TEXT_FILES) or path.startswith("tools/lint/"):
             continue
-        for i, line in enumerate((root / path).read_text().split("\n")):
+        for i, line in enumerate((root / path).read_text(errors="replace").split("\n")):
             note, home = NOTE.search(line), HOME.search(line)
             if CONFLICT.match(line):
                 found.append(Finding(path, i + 1, "a merge's conflict marker"))
