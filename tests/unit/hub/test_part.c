@@ -14,6 +14,7 @@
 
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "hub/part.h"
 #include "os/file.h"
 
@@ -85,8 +86,34 @@ static void begins_anew(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+/* As after a kill -9: what an older one counts is read while that one still is open. */
+static void counts_are_not_old(void **state)
+{
+    tw_hub_part p, other;
+    tw_err err = {0};
+    (void)state;
+    assert_int_equal(tw_hub_part_open(folder, ETAG, 10, 4, &p, &err), 0);
+    assert_int_equal(tw_hub_part_put(&p, 0, "0123", 4, &err), 0); /* full: at once */
+    assert_int_equal(tw_hub_part_open(folder, ETAG, 10, 4, &other, &err), 0);
+    assert_int_equal(tw_hub_part_done_bytes(&other), 4);
+    tw_hub_part_close(&other);
+    const uint64_t t0 = tw_clock_now_ns();
+    assert_int_equal(tw_hub_part_put(&p, 1, "4", 1, &err), 0);
+    while (tw_clock_now_ns() - t0 <= TW_HUB_PART_SAVE_MS * TW_NS_PER_MS)
+        ;
+    assert_int_equal(tw_hub_part_put(&p, 1, "5", 1, &err), 0);
+    assert_int_equal(tw_hub_part_open(folder, ETAG, 10, 4, &other, &err), 0);
+    assert_int_equal(tw_hub_part_done_bytes(&other), 6);
+    tw_hub_part_close(&other);
+    assert_int_equal(tw_hub_part_restart(&p, 4, &err), 0);
+    assert_int_equal(unlink(p.path), 0);
+    assert_int_equal(unlink(p.ranges_path), 0);
+    tw_hub_part_close(&p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(goes_on), cmocka_unit_test(begins_anew)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(goes_on), cmocka_unit_test(begins_anew),
+                                       cmocka_unit_test(counts_are_not_old)};
     return cmocka_run_group_tests_name("hub_part", tests, make, unmake);
 }
