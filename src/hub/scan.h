@@ -18,7 +18,7 @@ typedef struct tw_hub_model {
     size_t n_files, n_missing;
     uint64_t bytes; /* of files that are there */
     bool has_weights, is_whole;
-    char why[160];     /* why it is not whole */
+    char why[160]; /* why it is not whole */
 } tw_hub_model;
 
 typedef struct tw_hub_models {
