@@ -456,7 +456,13 @@ static int take_orders(tw_agent_pull *p, const json_t *request, tw_err *err)
     const size_t n_units = tw_hub_store_map(p->store)->n_units;
     const json_t *net = json_object_get(request, "net"), *peer = json_object_get(request, "peer");
     const json_t *forget = json_object_get(request, "forget");
+    const json_t *drop = json_object_get(request, "drop");
     int rc = 0;
+    for (size_t i = 0; i < json_array_size(drop) && p->share != NULL; i++) {
+        const json_int_t who = json_integer_value(json_array_get(drop, i));
+        if (who >= 0 && who < TW_SHARE_NODES_MAX)
+            tw_share_drop(p->share, (unsigned)who);
+    }
     for (size_t i = 0; i < json_array_size(forget) && p->getter != NULL; i++)
         tw_hub_getter_forget(p->getter, (size_t)json_integer_value(json_array_get(forget, i)));
     for (size_t i = 0; i < json_array_size(net) && rc == 0; i++) {

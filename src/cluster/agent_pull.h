@@ -9,7 +9,7 @@
  *   open    {"model","sha","files","range","self","n","address","token","verify","source"}
  *           -> {"path","need","free","port","has_token","endpoint","whole":[f],"busy":[f],"have":[[u,n]],"begun":[[u,bytes]]}
  *   begin   {"peers":[{"ip","port"}],"hf_token","endpoint","connections"}
- *   turn    {"wait_ms","net":[u],"peer":[[u,from]],"forget":[u]}
+ *   turn    {"wait_ms","net":[u],"peer":[[u,from]],"forget":[u],"drop":[peer]}
  *           -> what came since the last turn, see agent_pull.c
  *   end     {"finish":true}: the revision's name moves; all ends
  *

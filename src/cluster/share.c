@@ -87,6 +87,15 @@ int tw_share_order(tw_share *s, size_t unit, unsigned from, tw_err *err)
     return rc;
 }
 
+void tw_share_drop(tw_share *s, unsigned peer)
+{
+    pthread_mutex_lock(&s->lock);
+    for (unsigned i = 0; i < SHARE_TAKERS_MAX; i++)
+        if (s->takers[i].peer == peer && s->takers[i].fd >= 0)
+            (void)shutdown(s->takers[i].fd, SHUT_RDWR);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void tw_share_look(tw_share *s, tw_share_news *ret)
 {
     *ret = (tw_share_news){.taken_bytes = atomic_load(&s->taken_bytes),

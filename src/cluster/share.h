@@ -37,6 +37,8 @@ TW_MUST_CHECK int tw_share_open(const tw_share_opts *o, tw_share **ret, uint16_t
 TW_MUST_CHECK int tw_share_meet(tw_share *s, unsigned peer, const char *ip, uint16_t port,
                                 tw_err *err);
 TW_MUST_CHECK int tw_share_order(tw_share *s, size_t unit, unsigned from, tw_err *err);
+/* Nothing more is taken from a peer that is known to be dead: who waits for it stops waiting. */
+void tw_share_drop(tw_share *s, unsigned peer);
 void tw_share_look(tw_share *s, tw_share_news *ret);
 void tw_share_close(tw_share *s);
 

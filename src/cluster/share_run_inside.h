@@ -27,6 +27,7 @@ typedef struct run_node {
     char net_error[240];
     unsigned n_taken; /* told */
     bool told_refused, has_ended;
+    bool dropped[TW_SHARE_NODES_MAX]; /* it was told that this one is gone */
 } run_node;
 
 typedef struct share_run {

@@ -172,6 +172,7 @@ static json_t *make_turn(run_node *n)
 {
     share_run *r = n->r;
     json_t *net = json_array(), *peer = json_array(), *forget = json_array();
+    json_t *drop = json_array();
     for (unsigned k = 0; k < ORDERS_A_TURN; k++) {
         const tw_deal_order o = tw_deal_next(r->deal, n->i);
         if (o.what == TW_DEAL_NOTHING)
@@ -183,9 +184,15 @@ static json_t *make_turn(run_node *n)
             (void)!json_array_append_new(o.what == TW_DEAL_NET ? net : forget,
                                          json_integer((json_int_t)o.unit));
     }
+    for (unsigned i = 0; i < r->job->n; i++)
+        if (i != n->i && r->nodes[i].state.is_gone && !n->dropped[i]) {
+            n->dropped[i] = true;
+            (void)!json_array_append_new(drop, json_integer((json_int_t)i));
+        }
     const bool waits = !n->state.is_whole && tw_deal_is_idle(r->deal, n->i);
-    return json_pack("{s:s, s:i, s:o, s:o, s:o}", "do", "turn", "wait_ms",
-                     waits ? IDLE_MS : BUSY_MS, "net", net, "peer", peer, "forget", forget);
+    return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "do", "turn", "wait_ms",
+                     waits ? IDLE_MS : BUSY_MS, "net", net, "peer", peer, "forget", forget, "drop",
+                     drop);
 }
 
 /* Lock held. */

@@ -250,6 +250,23 @@ def test_a_killed_agent_is_named_and_its_share_taken_over(cluster, hub):
     cluster.check(0, model_files())
 
 
+@pytest.mark.skipif("TW_PULL_LONG" not in os.environ, reason="takes 20 s: set TW_PULL_LONG")
+def test_a_machine_that_is_switched_off_is_named_and_its_share_taken_over(cluster, hub):
+    hub.bytes_s = 200_000
+    p = cluster.start(*RANGE)
+    wait_for(lambda: hub.sent_bytes() > total(hub) / 5)
+    for link in "lan0", "roce0", "net0":
+        cluster.hosts.do(1, "ip", "link", "set", link, "down")
+    t0 = time.monotonic()
+    _, err = p.communicate(timeout=cli.LIMIT_S)
+    print(f"{time.monotonic() - t0:.1f} s")
+    for link in "lan0", "roce0", "net0":
+        cluster.hosts.do(1, "ip", "link", "set", link, "up")
+    cluster.hosts.do(1, "ip", "route", "replace", "default", "via", two_hosts.LAN[0])
+    assert p.returncode == 1 and "node-b: " in err
+    cluster.check(0, model_files())
+
+
 def test_a_wrong_hash_is_fetched_again_then_refused(cluster, hub):
     weights = fake_hub.etag_of(model_files()["model.safetensors"])
     hub.wrong = {weights: 1}
@@ -336,8 +353,8 @@ def seconds(cluster, *argv):
 
 def test_a_split_download_takes_less_than_two_whole_ones(cluster, hub, net):
     """Each machine's net carries 20 Mbit/s, the link between them 1 Gbit/s."""
-    hub.repos[NAME] = fake_hub.Repo(model_files(big=20_000_000))
-    files = model_files(big=20_000_000)
+    hub.repos[NAME] = fake_hub.Repo(model_files(big=25_000_000))
+    files = model_files(big=25_000_000)
     for host in 0, 1:
         net.shape(host, 20)
     shape_link(cluster.hosts, 1000)
