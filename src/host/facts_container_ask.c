@@ -30,11 +30,13 @@ static const char *find_maker(const json_t *labels)
     return manager != NULL && strcmp(manager, "distrobox") == 0 ? "distrobox" : "";
 }
 
-static void give_versions(const tw_facts_container *c, tw_facts_box *b)
+/* id: of the image, "" unknown. A name alone may be another of the image's, or by now another's. */
+static void give_versions(const tw_facts_container *c, const char *id, tw_facts_box *b)
 {
     for (size_t i = 0; i < c->n_images; i++) {
         const tw_facts_image *m = &c->images[i];
-        if (strcmp(m->name, b->image) != 0)
+        if (id[0] != '\0' && m->id[0] != '\0' ? strcmp(m->id, id) != 0
+                                              : strcmp(m->name, b->image) != 0)
             continue;
         tw_text_set(b->image_digest, sizeof b->image_digest, "%s", m->digest);
         tw_text_set(b->ray, sizeof b->ray, "%s", m->ray);
@@ -63,7 +65,7 @@ void tw_container_ask_podman(tw_facts_reader *r, uint64_t deadline_ns)
         take_text(v, "Image", b->image, sizeof b->image);
         take_text(v, "State", b->state, sizeof b->state);
         tw_text_set(b->made_by, sizeof b->made_by, "%s", find_maker(json_object_get(v, "Labels")));
-        give_versions(c, b);
+        give_versions(c, tw_json_text_at(v, "ImageID"), b);
     }
 }
 
@@ -104,7 +106,7 @@ static void take_docker_box(tw_facts_container *c, const json_t *v)
     take_text(v, "Labels", labels, sizeof labels);
     bool distrobox = strstr(labels, "manager=distrobox") != NULL;
     tw_text_set(b->made_by, sizeof b->made_by, "%s", distrobox ? "distrobox" : "");
-    give_versions(c, b);
+    give_versions(c, "", b);
 }
 
 void tw_container_ask_docker(tw_facts_reader *r, uint64_t deadline_ns)

@@ -163,6 +163,7 @@ typedef struct tw_facts_time {
 
 typedef struct tw_facts_image {
     char name[160], digest[80], created[40];
+    char id[72];                      /* podman's; an image may have many names */
     char ray[24], vllm[24], rocm[24]; /* versions, when an image's labels or files tell */
 } tw_facts_image;
 

@@ -94,6 +94,7 @@ static void take_image(tw_facts_reader *r, const char *storage, const json_t *v,
         return; /* without a name: a rest of a build */
     tw_facts_image *m = &c->images[c->n_images++];
     tw_field_text(name, m->name, sizeof m->name);
+    tw_field_text(tw_json_text_at(v, "id"), m->id, sizeof m->id);
     tw_field_text(tw_json_text_at(v, "digest"), m->digest, sizeof m->digest);
     tw_field_text(tw_json_text_at(v, "created"), m->created, sizeof m->created);
     const char *layer = tw_json_text_at(v, "layer");

@@ -183,6 +183,7 @@ TW_TABLE(tw_facts_image_table,
     TW_F_TEXT(tw_facts_image, name),
     TW_F_TEXT(tw_facts_image, digest),
     TW_F_TEXT(tw_facts_image, created),
+    TW_F_TEXT(tw_facts_image, id),
     TW_F_TEXT(tw_facts_image, ray),
     TW_F_TEXT(tw_facts_image, vllm),
     TW_F_TEXT(tw_facts_image, rocm));
