@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cluster/remote.h"
+#include "host/facts_field.h"
 #include "host/toolbox_do.h"
 #include "host/toolbox_say.h"
 #include "os/signal.h"
@@ -96,14 +97,14 @@ static uint64_t number_of(const json_t *o, const char *key)
 
 static void take_event(void *ctx, const json_t *event)
 {
-    const char *kind = json_string_value(json_object_get(event, "event"));
-    const char *title = json_string_value(json_object_get(event, "title"));
-    const char *line = json_string_value(json_object_get(event, "line"));
-    if (kind != NULL && strcmp(kind, "step") == 0 && title != NULL)
+    const char *kind = tw_json_text_at(event, "event");
+    const char *title = tw_json_text_at(event, "title");
+    const char *line = tw_json_text_at(event, "line");
+    if (strcmp(kind, "step") == 0)
         tell(ctx, TW_TOOLBOX_BEGINS, title, 0, 0);
-    else if (kind != NULL && strcmp(kind, "line") == 0 && line != NULL)
+    else if (strcmp(kind, "line") == 0)
         tell(ctx, TW_TOOLBOX_LINE, line, 0, 0);
-    else if (kind != NULL && strcmp(kind, "pull") == 0)
+    else if (strcmp(kind, "pull") == 0)
         tell(ctx, TW_TOOLBOX_PULLED, NULL, number_of(event, "done"), number_of(event, "total"));
 }
 
@@ -111,16 +112,17 @@ static void take_event(void *ctx, const json_t *event)
 static int judge_answer(run_node *n, const json_t *got, tw_err *err)
 {
     const json_t *failed = json_object_get(got, "failed");
-    const char *id = json_string_value(json_object_get(failed, "id"));
-    const char *trouble = json_string_value(json_object_get(failed, "trouble"));
-    const char *says = json_string_value(json_object_get(failed, "says"));
+    const char *id = tw_json_text_at(failed, "id");
+    const char *trouble = tw_json_text_at(failed, "trouble");
+    const char *says = tw_json_text_at(failed, "says");
     const json_int_t code = json_integer_value(json_object_get(failed, "code"));
-    char what[120];
+    char what[120], id_plain[21], plain[300];
     if (failed == NULL)
         return 0;
-    snprintf(what, sizeof what, "%.63s: %.20s", n->spec->name, id != NULL ? id : "?");
-    int rc = tw_toolbox_explain(what, tw_toolbox_trouble_find(trouble != NULL ? trouble : ""),
-                                says != NULL ? says : "", err);
+    tw_field_text(id, id_plain, sizeof id_plain); /* another's words */
+    tw_field_text(says, plain, sizeof plain);
+    snprintf(what, sizeof what, "%.63s: %s", n->spec->name, id_plain);
+    int rc = tw_toolbox_explain(what, tw_toolbox_trouble_find(trouble), plain, err);
     if (code < 0 && code > -4096 && rc == -EIO && err != NULL)
         err->code = rc = (int)code;
     return rc;
@@ -226,9 +228,8 @@ static void *swap_node(void *arg)
     n->steps = json_object_get(n->plan, "swap");
     int rc = do_steps(n, n->steps, true, &n->err);
     const json_t *outs = json_object_get(n->answer, "outs");
-    const char *said = json_string_value(json_object_get(outs, "check"));
-    if (said != NULL)
-        tw_toolbox_probe_parse(said, &n->probed);
+    const char *said = tw_json_text_at(outs, "check");
+    tw_toolbox_probe_parse(said, &n->probed);
     end_phase(n, rc, "the container is ready");
     return NULL;
 }
@@ -381,9 +382,8 @@ int tw_toolbox_run_resolve(tw_toolbox_run *r, tw_toolbox_want *w, tw_err *err)
     }
     if (rc != 0)
         return rc;
-    snprintf(w->ref.digest, sizeof w->ref.digest, "%.79s",
-             json_string_value(json_object_get(got, "digest")));
-    snprintf(w->arch, sizeof w->arch, "%.23s", json_string_value(json_object_get(got, "arch")));
+    snprintf(w->ref.digest, sizeof w->ref.digest, "%.79s", tw_json_text_at(got, "digest"));
+    snprintf(w->arch, sizeof w->arch, "%.23s", tw_json_text_at(got, "arch"));
     w->image_bytes = number_of(got, "bytes");
     return 0;
 }
@@ -423,8 +423,8 @@ int tw_toolbox_run_find_rccl(tw_toolbox_run *r, tw_toolbox_want *w, bool anyway,
     if (rc != 0)
         return rc;
     const json_t *outs = json_object_get(n->answer, "outs");
-    const char *said = json_string_value(json_object_get(outs, "inspect"));
-    tw_toolbox_probe_parse(said != NULL ? said : "", &p);
+    const char *said = tw_json_text_at(outs, "inspect");
+    tw_toolbox_probe_parse(said, &p);
     if (p.n_rccl == 0)
         return tw_err_set(err, -ENOENT,
                           "--rccl: the image has no librccl.so that one could replace");

@@ -135,12 +135,6 @@ static int take_argv(const json_t *list, const char *argv[WORDS_MAX + 1], tw_err
     return 0;
 }
 
-static const char *text_of(const json_t *v, const char *key)
-{
-    const char *s = json_string_value(json_object_get(v, key));
-    return s != NULL ? s : "";
-}
-
 static json_t *failure(const char *id, int code, const char *says)
 {
     char line[SAID_BYTES];
@@ -184,7 +178,7 @@ static int run_step(doer *d, const json_t *step, json_t *outs, json_t **ret_fail
     if (rc == 0 && json_object_get(step, "judge") != NULL)
         rc = judge_probe(out.data, json_object_get(step, "judge"), &says, &why);
     if (rc == 0 && report)
-        json_object_set_new(outs, text_of(step, "id"),
+        json_object_set_new(outs, tw_json_text_at(step, "id"),
                             json_string_nocheck(out.data != NULL ? out.data : ""));
     if (rc == 0 || json_is_true(json_object_get(step, "may_fail")))
         return 0;
@@ -194,7 +188,7 @@ static int run_step(doer *d, const json_t *step, json_t *outs, json_t **ret_fail
                        : says.len > 0       ? says.data
                        : out.len > 0        ? out.data
                                             : why.msg;
-    *ret_failed = failure(text_of(step, "id"), rc, text);
+    *ret_failed = failure(tw_json_text_at(step, "id"), rc, text);
     return rc;
 }
 
@@ -221,7 +215,7 @@ int tw_toolbox_do(const json_t *steps, const tw_toolbox_face *face, json_t **ret
     for (; i < n && rc == 0; i++) {
         const json_t *step = json_array_get(steps, i);
         if (face->begins != NULL)
-            face->begins(face->ctx, text_of(step, "id"), text_of(step, "title"));
+            face->begins(face->ctx, tw_json_text_at(step, "id"), tw_json_text_at(step, "title"));
         rc = run_step(&d, step, outs, &failed, err);
     }
     if (rc != 0) {

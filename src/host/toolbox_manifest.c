@@ -19,12 +19,6 @@ const char *tw_toolbox_arch_of(const char *machine)
     return strcmp(machine, "aarch64") == 0 ? "arm64" : machine;
 }
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *text = json_string_value(json_object_get(o, key));
-    return text != NULL ? text : "";
-}
-
 static void read_list(const json_t *list, const char *arch, tw_toolbox_manifest *m)
 {
     size_t i, n = 0;
@@ -32,7 +26,8 @@ static void read_list(const json_t *list, const char *arch, tw_toolbox_manifest 
     json_array_foreach(list, i, v)
     {
         const json_t *platform = json_object_get(v, "platform");
-        const char *is = text_of(platform, "architecture"), *os = text_of(platform, "os");
+        const char *is = tw_json_text_at(platform, "architecture"),
+                   *os = tw_json_text_at(platform, "os");
         char plain[24];
         /* Attestations of a build are listed as architecture "unknown". */
         if (strcmp(os, "linux") != 0 || strcmp(is, "unknown") == 0)
@@ -41,8 +36,8 @@ static void read_list(const json_t *list, const char *arch, tw_toolbox_manifest 
         if (n < sizeof m->has)
             n += (size_t)snprintf(m->has + n, sizeof m->has - n, "%s%s", n > 0 ? ", " : "", plain);
         if (strcmp(is, arch) == 0 && m->digest[0] == '\0' &&
-            tw_toolbox_digest_is_good(text_of(v, "digest")))
-            snprintf(m->digest, sizeof m->digest, "%.79s", text_of(v, "digest"));
+            tw_toolbox_digest_is_good(tw_json_text_at(v, "digest")))
+            snprintf(m->digest, sizeof m->digest, "%.79s", tw_json_text_at(v, "digest"));
     }
 }
 
@@ -88,6 +83,6 @@ int tw_toolbox_config_arch(const char *name, const char *p, size_t n, char out[2
     TW_CLEANUP(tw_json_freep) json_t *v = NULL;
     int rc = tw_json_parse(name, p, n, &v, err);
     if (rc == 0)
-        tw_field_text(text_of(v, "architecture"), out, 24);
+        tw_field_text(tw_json_text_at(v, "architecture"), out, 24);
     return rc;
 }

@@ -68,12 +68,6 @@ const tw_toolbox_image *tw_toolbox_find_back(const tw_toolbox_look *l, const cha
 
 /* ---- as text ---- */
 
-static const char *text_of(const json_t *v, const char *key)
-{
-    const char *s = json_string_value(json_object_get(v, key));
-    return s != NULL ? s : "";
-}
-
 /* A script of many lines is named, not shown. */
 static int put_words(const json_t *argv, tw_buf *out)
 {
@@ -98,7 +92,7 @@ static int put_steps(const json_t *list, tw_buf *out)
     json_array_foreach(list, i, v)
     {
         if (rc == 0)
-            rc = tw_buf_printf(out, "  %s\n    ", text_of(v, "title"));
+            rc = tw_buf_printf(out, "  %s\n    ", tw_json_text_at(v, "title"));
         if (rc == 0)
             rc = put_words(json_object_get(v, "argv"), out);
         if (rc == 0)
@@ -131,10 +125,11 @@ int tw_toolbox_plan_text(const json_t *plan, tw_buf *out, tw_err *err)
 {
     const json_t *fetch = json_object_get(plan, "fetch"), *swap = json_object_get(plan, "swap");
     const size_t n = json_array_size(fetch) + json_array_size(swap);
-    const char *digest = text_of(plan, "digest");
+    const char *digest = tw_json_text_at(plan, "digest");
     const char *state = json_is_true(json_object_get(plan, "current")) ? ": it is as wanted" : "";
-    int rc = tw_buf_printf(out, "%s: container %s with %s, from %s%s%s%s\n", text_of(plan, "node"),
-                           text_of(plan, "box"), text_of(plan, "with"), text_of(plan, "image"),
+    int rc = tw_buf_printf(out, "%s: container %s with %s, from %s%s%s%s\n",
+                           tw_json_text_at(plan, "node"), tw_json_text_at(plan, "box"),
+                           tw_json_text_at(plan, "with"), tw_json_text_at(plan, "image"),
                            digest[0] != '\0' ? " " : "", digest, n == 0 ? state : "");
     if (rc == 0)
         rc = put_steps(fetch, out);

@@ -8,12 +8,6 @@
 #include "host/facts_field.h"
 #include "host/toolbox_look.h"
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *text = json_string_value(json_object_get(o, key));
-    return text != NULL ? text : "";
-}
-
 static uint64_t number_of(const json_t *o, const char *key)
 {
     const json_int_t v = json_integer_value(json_object_get(o, key));
@@ -35,12 +29,13 @@ int tw_toolbox_take_info(const char *p, size_t n, tw_toolbox_look *l, tw_err *er
     if (rc != 0)
         return rc;
     const json_t *host = json_object_get(v, "host"), *store = json_object_get(v, "store");
-    tw_field_text(text_of(json_object_get(v, "version"), "Version"), l->podman, sizeof l->podman);
+    tw_field_text(tw_json_text_at(json_object_get(v, "version"), "Version"), l->podman,
+                  sizeof l->podman);
     if (l->podman[0] == '\0')
         snprintf(l->podman, sizeof l->podman, "?");
-    tw_field_text(text_of(json_object_get(host, "ociRuntime"), "name"), l->runtime,
+    tw_field_text(tw_json_text_at(json_object_get(host, "ociRuntime"), "name"), l->runtime,
                   sizeof l->runtime);
-    tw_field_text(text_of(store, "graphRoot"), l->graph_root, sizeof l->graph_root);
+    tw_field_text(tw_json_text_at(store, "graphRoot"), l->graph_root, sizeof l->graph_root);
     return 0;
 }
 
@@ -64,8 +59,9 @@ static void take_names(const json_t *v, tw_toolbox_image *m)
         if (!known && m->n_digests < TW_TOOLBOX_DIGESTS_MAX)
             snprintf(m->digests[m->n_digests++], sizeof m->digests[0], "%.79s", at + 1);
     }
-    if (m->n_digests == 0 && tw_toolbox_digest_is_good(text_of(v, "Digest")))
-        snprintf(m->digests[m->n_digests++], sizeof m->digests[0], "%.79s", text_of(v, "Digest"));
+    if (m->n_digests == 0 && tw_toolbox_digest_is_good(tw_json_text_at(v, "Digest")))
+        snprintf(m->digests[m->n_digests++], sizeof m->digests[0], "%.79s",
+                 tw_json_text_at(v, "Digest"));
 }
 
 int tw_toolbox_take_images(const char *p, size_t n, tw_toolbox_look *l, tw_err *err)
@@ -79,7 +75,7 @@ int tw_toolbox_take_images(const char *p, size_t n, tw_toolbox_look *l, tw_err *
     json_array_foreach(list, i, v)
     {
         char id[72];
-        take_id(text_of(v, "Id"), id);
+        take_id(tw_json_text_at(v, "Id"), id);
         /* One entry an image or one a name, as the version goes. */
         if (id[0] == '\0' || l->n_images == TW_TOOLBOX_IMAGES_MAX ||
             tw_toolbox_find_image(l, id) != NULL)
@@ -97,7 +93,7 @@ static const char *find_maker(const json_t *labels)
 {
     if (json_object_get(labels, "com.github.containers.toolbox") != NULL)
         return "toolbox";
-    return strcmp(text_of(labels, "manager"), "distrobox") == 0 ? "distrobox" : "";
+    return strcmp(tw_json_text_at(labels, "manager"), "distrobox") == 0 ? "distrobox" : "";
 }
 
 int tw_toolbox_take_boxes(const char *p, size_t n, const char *box, tw_toolbox_look *l, tw_err *err)
@@ -120,12 +116,12 @@ int tw_toolbox_take_boxes(const char *p, size_t n, const char *box, tw_toolbox_l
         tw_toolbox_box *b = &l->boxes[l->n_boxes++];
         *b = (tw_toolbox_box){.created_s = number_of(v, "Created")};
         tw_field_text(name, b->name, sizeof b->name);
-        tw_field_text(text_of(v, "Image"), b->image, sizeof b->image);
-        tw_field_text(text_of(v, "State"), b->state, sizeof b->state);
-        tw_field_text(text_of(labels, "twinax.flags"), b->flags, sizeof b->flags);
-        tw_field_text(text_of(labels, "twinax.rccl"), b->rccl, sizeof b->rccl);
+        tw_field_text(tw_json_text_at(v, "Image"), b->image, sizeof b->image);
+        tw_field_text(tw_json_text_at(v, "State"), b->state, sizeof b->state);
+        tw_field_text(tw_json_text_at(labels, "twinax.flags"), b->flags, sizeof b->flags);
+        tw_field_text(tw_json_text_at(labels, "twinax.rccl"), b->rccl, sizeof b->rccl);
         tw_field_text(maker, b->made_by, sizeof b->made_by);
-        take_id(text_of(v, "ImageID"), b->image_id);
+        take_id(tw_json_text_at(v, "ImageID"), b->image_id);
     }
     return 0;
 }
