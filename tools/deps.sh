@@ -10,8 +10,8 @@ usage()
 usage: tools/deps.sh [--test|--dev|--package] [--check|--dry-run|--list] [--manager apt|dnf]
   (nothing)   what the build needs
   --test      and what the tests need
-  --dev       and what lint, sanitizers and fuzzing need, an sshd (tests that want one skip), and
-              what bench compares with
+  --dev       and what lint, sanitizers and fuzzing need, an sshd and containers (tests that want
+              them skip), and what bench compares with
   --package   what the build and making packages need
   --check     install nothing; exit 1 and name what is missing
   --dry-run   print the commands that would be run
@@ -72,6 +72,16 @@ dev|cmd:man|man-db|man-db
 dev|cmd:mandoc|mandoc|mandoc
 dev|cmd:zsh|zsh|zsh
 dev|cmd:fish|fish|fish
+dev|cmd:podman|podman|podman
+dev|cmd:crun|crun|crun
+dev|cmd:runc|runc|runc
+dev|cmd:newuidmap|uidmap|shadow-utils
+dev|cmd:toolbox|podman-toolbox|toolbox
+dev|cmd:distrobox|distrobox|distrobox
+dev|cmd:skopeo|skopeo|skopeo
+dev|cmd:docker-registry,registry|docker-registry|docker-distribution
+dev|cmd:capsh|libcap2-bin|libcap
+dev|cmd:dbus-daemon|dbus-daemon|dbus-daemon
 dev|cmd:iperf3|iperf3|iperf3
 dev|cmd:sockperf|sockperf|sockperf
 dev|fn:has_mpi|openmpi-bin libopenmpi-dev|openmpi openmpi-devel
