@@ -93,6 +93,8 @@ def test_command_runs_and_is_stopped(menus):
     m.keys("C-c")
     m.golden("logs_stopped", "stopped after|done after")
     assert cli.gone_after(child) < 10
+    m.go("r", to="running")
+    m.go("C-c", to="stopped after")
     m.go("Escape", to=MENU)
     m.go("C-c", to="EXIT 0")
 
@@ -103,7 +105,6 @@ def test_errors_are_the_commands_own(menus):
     m.go("2", to="START")
     m.keys("Right", "Enter", "Enter", "Enter")
     m.wait(r"\$ twinax up --engine vllm", "twinax up: .*engine", "failed after")
-    m.go("r", to="failed after")
     m.go("Escape", "Escape", to=MENU)
     m.keys("x")
     m.golden("stop_asks", "for everybody")
