@@ -66,8 +66,8 @@ static void enter(tw_ui_app *a)
               [WORKER_SSH] = {"Worker's ssh name", "empty: its IP", .check = check_worker},
               [INTERFACE] = {"Interface", "empty: is found", .check = tw_ui_check_if},
               [TRANSPORT] = {"Transport", NULL, TW_UI_CHOICE_FIELD, .choices = transports},
-              [AGENT] = {"twinax on worker", "empty: looked for"},
-              [GO] = {"WRITE IT", NULL, TW_UI_BUTTON}}};
+              [AGENT] = {"twinax on worker", .hint = "empty: looked for"},
+              [GO] = {"WRITE IT", .type = TW_UI_BUTTON}}};
     take_config(f, &a->config);
     set_role(f);
 }

@@ -86,7 +86,7 @@ void tw_ui_launch_prepare(tw_ui_app *a, const char *model)
                                        .choices = no_yes},
                             [EAGER] = {"Force eager mode", NULL, TW_UI_CHOICE_FIELD,
                                        .choices = no_yes, .choice = 1},
-                            [GO] = {"LAUNCH SERVER", NULL, TW_UI_BUTTON}}};
+                            [GO] = {"LAUNCH SERVER", .type = TW_UI_BUTTON}}};
     tw_ui_field_set(&f->v[MODEL], model);
     tw_ui_field_set(&f->v[CTX], "auto");
     snprintf(number, sizeof number, "%u", a->config.port > 0 ? a->config.port : 8000);

@@ -10,7 +10,7 @@ static void enter(tw_ui_app *a)
         a->pull_form =
             (tw_ui_form){.n = FIELDS,
                          .v = {[MODEL] = {"Model", "org/name", .check = tw_ui_check_model},
-                               [GO] = {"PULL", NULL, TW_UI_BUTTON}}};
+                               [GO] = {"PULL", .type = TW_UI_BUTTON}}};
 }
 
 static tw_ui_command command_of(const tw_ui_app *a)

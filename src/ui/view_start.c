@@ -38,7 +38,7 @@ static void enter(tw_ui_app *a)
                      .v = {[ENGINE] = {"Engine", NULL, TW_UI_CHOICE_FIELD, .choices = engines,
                                        .choice = a->vllm},
                            [ROLE] = {"This machine is", NULL, TW_UI_CHOICE_FIELD, .choices = roles},
-                           [GO] = {"START", NULL, TW_UI_BUTTON}}};
+                           [GO] = {"START", .type = TW_UI_BUTTON}}};
 }
 
 static tw_ui_command command_of(const tw_ui_form *f)

@@ -19,7 +19,7 @@ static tw_ui_form make(void)
                         .v = {{"Address", NULL, .check = tw_ui_check_ip},
                               {"Colour", NULL, TW_UI_CHOICE_FIELD, .choices = colours},
                               {"Off", NULL, .is_off = true},
-                              {"GO", NULL, TW_UI_BUTTON}}};
+                              {"GO", .type = TW_UI_BUTTON}}};
 }
 
 static void type(tw_ui_form *f, const char *text)
