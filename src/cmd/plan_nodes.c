@@ -14,6 +14,8 @@
 #include "os/sys.h"
 
 #define NODE_LIMIT_NS (5 * TW_NS_PER_S)
+/* A virtual machine may be told of all of its host's cache, of which a core has but a part. */
+#define CACHE_SURE (UINT64_C(32) << 20)
 
 typedef struct node_job {
     tw_plan_node *node;
@@ -162,7 +164,7 @@ void tw_plan_limits(const tw_plan_report *r, unsigned n_ranks, tw_budget_limits 
                                     .fma_gflops = p->peak.fma_gflops,
                                     .n_sharing = 1,
                                     .n_threads = p->peak.n_threads,
-                                    .cache_bytes = (double)p->cache_bytes};
+                                    .cache_bytes = (double)TW_MIN(p->cache_bytes, CACHE_SURE)};
         if (r->args->local)
             ret[i].n_sharing = n_ranks;
         else if (k != NULL && k->is_here)
