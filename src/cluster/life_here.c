@@ -62,8 +62,8 @@ static void find_head(pid_t pid, char *room, char out[64])
     out[0] = '\0';
     for (const char *p = room; n > 0 && p < room + n; p += strlen(p) + 1)
         if (strncmp(p, key, sizeof key - 1) == 0) {
-            const char *from = p + sizeof key - 1;
-            snprintf(out, 64, "%.*s", (int)TW_MIN(strcspn(from, " "), (size_t)63), from);
+            snprintf(out, 64, "%s", p + sizeof key - 1);
+            out[strcspn(out, " ")] = '\0';
         }
 }
 
