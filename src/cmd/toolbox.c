@@ -531,6 +531,12 @@ static const tw_note refresh_examples[] = {
     {NULL, NULL},
 };
 
+static const tw_note toolbox_page_examples[] = {
+    {"twinax toolbox refresh", "the newest image, and a container of it, on all nodes"},
+    {"twinax toolbox list", "what there is"},
+    {NULL, NULL},
+};
+
 const tw_command tw_command_toolbox = {
     .name = "toolbox",
     .args = "refresh|enter|rollback|list",
@@ -538,6 +544,7 @@ const tw_command tw_command_toolbox = {
     .about = "See `twinax toolbox refresh --help` and its sisters.",
     .run = cmd_toolbox,
     .group = TW_GROUP_HOSTS,
+    .examples = toolbox_page_examples,
 };
 
 const tw_command tw_command_toolbox_refresh = {
@@ -568,6 +575,12 @@ const tw_command tw_command_toolbox_rollback = {
     .group = TW_GROUP_HOSTS,
 };
 
+static const tw_note list_page_examples[] = {
+    {"twinax toolbox list", "on all nodes"},
+    {"twinax toolbox list --json", "the same for a program"},
+    {NULL, NULL},
+};
+
 const tw_command tw_command_toolbox_list = {
     .name = "toolbox list",
     .args = "",
@@ -575,4 +588,5 @@ const tw_command tw_command_toolbox_list = {
     .tables = tw_toolbox_list_tables,
     .run = cmd_list,
     .group = TW_GROUP_HOSTS,
+    .examples = list_page_examples,
 };

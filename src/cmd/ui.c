@@ -150,6 +150,12 @@ static const tw_note exits[] = {
     {NULL, NULL},
 };
 
+static const tw_note ui_page_examples[] = {
+    {"twinax ui", "the menu"},
+    {"twinax ui --ascii", "on a terminal without line drawing"},
+    {NULL, NULL},
+};
+
 const tw_command tw_command_ui = {
     .name = "ui",
     .args = "[--engine E] [--ascii]",
@@ -161,4 +167,5 @@ const tw_command tw_command_ui = {
     .env = env,
     .exits = exits,
     .keeps_signals = true,
+    .examples = ui_page_examples,
 };
