@@ -20,6 +20,7 @@
 #include "os/secret.h"
 
 enum { LOOK_MS = 10, WAIT_MS_MAX = 2000, RANGE_MAX_BYTES = 1 << 30, ANY_ADDRESS = 96 };
+#define TELL_NS (200 * TW_NS_PER_MS)
 
 /* What became of an order. */
 typedef struct pull_news {
@@ -41,8 +42,9 @@ typedef struct tw_agent_pull {
     uint8_t *told_state; /* [n_files] enum tw_hub_store_state */
     unsigned *told_bad;  /* [n_files] */
     bool told_net, told_failure;
-    tw_err failure;       /* of the store's, once told */
-    pthread_mutex_t lock; /* of all below */
+    uint64_t hashed_bytes, told_ns; /* while it opens */
+    tw_err failure;                 /* of the store's, once told */
+    pthread_mutex_t lock;           /* of all below */
     pthread_cond_t more;
     pull_news *news;
     size_t n_news, news_cap;
@@ -142,10 +144,18 @@ static void on_peer_unit(void *arg, size_t unit, unsigned from, int rc, const ch
         note(p, unit, (int)from, rc);
 }
 
+/* What is there is hashed first: the head is told how far. */
 static bool on_bytes(void *arg, uint64_t n)
 {
-    (void)n;
-    return !tw_agent_is_cut(arg);
+    tw_agent *a = arg;
+    const uint64_t now = tw_clock_now_ns();
+    a->pull->hashed_bytes += n;
+    if (now - a->pull->told_ns >= TELL_NS) {
+        a->pull->told_ns = now;
+        tw_agent_tell(a, json_pack("{s:s, s:I}", "event", "hashed", "bytes",
+                                   (json_int_t)a->pull->hashed_bytes));
+    }
+    return !tw_agent_is_cut(a);
 }
 
 static int open_store(tw_agent *a, tw_json_obj *o, tw_err *err)

@@ -8,6 +8,7 @@
  *   files   {"files":[...]}                                  a part of LIST's files, ahead of open
  *   open    {"model","sha","files","range","self","n","address","token","verify","source"}
  *           -> {"path","need","free","port","has_token","endpoint","whole":[f],"busy":[f],"have":[[u,n]],"begun":[[u,bytes]]}
+ *           verify: tells {"event":"hashed","bytes"} meanwhile
  *   begin   {"peers":[{"ip","port"}],"hf_token","endpoint","connections"}
  *   turn    {"wait_ms","net":[u],"peer":[[u,from]],"forget":[u],"drop":[peer]}
  *           -> what came since the last turn, see agent_pull.c

@@ -92,6 +92,9 @@ static void *open_node(void *arg)
     tw_err why = {0};
     if (tw_share_talk_open(n, &why) != 0)
         lose(n, &why);
+    pthread_mutex_lock(&n->r->lock);
+    n->has_ended = true;
+    pthread_mutex_unlock(&n->r->lock);
     return NULL;
 }
 
@@ -147,10 +150,8 @@ static int make_deal(share_run *r, tw_err *err)
     r->unit_bytes = tw_mem_calloc(TW_MAX(r->map.n_units, 1u), sizeof *r->unit_bytes);
     if (r->unit_bytes == NULL)
         return tw_err_set(err, -ENOMEM, "no memory");
-    for (size_t u = 0; u < r->map.n_units; u++) {
+    for (size_t u = 0; u < r->map.n_units; u++)
         r->unit_bytes[u] = (uint32_t)tw_hub_map_bytes(&r->map, u);
-        r->total_bytes += r->unit_bytes[u];
-    }
     const tw_deal_opts o = {.n_nodes = j->n,
                             .n_units = r->map.n_units,
                             .n_files = r->map.n_files,
@@ -162,7 +163,6 @@ static int make_deal(share_run *r, tw_err *err)
     int rc = tw_deal_new(&o, &r->deal, err);
     for (unsigned i = 0; i < j->n && rc == 0; i++) {
         run_node *n = &r->nodes[i];
-        n->state.total_bytes = r->total_bytes;
         if (n->state.is_gone)
             tw_deal_gone(r->deal, i);
         else
@@ -228,6 +228,27 @@ static bool any_works(share_run *r)
     return any;
 }
 
+/* It checks what is there, before anything is dealt. */
+static bool any_hashes(share_run *r)
+{
+    bool any = false;
+    pthread_mutex_lock(&r->lock);
+    for (unsigned i = 0; i < r->job->n; i++)
+        any = any || r->nodes[i].state.is_checking;
+    pthread_mutex_unlock(&r->lock);
+    return any;
+}
+
+static void await_each(share_run *r)
+{
+    while (any_works(r)) {
+        usleep(SHOW_US);
+        if (r->deal != NULL || any_hashes(r))
+            show(r);
+    }
+    join_each(r);
+}
+
 static int judge(share_run *r, tw_share_state *ret, tw_err *err)
 {
     int rc = 0;
@@ -251,7 +272,7 @@ static int run(share_run *r, tw_share_state *ret, tw_err *err)
     if (rc != 0)
         return rc;
     start_each(r, open_node);
-    join_each(r);
+    await_each(r);
     if (tw_signal_asked_to_stop() || r->nodes[0].state.is_gone)
         return judge(r, ret, err);
     rc = check_room(r, err);
@@ -260,11 +281,7 @@ static int run(share_run *r, tw_share_state *ret, tw_err *err)
     if (rc != 0)
         return rc;
     start_each(r, work);
-    while (any_works(r)) {
-        show(r);
-        usleep(SHOW_US);
-    }
-    join_each(r);
+    await_each(r);
     show(r);
     return judge(r, ret, err);
 }
@@ -299,6 +316,10 @@ int tw_share_run(const tw_share_job *job, tw_share_state *ret, tw_err *err)
     int rc = make_token(r->token, err);
     if (rc == 0)
         rc = tw_hub_map_make(job->list, range, &r->map, err);
+    for (size_t u = 0; rc == 0 && u < r->map.n_units; u++)
+        r->total_bytes += tw_hub_map_bytes(&r->map, u);
+    for (unsigned i = 0; i < job->n; i++)
+        r->nodes[i].state.total_bytes = r->total_bytes;
     if (rc == 0)
         rc = run(r, ret, err);
     for (unsigned i = 0; i < job->n; i++)

@@ -25,6 +25,7 @@ typedef struct tw_share_state {
     uint64_t net_bytes, peer_bytes, given_bytes; /* in this run */
     unsigned n_refused;                          /* blocks that came damaged over the link */
     bool is_whole, is_gone;
+    bool is_checking; /* done_bytes: hashed of what is there */
     char waits[96], why[240], path[TW_HUB_PATH_BYTES];
 } tw_share_state;
 

@@ -71,6 +71,16 @@ static int send_files(run_node *n, size_t *ret_rest, tw_err *err)
     return rc;
 }
 
+/* It hashes what is there before it says so. */
+static void on_hashed(void *ctx, const json_t *event)
+{
+    run_node *n = ctx;
+    pthread_mutex_lock(&n->r->lock);
+    n->state.done_bytes = number(event, "bytes");
+    n->state.is_checking = true;
+    pthread_mutex_unlock(&n->r->lock);
+}
+
 int tw_share_talk_open(run_node *n, tw_err *err)
 {
     const share_run *r = n->r;
@@ -87,7 +97,10 @@ int tw_share_talk_open(run_node *n, tw_err *err)
                   (json_int_t)r->map.range_bytes, "self", (int)n->i, "n", (int)j->n, "address",
                   shares ? j->nodes[n->i].ip : "", "token", shares ? r->token : "", "verify",
                   j->verify, "source", n->i == 0 && j->source != NULL ? j->source : "");
+    tw_remote_on_event(n->remote, on_hashed, n);
     rc = call(n, args, j->verify ? VERIFY_TIMES * OPEN_LIMIT_NS : OPEN_LIMIT_NS, &n->opened, err);
+    tw_remote_on_event(n->remote, NULL, NULL);
+    n->state.is_checking = false;
     if (rc != 0)
         return rc;
     n->port = (uint16_t)TW_MIN(number(n->opened, "port"), (uint64_t)UINT16_MAX);
@@ -136,6 +149,7 @@ static void take_files(run_node *n, const json_t *v)
 void tw_share_talk_take_open(run_node *n)
 {
     take_files(n, n->opened);
+    n->state.done_bytes = 0;
     for (size_t u = 0; u < n->r->map.n_units; u++)
         n->state.done_bytes += tw_deal_bytes_of(n->r->deal, n->i, u);
     json_decref(n->opened);

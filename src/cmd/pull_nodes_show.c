@@ -65,6 +65,8 @@ static void draw(const tw_nodes_show *s, const tw_share_state *v, unsigned i, FI
         fprintf(out, ", failed");
     else if (v->is_whole)
         fprintf(out, ", whole");
+    else if (v->is_checking)
+        fprintf(out, ", checked of what is there");
     else if (v->waits[0] != '\0')
         fprintf(out, ", %.30s", v->waits);
     else
@@ -123,6 +125,11 @@ void tw_nodes_show_progress(void *show, const tw_share_state *v, unsigned n)
         for (unsigned i = 0; i < n; i++)
             s->begun_bytes[i] = v[i].done_bytes;
     }
+    for (unsigned i = 0; i < n; i++)
+        if (v[i].is_checking) { /* nothing comes yet */
+            s->begun_ns = now;
+            s->begun_bytes[i] = v[i].done_bytes;
+        }
     const uint64_t every = s->json  ? JSON_MS * TW_NS_PER_MS
                            : s->tty ? TTY_MS * TW_NS_PER_MS
                                     : LINE_S * TW_NS_PER_S;
