@@ -8,13 +8,18 @@
 #include "base/scope.h"
 
 enum state { LACKS, BY_NET, BY_PEER, HAS };
-enum { SLOW_TAKES = 4 }; /* units at a time that are taken over */
+enum {
+    SLOW_TAKES = 4, /* units at a time that are taken over */
+    SLOW_LOOKS = 6, /* before somebody may be called slow: a first connection takes its time */
+    SHARE_LOOKS = 3
+};
 
 /* Its units go to another node when it would take so many times as long, and so much longer. */
 #define SLOW_TIMES   4.0
 #define SLOW_SPARE_S 3.0
 /* Who has had its share takes more when others would need so long for the rest of theirs. */
 #define SHARE_SPARE_S 1.0
+#define RATE_WEIGHT   0.3
 
 typedef struct deal_node {
     bool is_gone, has_no_net;
@@ -29,6 +34,7 @@ typedef struct deal_node {
     size_t i_lacks;              /* no unit before it is LACKS */
     double rate;
     bool has_rate;        /* it has been looked at */
+    unsigned n_looks;     /* so often since it began to fetch */
     uint64_t dealt_bytes; /* that it was to fetch, or has fetched */
     size_t *forget;       /* [n_forget] */
     size_t n_forget, forget_cap;
@@ -214,8 +220,11 @@ void tw_deal_rate(tw_deal *d, unsigned node, double bytes_s)
 {
     deal_node *n = &d->v[node];
     n->has_rate = true;
-    if (n->n_net > 0 || bytes_s > 0)
-        n->rate = bytes_s;
+    if (n->n_net == 0) { /* its last rate stays */
+        n->n_looks = 0;
+        return;
+    }
+    n->rate = n->n_looks++ == 0 ? bytes_s : n->rate + RATE_WEIGHT * (bytes_s - n->rate);
 }
 
 /* ---- what to do ---- */
@@ -319,7 +328,7 @@ static bool had_its_share(tw_deal *d, unsigned node, uint64_t new_bytes)
         if (i == node || !can_fetch_any(x) || !x->has_rate || x->dealt_bytes >= share)
             continue;
         const double rest = (double)(share - x->dealt_bytes);
-        if (x->n_net == 0 || rest > SHARE_SPARE_S * x->rate)
+        if (x->n_net == 0 || (x->n_looks >= SHARE_LOOKS && rest > SHARE_SPARE_S * x->rate))
             return false;
     }
     return true;
@@ -394,7 +403,7 @@ static bool push_forget(deal_node *n, size_t unit)
     return true;
 }
 
-/* Nothing is left but what a node that is far slower is at: its last unit. */
+/* Nothing is left but what a node that is far slower is at, or has begun: its last unit. */
 static bool order_of_slow(tw_deal *d, unsigned node, tw_deal_order *ret)
 {
     const deal_node *n = &d->v[node];
@@ -403,12 +412,14 @@ static bool order_of_slow(tw_deal *d, unsigned node, tw_deal_order *ret)
     for (unsigned i = 0; i < d->o.n_nodes; i++) {
         deal_node *slow = &d->v[i];
         const double its_s = slow->n_net > 0 && i != node ? seconds_left(d, i) : 0;
-        if (slow->is_gone || its_s < SLOW_SPARE_S)
+        if (slow->is_gone || slow->n_looks < SLOW_LOOKS || its_s < SLOW_SPARE_S)
             continue;
         for (size_t u = d->o.n_units; u-- > 0;) {
             const double our_s = (double)d->o.bytes[u] / n->rate;
-            if (slow->state[u] != BY_NET || n->state[u] != LACKS || !can_fetch(d, node, u) ||
-                its_s < SLOW_TIMES * our_s + SLOW_SPARE_S || !push_forget(slow, u))
+            const bool waits = slow->state[u] == LACKS && slow->begun[u] > 0 && is_new(d, u);
+            if ((slow->state[u] != BY_NET && !waits) || n->state[u] != LACKS ||
+                !can_fetch(d, node, u) || its_s < SLOW_TIMES * our_s + SLOW_SPARE_S ||
+                (!waits && !push_forget(slow, u)))
                 continue;
             set(d, i, u, LACKS, 0);
             slow->begun[u] = 0;

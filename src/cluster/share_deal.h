@@ -49,7 +49,7 @@ void tw_deal_hold(tw_deal *d, unsigned node, size_t file);
 void tw_deal_unhold(tw_deal *d, unsigned node, size_t file);
 void tw_deal_no_net(tw_deal *d, unsigned node);
 void tw_deal_gone(tw_deal *d, unsigned node);
-/* Bytes a second that it has fetched of late. */
+/* Bytes a second that it has fetched since the last time: twice a second. */
 void tw_deal_rate(tw_deal *d, unsigned node, double bytes_s);
 
 /* ---- what to do ---- */

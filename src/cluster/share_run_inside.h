@@ -18,7 +18,6 @@ typedef struct run_node {
     json_t *opened; /* the reply to open */
     uint16_t port;
     bool has_token;
-    char endpoint[256];
     tw_err err; /* why it is gone */
     /* Under the run's lock: */
     tw_share_state state;

@@ -100,14 +100,16 @@ int tw_share_talk_open(run_node *n, tw_err *err)
     tw_remote_on_event(n->remote, on_hashed, n);
     rc = call(n, args, j->verify ? VERIFY_TIMES * OPEN_LIMIT_NS : OPEN_LIMIT_NS, &n->opened, err);
     tw_remote_on_event(n->remote, NULL, NULL);
+    if (rc == 0) {
+        n->has_token = json_is_true(json_object_get(n->opened, "has_token"));
+        n->port = (uint16_t)TW_MIN(number(n->opened, "port"), (uint64_t)UINT16_MAX);
+    }
+    pthread_mutex_lock(&n->r->lock);
     n->state.is_checking = false;
-    if (rc != 0)
-        return rc;
-    n->port = (uint16_t)TW_MIN(number(n->opened, "port"), (uint64_t)UINT16_MAX);
-    n->has_token = json_is_true(json_object_get(n->opened, "has_token"));
-    copy_text(n->opened, "endpoint", n->endpoint, sizeof n->endpoint);
-    copy_text(n->opened, "path", n->state.path, sizeof n->state.path);
-    return 0;
+    if (rc == 0)
+        copy_text(n->opened, "path", n->state.path, sizeof n->state.path);
+    pthread_mutex_unlock(&n->r->lock);
+    return rc;
 }
 
 /* Lock held, or before the threads: what is there of files that were opened, and their states. */
@@ -329,7 +331,9 @@ int tw_share_talk_end(run_node *n, bool finish, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *v = NULL;
     int rc = call(n, json_pack("{s:s, s:b}", "do", "end", "finish", finish), END_LIMIT_NS, &v, err);
+    pthread_mutex_lock(&n->r->lock);
     if (rc == 0)
         copy_text(v, "path", n->state.path, sizeof n->state.path);
+    pthread_mutex_unlock(&n->r->lock);
     return rc;
 }
