@@ -156,6 +156,26 @@ static int judge_probe(const char *said, const json_t *devices, tw_buf *says, tw
     return rc;
 }
 
+/* What goes into a frame has to be UTF-8; what we ask for is ASCII. */
+static json_t *ascii_of(tw_buf *b)
+{
+    for (size_t i = 0; i < b->len; i++)
+        if ((unsigned char)b->data[i] >= 0x80 || b->data[i] == '\0')
+            b->data[i] = '?';
+    return json_string(b->len > 0 ? b->data : "");
+}
+
+/* Its own words, when it failed by itself: toolbox and distrobox complain on either. */
+static const char *cause_of(int rc, bool judged, const tw_buf *out, const tw_buf *says,
+                            const tw_err *why)
+{
+    if (rc != -EIO)
+        return why->msg;
+    if (says->len > 0)
+        return says->data;
+    return judged || out->len == 0 ? why->msg : out->data;
+}
+
 /* 0, or the failure in *ret_failed. */
 static int run_step(doer *d, const json_t *step, json_t *outs, json_t **ret_failed, tw_err *err)
 {
@@ -178,17 +198,11 @@ static int run_step(doer *d, const json_t *step, json_t *outs, json_t **ret_fail
     if (rc == 0 && json_object_get(step, "judge") != NULL)
         rc = judge_probe(out.data, json_object_get(step, "judge"), &says, &why);
     if (rc == 0 && report)
-        json_object_set_new(outs, tw_json_text_at(step, "id"),
-                            json_string_nocheck(out.data != NULL ? out.data : ""));
+        json_object_set_new(outs, tw_json_text_at(step, "id"), ascii_of(&out));
     if (rc == 0 || json_is_true(json_object_get(step, "may_fail")))
         return 0;
-    /* toolbox and distrobox complain on either. */
-    const bool own = json_object_get(step, "judge") != NULL || rc != -EIO;
-    const char *text = own && says.len == 0 ? why.msg
-                       : says.len > 0       ? says.data
-                       : out.len > 0        ? out.data
-                                            : why.msg;
-    *ret_failed = failure(tw_json_text_at(step, "id"), rc, text);
+    *ret_failed = failure(tw_json_text_at(step, "id"), rc,
+                          cause_of(rc, json_object_get(step, "judge") != NULL, &out, &says, &why));
     return rc;
 }
 
