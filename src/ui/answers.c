@@ -241,19 +241,61 @@ int tw_ui_plan_parse(const char *p, size_t n, tw_ui_plan *ret, tw_err *err)
 
 /* ---- pull ---- */
 
-bool tw_ui_pull_parse(const char *line, double *ret_share, char *text, size_t text_bytes)
+/* One node's, or that of this machine alone: the keys are the same as far as they are shown. */
+static void take_progress(const json_t *v, tw_ui_progress *p)
+{
+    const double done = number(v, "done_bytes"), total = number(v, "total_bytes");
+    const double net = number_or(v, "net_bytes_s", number(v, "bytes_s"));
+    const double peer = number(v, "peer_bytes_s");
+    char a[16], b[16], c[16], d[40] = "";
+    const size_t i = p->n++;
+    COPY(p->v[i].name, v, "node");
+    p->v[i].share = total > 0 && done > 0 ? TW_MIN(done / total, 1.0) : 0;
+    tw_ui_disk(done, a);
+    tw_ui_disk(total, b);
+    tw_ui_disk(net, c);
+    if (peer > 0) {
+        char e[16];
+        tw_ui_disk(peer, e);
+        snprintf(d, sizeof d, ", peers %s/s", e);
+    }
+    const char *more = text_of(v, text_of(v, "error")[0] != '\0' ? "error" : "waits");
+    if (more[0] != '\0')
+        snprintf(p->v[i].text, sizeof p->v[i].text, "%.80s", more);
+    else
+        snprintf(p->v[i].text, sizeof p->v[i].text, "%s of %s, %s/s%s", a, b, c, d);
+}
+
+static void say_done(const json_t *v, char *text, size_t text_bytes)
+{
+    char total[16], fetched[16];
+    tw_ui_disk(number(v, "total_bytes"), total);
+    tw_ui_disk(number(v, "fetched_bytes"), fetched);
+    snprintf(text, text_bytes, "%s: whole and verified, %.0f files, %s, %s of it fetched: %s",
+             text_of(v, "model"), number(v, "files"), total, fetched, text_of(v, "path"));
+}
+
+enum tw_ui_pull_line tw_ui_pull_parse(const char *line, tw_ui_progress *ret, char *text,
+                                      size_t text_bytes)
 {
     json_error_t je;
     TW_CLEANUP(json_freep) json_t *v = line[0] == '{' ? json_loads(line, 0, &je) : NULL;
-    const double done = number(v, "done_bytes"), total = number(v, "total_bytes");
-    char a[16], b[16], c[16];
-    if (strcmp(text_of(v, "event"), "progress") != 0 || !(total > 0))
-        return false;
-    *ret_share = done / total;
-    tw_ui_disk(done, a);
-    tw_ui_disk(total, b);
-    tw_ui_disk(number(v, "bytes_s"), c);
-    snprintf(text, text_bytes, "%s of %s, %s/s%s%.60s", a, b, c,
-             text_of(v, "waits")[0] != '\0' ? ", " : "", text_of(v, "waits"));
-    return true;
+    const char *event = text_of(v, "event");
+    const json_t *nodes = json_object_get(v, "nodes");
+    if (strcmp(event, "note") == 0) {
+        snprintf(text, text_bytes, "%s: %s", text_of(v, "node"), text_of(v, "text"));
+        return TW_UI_PULL_SAYS;
+    }
+    if (strcmp(event, "done") == 0) {
+        say_done(v, text, text_bytes);
+        return TW_UI_PULL_SAYS;
+    }
+    if (strcmp(event, "progress") != 0)
+        return TW_UI_PULL_OTHER;
+    *ret = (tw_ui_progress){.n = 0};
+    if (!json_is_array(nodes))
+        take_progress(v, ret);
+    for (size_t i = 0; i < json_array_size(nodes) && ret->n < TW_UI_RANKS_MAX; i++)
+        take_progress(json_array_get(nodes, i), ret);
+    return TW_UI_PULL_PROGRESS;
 }

@@ -80,7 +80,24 @@ typedef struct tw_ui_plan {
 
 TW_MUST_CHECK int tw_ui_plan_parse(const char *p, size_t n, tw_ui_plan *ret, tw_err *err);
 
-/* A line of `twinax pull --json`: share done in [0, 1]; false: it is no progress. */
-bool tw_ui_pull_parse(const char *line, double *ret_share, char *text, size_t text_bytes);
+/* A line of `twinax pull --json`. */
+typedef struct tw_ui_progress {
+    size_t n; /* nodes */
+    struct {
+        char name[64]; /* empty: this machine alone */
+        double share;  /* done, in [0, 1] */
+        char text[100];
+    } v[TW_UI_RANKS_MAX];
+} tw_ui_progress;
+
+enum tw_ui_pull_line {
+    TW_UI_PULL_OTHER,    /* none of its lines */
+    TW_UI_PULL_PROGRESS, /* *ret is how far it is */
+    TW_UI_PULL_SAYS      /* text is what it says to people */
+};
+
+/* *ret and text are only written where their kind of line was read. */
+enum tw_ui_pull_line tw_ui_pull_parse(const char *line, tw_ui_progress *ret, char *text,
+                                      size_t text_bytes);
 
 #endif

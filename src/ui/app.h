@@ -54,8 +54,8 @@ typedef struct tw_ui_run {
     char fail[240]; /* it could not be started */
     size_t top;     /* of the lines */
     bool is_scrolled;
-    double share; /* done; < 0: not known */
-    char progress[120];
+    double share;            /* done; < 0: not known */
+    tw_ui_progress progress; /* of a pull */
     tw_ui_job job;
     tw_ui_lines lines;
 } tw_ui_run;

@@ -245,22 +245,51 @@ int tw_ui_catalogue_parse(const char *file, const char *p, size_t n, tw_ui_catal
 
 /* ---- the cache ---- */
 
-static void note_one(tw_ui_catalogue *c, const json_t *v)
+/* Lines of one revision stand together, one a node. */
+typedef struct revision {
+    char name[TW_UI_NAME_BYTES], commit[80];
+    bool is_here, is_whole; /* on some node; on all */
+    uint64_t bytes;
+} revision;
+
+static void note_revision(tw_ui_catalogue *c, const revision *r)
 {
-    const char *name = json_string_value(json_object_get(v, "model"));
-    const double bytes = json_number_value(json_object_get(v, "bytes"));
-    if (name == NULL || !is_name(name) || !json_is_true(json_object_get(v, "weights")))
-        return;
-    tw_ui_model *m = tw_ui_catalogue_get(c, name);
+    tw_ui_model *m = r->name[0] != '\0' && r->is_here ? tw_ui_catalogue_get(c, r->name) : NULL;
     if (m == NULL || m->is_whole) /* of several revisions the whole one counts */
         return;
     m->is_here = true;
-    m->is_whole = json_is_true(json_object_get(v, "whole"));
-    m->here_bytes = bytes > 0 && bytes < 1e16 ? (uint64_t)bytes : 0;
+    m->is_whole = r->is_whole;
+    m->here_bytes = r->bytes;
+}
+
+static const char *text_of(const json_t *v, const char *key)
+{
+    const char *text = json_string_value(json_object_get(v, key));
+    return text != NULL ? text : "";
+}
+
+static void note_line(tw_ui_catalogue *c, const json_t *v, revision *r)
+{
+    const char *name = text_of(v, "model"), *commit = text_of(v, "commit");
+    const double bytes = json_number_value(json_object_get(v, "bytes"));
+    const bool is_there = !json_is_false(json_object_get(v, "here"));
+    if (!is_name(name) || !json_is_true(json_object_get(v, "weights")))
+        return;
+    if (strcmp(r->name, name) != 0 || strncmp(r->commit, commit, sizeof r->commit - 1) != 0) {
+        note_revision(c, r);
+        *r = (revision){.is_whole = true};
+        snprintf(r->name, sizeof r->name, "%s", name);
+        snprintf(r->commit, sizeof r->commit, "%s", commit);
+    }
+    r->is_here = r->is_here || is_there;
+    r->is_whole = r->is_whole && is_there && json_is_true(json_object_get(v, "whole"));
+    if (bytes > (double)r->bytes && bytes < 1e16)
+        r->bytes = (uint64_t)bytes;
 }
 
 void tw_ui_catalogue_note_cache(tw_ui_catalogue *c, const char *p, size_t n)
 {
+    revision r = {.is_here = false};
     for (size_t i = 0; i < c->n; i++)
         c->v[i].is_here = c->v[i].is_whole = false;
     for (size_t i = 0; i < n;) {
@@ -268,8 +297,9 @@ void tw_ui_catalogue_note_cache(tw_ui_catalogue *c, const char *p, size_t n)
         const size_t len = eol != NULL ? (size_t)(eol - (p + i)) : n - i;
         json_error_t je;
         json_t *v = json_loadb(p + i, len, 0, &je);
-        note_one(c, v);
+        note_line(c, v, &r);
         json_decref(v);
         i += len + 1;
     }
+    note_revision(c, &r);
 }

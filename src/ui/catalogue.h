@@ -32,10 +32,10 @@ typedef struct tw_ui_model {
     bool gated;
     unsigned engines; /* of tw_ui_engine; 0: not said */
     char note[100];
-    /* Of this machine: */
+    /* Of the caches of the nodes: */
     bool is_known; /* a line of a catalogue; else the cache alone has it */
     bool is_here;  /* something of it */
-    bool is_whole; /* all of its files */
+    bool is_whole; /* all of its files, on all nodes */
     uint64_t here_bytes;
 } tw_ui_model;
 
@@ -52,7 +52,8 @@ TW_MUST_CHECK int tw_ui_catalogue_parse(const char *file, const char *p, size_t 
 /* The model of that name, made when it is not there; NULL: no memory, too many, or too long. */
 tw_ui_model *tw_ui_catalogue_get(tw_ui_catalogue *c, const char *name);
 const tw_ui_model *tw_ui_catalogue_find(const tw_ui_catalogue *c, const char *name);
-/* What `twinax models --json` says: one object a line. Lines that are none are passed over. */
+/* What `twinax models --json` says: an object a line, of one revision on one node; those of one
+ * revision stand together. Lines that are none are passed over. */
 void tw_ui_catalogue_note_cache(tw_ui_catalogue *c, const char *p, size_t n);
 /* A folder's name, not one of the hub. */
 bool tw_ui_model_is_folder(const char *name);

@@ -8,14 +8,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { TW_UI_LINES_MAX = 2000, TW_UI_LINE_BYTES = 400 };
+/* A line that is being written may be longer than it is kept: `take` sees all of it. */
+enum { TW_UI_LINES_MAX = 2000, TW_UI_LINE_BYTES = 400, TW_UI_OPEN_BYTES = 8192 };
 
 typedef struct tw_ui_lines {
     char (*v)[TW_UI_LINE_BYTES]; /* a ring */
     size_t n, first, n_dropped;
     /* The line that is being written, one for each stream. */
     struct tw_ui_open {
-        char text[TW_UI_LINE_BYTES];
+        char text[TW_UI_OPEN_BYTES];
         size_t len;
         enum { TW_UI_TEXT, TW_UI_ESCAPE, TW_UI_CSI, TW_UI_OSC, TW_UI_RETURN } state;
     } open[2];

@@ -125,6 +125,14 @@ static tw_ui_command up_command(const tw_ui_form *f)
     return c;
 }
 
+static tw_ui_command pull_command(const tw_ui_form *f)
+{
+    tw_ui_command c = tw_ui_command_of("pull", f->v[MODEL].text, "--json", NULL);
+    if (is_alone(f))
+        tw_ui_command_add(&c, "--local");
+    return c;
+}
+
 static tw_ui_command plan_command(const tw_ui_form *f)
 {
     tw_ui_command c = tw_ui_command_of("plan", model_of(f), "--json", NULL);
@@ -240,7 +248,7 @@ static void draw(tw_ui_app *a)
         tw_ui_put_command(a, end - 2, 2, &up);
         return;
     }
-    const tw_ui_command pull = tw_ui_command_of("pull", f->v[MODEL].text, "--json", NULL);
+    const tw_ui_command pull = pull_command(f);
     tw_ui_put_command(a, end - 2, 1, &pull);
     tw_ui_put_command(a, end - 1, 1, &up);
 }
@@ -249,7 +257,7 @@ static void go(tw_ui_app *a)
 {
     const tw_ui_form *f = &a->launch_form;
     const tw_ui_command up = up_command(f);
-    const tw_ui_command pull = tw_ui_command_of("pull", f->v[MODEL].text, "--json", NULL);
+    const tw_ui_command pull = pull_command(f);
     const bool pulls = !is_here(a);
     a->vllm = is_vllm(f);
     tw_ui_run_prepare(a, "Launch serve", pulls ? &pull : &up);

@@ -8,7 +8,7 @@
 #include "ui/app.h"
 #include "ui/text.h"
 
-enum { BAR_COLS = 30, COMMAND_ROWS = 4 };
+enum { BAR_COLS = 30, COMMAND_ROWS = 4, NODE_COLS = 14 };
 
 /* ---- the model ---- */
 
@@ -21,11 +21,15 @@ void tw_ui_run_prepare(tw_ui_app *a, const char *title, const tw_ui_command *c)
     snprintf(r->title, sizeof r->title, "%s", title);
 }
 
-/* Progress is a bar, no text. */
+/* Progress is a bar, no text; what is for people becomes a line of text. */
 static bool take_line(void *ctx, const char *line)
 {
     tw_ui_run *r = ctx;
-    return tw_ui_pull_parse(line, &r->share, r->progress, sizeof r->progress);
+    char text[TW_UI_LINE_BYTES];
+    const enum tw_ui_pull_line kind = tw_ui_pull_parse(line, &r->progress, text, sizeof text);
+    if (kind == TW_UI_PULL_SAYS)
+        tw_ui_lines_add(&r->lines, text);
+    return kind != TW_UI_PULL_OTHER;
 }
 
 static void start(tw_ui_app *a)
@@ -35,7 +39,8 @@ static void start(tw_ui_app *a)
     r->is_over = false;
     r->is_scrolled = false;
     r->share = -1;
-    r->progress[0] = r->fail[0] = '\0';
+    r->progress.n = 0;
+    r->fail[0] = '\0';
     r->lines.take = take_line;
     r->lines.take_ctx = r;
     if (tw_ui_job_start(&r->job, a->opts->program, &r->v[r->i], &r->lines, 0, &err) == 0)
@@ -148,7 +153,21 @@ static void draw_running(tw_ui_app *a, int row)
     if (r->share < 0)
         return;
     tw_ui_put_bar(s, row, at + 2, BAR_COLS, TW_UI_BAR, r->share);
-    tw_ui_put(s, row, at + 3 + BAR_COLS, TW_UI_PLAIN, "%.0f %%  %s", 100 * r->share, r->progress);
+    tw_ui_put(s, row, at + 3 + BAR_COLS, TW_UI_PLAIN, "%.0f %%", 100 * r->share);
+}
+
+/* A bar for each node. */
+static void draw_progress(tw_ui_app *a, int row)
+{
+    const tw_ui_progress *p = &a->run.progress;
+    tw_ui_screen *s = &a->screen;
+    for (size_t i = 0; i < p->n; i++, row++) {
+        const int at = p->v[i].name[0] != '\0' ? NODE_COLS : 1;
+        tw_ui_put_width(s, row, 1, at - 1, TW_UI_BOLD, p->v[i].name);
+        tw_ui_put_bar(s, row, at, BAR_COLS, TW_UI_BAR, p->v[i].share);
+        tw_ui_put(s, row, at + BAR_COLS + 1, TW_UI_PLAIN, "%3.0f %%  %s", 100 * p->v[i].share,
+                  p->v[i].text);
+    }
 }
 
 static void draw_over(tw_ui_app *a, int row)
@@ -214,8 +233,10 @@ static void draw(tw_ui_app *a)
         tw_ui_put_wrapped(s, row + 1, 1, s->cols - 2, 3, TW_UI_BOLD, r->asks);
         return;
     }
-    draw_lines(a, row, end - 2);
-    tw_ui_rule(s, end - 2);
+    const int bars = (int)r->progress.n;
+    draw_lines(a, row, end - 2 - bars);
+    tw_ui_rule(s, end - 2 - bars);
+    draw_progress(a, end - 1 - bars);
     if (r->is_over)
         draw_over(a, end - 1);
     else

@@ -5,18 +5,18 @@
 
 static const struct tool {
     const char *name, *about, *word;
-    bool in_terminal; /* it is a shell */
-    const char *asks;
+    bool in_terminal; /* at once: it is a shell */
+    bool changes;     /* first it shows what it would do; then it asks, in the terminal */
 } tools[] = {
-    {"Refresh", "the newest image, the same on all nodes", "refresh", false, NULL},
-    {"Enter", "a shell inside it, in this terminal", "enter", true, NULL},
-    {"Roll back", "to the image before", "rollback", false,
-     "The container goes back to the image that it had before, on all nodes."},
+    {"Refresh", "the newest image, the same on all nodes", "refresh", false, true},
+    {"Enter", "a shell inside it, in this terminal", "enter", true, false},
+    {"Roll back", "to the image before", "rollback", false, true},
+    {"List", "containers and images on all nodes", "list", false, false},
 };
 
 static tw_ui_command command_of(const struct tool *t)
 {
-    return tw_ui_command_of("toolbox", t->word, NULL);
+    return tw_ui_command_of("toolbox", t->word, t->changes ? "--dry-run" : NULL, NULL);
 }
 
 static void enter(tw_ui_app *a)
@@ -51,7 +51,8 @@ static void key(tw_ui_app *a, int key)
         tw_ui_foreground(a, &c);
     } else if (key == TW_UI_KEY_ENTER) {
         tw_ui_run_prepare(a, "Toolbox", &c);
-        a->run.asks = t->asks;
+        a->run.has_then = t->changes;
+        a->run.then = tw_ui_command_of("toolbox", t->word, NULL);
         tw_ui_push(a, &tw_ui_view_run);
     } else if (key == TW_UI_KEY_ESC || key == TW_UI_KEY_CTRL_C || key == 'q') {
         tw_ui_pop(a);

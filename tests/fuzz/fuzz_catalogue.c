@@ -80,13 +80,14 @@ static void read_lines(const char *p, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     char *text = tw_mem_strndup((const char *)p, n);
-    double share;
-    char progress[64];
+    tw_ui_progress progress = {.n = 0};
+    char says[64];
     must(text != NULL);
     read_catalogue((const char *)p, n);
     read_answers((const char *)p, n);
     read_lines((const char *)p, n);
-    (void)tw_ui_pull_parse(text, &share, progress, sizeof progress);
+    (void)tw_ui_pull_parse(text, &progress, says, sizeof says);
+    must(progress.n <= TW_UI_RANKS_MAX);
     show(text, 40, false);
     tw_mem_free(text);
     return 0;

@@ -149,7 +149,7 @@ class Menu:
             (r"[█▉▊▋▌▍▎▏░]{4,}", "BAR"),
             (r"[▁▂▃▄▅▆▇█]+", ""),
             (r"up to \d+, about N tok/s", "up to N, about N tok/s"),
-            (r"(fits( x\d)?|wants x\d|too big)(?= |$)", "FITS"),
+            (r"(fits( x\d)?|wants x\d|too big)( +|$)", "FITS "),
         ):  # fmt: skip
             new = re.sub(pattern, to, new)
         return line if new == line else re.sub(r"  +", "  ", new).rstrip()

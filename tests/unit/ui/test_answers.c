@@ -128,17 +128,39 @@ static void plan(void **state)
 
 static void pull(void **state)
 {
-    double share = -1;
-    char text[120];
+    static const char nodes[] =
+        "{\"event\":\"progress\",\"nodes\":[{\"node\":\"a\",\"done_bytes\":5,\"total_bytes\":10,"
+        "\"net_bytes_s\":5e6,\"peer_bytes_s\":7e6},{\"node\":\"b\",\"total_bytes\":0,"
+        "\"error\":\"its disk is full\"}]}";
+    tw_ui_progress p = {.n = 0};
+    char text[160];
     (void)state;
-    assert_true(tw_ui_pull_parse("{\"event\":\"progress\",\"done_bytes\":25,\"total_bytes\":100,"
-                                 "\"bytes_s\":5e6,\"waits\":\"429, waits 5 s\"}",
-                                 &share, text, sizeof text));
-    assert_true(share > 0.24 && share < 0.26);
-    assert_string_equal(text, "25 B of 100 B, 5.0 MB/s, 429, waits 5 s");
-    assert_false(tw_ui_pull_parse("{\"event\":\"done\"}", &share, text, sizeof text));
-    assert_false(tw_ui_pull_parse("/a/folder", &share, text, sizeof text));
-    assert_false(tw_ui_pull_parse("{\"event\":\"progress\"}", &share, text, sizeof text));
+    assert_int_equal(
+        tw_ui_pull_parse("{\"event\":\"progress\",\"done_bytes\":25,\"total_bytes\":100,"
+                         "\"bytes_s\":5e6}",
+                         &p, text, sizeof text),
+        TW_UI_PULL_PROGRESS);
+    assert_int_equal(p.n, 1);
+    assert_true(p.v[0].share > 0.24 && p.v[0].share < 0.26);
+    assert_string_equal(p.v[0].name, "");
+    assert_string_equal(p.v[0].text, "25 B of 100 B, 5.0 MB/s");
+    assert_int_equal(tw_ui_pull_parse(nodes, &p, text, sizeof text), TW_UI_PULL_PROGRESS);
+    assert_int_equal(p.n, 2);
+    assert_string_equal(p.v[0].text, "5 B of 10 B, 5.0 MB/s, peers 7.0 MB/s");
+    assert_string_equal(p.v[1].name, "b");
+    assert_string_equal(p.v[1].text, "its disk is full");
+    assert_int_equal(tw_ui_pull_parse("{\"event\":\"note\",\"node\":\"b\",\"text\":\"asks\"}", &p,
+                                      text, sizeof text),
+                     TW_UI_PULL_SAYS);
+    assert_string_equal(text, "b: asks");
+    assert_int_equal(tw_ui_pull_parse("{\"event\":\"done\",\"model\":\"o/m\",\"files\":3,"
+                                      "\"total_bytes\":9,\"path\":\"/p\"}",
+                                      &p, text, sizeof text),
+                     TW_UI_PULL_SAYS);
+    assert_string_equal(text, "o/m: whole and verified, 3 files, 9 B, 0 B of it fetched: /p");
+    assert_int_equal(tw_ui_pull_parse("/a/folder", &p, text, sizeof text), TW_UI_PULL_OTHER);
+    assert_int_equal(tw_ui_pull_parse("{\"x\":1}", &p, text, sizeof text), TW_UI_PULL_OTHER);
+    assert_int_equal(p.n, 2);
 }
 
 int main(void)

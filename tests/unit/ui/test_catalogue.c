@@ -123,8 +123,8 @@ static void notes_the_cache(void **state)
 {
     static const char models[] =
         "{\"model\":\"org/a\",\"bytes\":5,\"whole\":false,\"weights\":true}\n"
-        "{\"model\":\"org/new\",\"bytes\":7,\"whole\":true,\"weights\":true}\n"
-        "{\"model\":\"org/new\",\"bytes\":1,\"whole\":false,\"weights\":true}\n"
+        "{\"model\":\"org/new\",\"commit\":\"1\",\"bytes\":7,\"whole\":true,\"weights\":true}\n"
+        "{\"model\":\"org/new\",\"commit\":\"2\",\"bytes\":1,\"whole\":false,\"weights\":true}\n"
         "{\"model\":\"org/tokenizer\",\"bytes\":1,\"whole\":true,\"weights\":false}\n"
         "no json\n{\"model\":7}\n{\"model\":\"\\u001b[2J/x\",\"weights\":true}";
     tw_ui_catalogue c = {.n = 0};
@@ -142,6 +142,38 @@ static void notes_the_cache(void **state)
     assert_int_equal(tw_ui_model_bytes(new), 7);
     tw_ui_catalogue_note_cache(&c, "", 0); /* removed meanwhile */
     assert_false(tw_ui_catalogue_find(&c, "org/new")->is_here);
+    tw_ui_catalogue_done(&c);
+}
+
+/* Of several nodes: here is what all of them have. */
+static void notes_nodes(void **state)
+{
+    static const char models[] = "{\"model\":\"o/"
+                                 "all\",\"commit\":\"1\",\"node\":\"a\",\"here\":true,\"bytes\":5,"
+                                 "\"whole\":true,\"weights\":true}\n"
+                                 "{\"model\":\"o/"
+                                 "all\",\"commit\":\"1\",\"node\":\"b\",\"here\":true,\"bytes\":5,"
+                                 "\"whole\":true,\"weights\":true}\n"
+                                 "{\"model\":\"o/"
+                                 "one\",\"commit\":\"1\",\"node\":\"a\",\"here\":true,\"bytes\":5,"
+                                 "\"whole\":true,\"weights\":true}\n"
+                                 "{\"model\":\"o/"
+                                 "one\",\"commit\":\"1\",\"node\":\"b\",\"here\":false,\"bytes\":0,"
+                                 "\"whole\":false,\"weights\":true}\n"
+                                 "{\"model\":\"o/"
+                                 "one\",\"commit\":\"2\",\"node\":\"a\",\"here\":false,\"bytes\":0,"
+                                 "\"whole\":false,\"weights\":true}\n"
+                                 "{\"model\":\"o/"
+                                 "one\",\"commit\":\"2\",\"node\":\"b\",\"here\":true,\"bytes\":5,"
+                                 "\"whole\":true,\"weights\":true}\n";
+    tw_ui_catalogue c = {.n = 0};
+    (void)state;
+    tw_ui_catalogue_note_cache(&c, models, sizeof models - 1);
+    assert_int_equal(c.n, 2);
+    assert_true(tw_ui_catalogue_find(&c, "o/all")->is_whole);
+    const tw_ui_model *one = tw_ui_catalogue_find(&c, "o/one");
+    assert_true(one->is_here && !one->is_whole);
+    assert_int_equal(one->here_bytes, 5);
     tw_ui_catalogue_done(&c);
 }
 
@@ -169,8 +201,12 @@ static void installed(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads),    cmocka_unit_test(overlays),        cmocka_unit_test(refuses),
-        cmocka_unit_test(has_ends), cmocka_unit_test(notes_the_cache), cmocka_unit_test(installed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(reads),
+                                       cmocka_unit_test(overlays),
+                                       cmocka_unit_test(refuses),
+                                       cmocka_unit_test(has_ends),
+                                       cmocka_unit_test(notes_the_cache),
+                                       cmocka_unit_test(notes_nodes),
+                                       cmocka_unit_test(installed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
