@@ -8,4 +8,4 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tar -xzf "$("$root/packaging/dist.sh" "$work")" -C "$work"
-podman build -t twinax "$@" -f packaging/Containerfile "$work"/twinax-*/
+"${PODMAN:-podman}" build -t twinax "$@" -f packaging/Containerfile "$work"/twinax-*/

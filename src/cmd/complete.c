@@ -188,5 +188,6 @@ void tw_complete(int n, char *const *words, FILE *out)
     complete_words(&c, n - 1, words + 1);
     fprintf(out, "%s%s%s\n", c.nospace ? "nospace" : "words", c.files ? " files" : "",
             c.dirs ? " dirs" : "");
-    fwrite(c.words.data, 1, c.words.len, out);
+    if (c.words.len > 0)
+        fwrite(c.words.data, 1, c.words.len, out);
 }

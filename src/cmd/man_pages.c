@@ -157,6 +157,8 @@ int tw_man_write_all(const char *dir, tw_err *err)
     char path[PATH_BYTES + 8];
     if (strlen(dir) >= PATH_BYTES)
         return tw_err_set(err, -ENAMETOOLONG, "%.100s...: the folder's path is too long", dir);
+    if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+        return tw_err_set(err, -errno, "%s: cannot be made: %s", dir, strerror(errno));
     snprintf(path, sizeof path, "%s/man1", dir);
     int rc = fresh_folder(path, "*.1", err);
     snprintf(path, sizeof path, "%s/man5", dir);

@@ -171,19 +171,20 @@ static int consent(const uninstall *u, const char *question, tw_err *err)
 
 static int undo_setup(const uninstall *u, tw_err *err)
 {
-    char *argv[9] = {(char[]){"setup"}, (char[]){"--undo"}, (char[]){"--yes"}}, list[2048];
-    char path[512];
+    static char name[] = "setup", undo[] = "--undo", yes[] = "--yes", json[] = "--json";
+    static char nodes[] = "--nodes", agent[] = "--agent-path";
+    char *argv[9] = {name, undo, yes}, list[2048], path[512];
     int n = 3;
     if (u->o.json)
-        argv[n++] = (char[]){"--json"};
+        argv[n++] = json;
     if (u->o.nodes_list != NULL) {
         snprintf(list, sizeof list, "%s", u->o.nodes_list);
-        argv[n++] = (char[]){"--nodes"};
+        argv[n++] = nodes;
         argv[n++] = list;
     }
     if (u->o.agent_path != NULL) {
         snprintf(path, sizeof path, "%s", u->o.agent_path);
-        argv[n++] = (char[]){"--agent-path"};
+        argv[n++] = agent;
         argv[n++] = path;
     }
     return tw_command_setup.run(n, argv) == TW_EXIT_OK

@@ -78,7 +78,8 @@ static int check_key(pid_t pid, tw_err *err)
 
 static int end_service(bool keep_unit, tw_err *err)
 {
-    char *argv[3] = {(char[]){"down"}, keep_unit ? (char[]){"--keep-unit"} : NULL, NULL};
+    static char name[] = "down", keep[] = "--keep-unit";
+    char *argv[3] = {name, keep_unit ? keep : NULL, NULL};
     fflush(stdout);
     return tw_command_down.run(keep_unit ? 2 : 1, argv) == TW_EXIT_OK
                ? 0

@@ -132,6 +132,24 @@ def test_setup_is_undone_first(hosts, homes):
     assert done.returncode == 2 and files(head) == before
 
 
+PUT = HIDE + r"""
+d=/var/lib/twinax/setup && mkdir -p $d/saved && echo changed | tee /var/lib/thing.conf >$d/saved/0001-0.after
+echo before >$d/saved/0001-0.before && chmod 600 $d/saved/* && cat >$d/journal.json <<'END'
+{"schema":1,"entries":[{"n":1,"state":"done","unconfirmed":false,"step":{"id":"limits","title":"x","why":"y"},
+ "saved":[{"path":"/var/lib/thing.conf","was":"file","mode":420,"uid":0,"gid":0,"is":"file"}]}]}
+END
+"$@" && cat /var/lib/thing.conf && find /var/lib -name 'twinax*' && set -- true"""
+
+
+def test_undone_and_removed(hosts, homes):
+    """setup's own journal, of one file that it changed: the file is as before, and nothing is left."""
+    head, _ = homes
+    done = uninstall(hosts, head, "--nodes", "head", "--yes", prepare=PUT)
+    assert done.returncode == 0, done.stderr
+    assert "head: undo limits (x)" in done.stdout and done.stdout.endswith("removed\nbefore\n"), done.stdout
+    assert not (head / "usr" / "bin" / "twinax").exists()
+
+
 def test_a_service_is_there(hosts, homes):
     head, _ = homes
     fill(head, OURS[1:2])
