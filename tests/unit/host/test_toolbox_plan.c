@@ -42,7 +42,7 @@ static void machine(const char *os, const char *group)
                               .runtime = "crun",
                               .machine = "x86_64",
                               .user = "me",
-                              .graph_root = "/home/me/.local/share/containers/storage",
+                              .graph_root = "/data/containers",
                               .free_bytes = UINT64_C(400000000000),
                               .shm_bytes = UINT64_C(64) << 30,
                               .memlock_hard = {TW_BYTES_UNLIMITED, true}};
@@ -215,7 +215,7 @@ static void rccl(void **state)
     look->rccl_there = true;
     snprintf(look->rccl_sha256, sizeof look->rccl_sha256, RCCL_ID);
     wish("vllm");
-    want.rccl_path = "/home/me/librccl.so.1";
+    want.rccl_path = "/data/librccl.so.1";
     check_golden("fedora43-toolbox-rccl-before-pull");
     want.n_rccl = 2;
     snprintf(want.rccl[0], sizeof want.rccl[0], "/opt/rocm/lib/librccl.so.1.0");
@@ -361,7 +361,7 @@ static void what_does_not_fit_is_named(void **state)
     look->free_bytes = UINT64_C(12000000000);
     refused(-ENOSPC, "12.0 GB free; the image is 9.9 GB packed, and wants 29.6 GB");
     image(NEW_ID, TW_TOOLBOX_REPO ":latest", DIGEST); /* it is here: no room is wanted */
-    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of();
+    json_decref(plan_of());
     usable("fedora", "");
     snprintf(look->machine, sizeof look->machine, "aarch64");
     refused(-ENOEXEC, "is made for amd64, this machine is arm64");
