@@ -110,8 +110,8 @@ format:
 		xargs -r "$$(command -v clang-format-14 || command -v clang-format)" -i
 
 install: build-release
-	@meson configure build-release --prefix=$(PREFIX)
-	@ninja -C build-release twinax
+	@meson configure build-release --prefix=$(PREFIX) -Dtests=false
+	@ninja -C build-release
 	@DESTDIR=$(DESTDIR) meson install -C build-release --no-rebuild --quiet
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig # libtwinax is found at once
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/twinax"
