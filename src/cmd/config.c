@@ -43,6 +43,7 @@ static const tw_option flag_options[] = {
     {"threads", .arg = "N", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_THREADS])},
     {"kv", .arg = "TYPE", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_KV])},
     {"arith", .arg = "A", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_ARITH])},
+    {"cors", .arg = "ORIGIN,..", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_CORS])},
     {"api-key", .arg = "K", .help = "as of serve; not shown", .type = TW_OPT_CALL,
      .call = take_key},
     {"no-auth", .help = "as of serve", .type = TW_OPT_FLAG, AT(no_auth)},

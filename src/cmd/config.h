@@ -25,6 +25,7 @@ enum config_flag {
     FLAG_THREADS,
     FLAG_KV,
     FLAG_ARITH,
+    FLAG_CORS,
     FLAGS
 };
 

@@ -28,6 +28,7 @@ static const struct flag_key {
     [FLAG_THREADS] = {"serve", "threads", "--threads"},
     [FLAG_KV] = {"serve", "kv", "--kv"},
     [FLAG_ARITH] = {"serve", "arith", "--arith"},
+    [FLAG_CORS] = {"serve", "cors", "--cors"},
 };
 
 static setting *add(settings *s, const char *section, const char *key)

@@ -82,6 +82,17 @@ def test_flags_count_over_the_file(home):
     assert s["cluster.transport"]["source"] == "file"
 
 
+def test_every_key_that_serve_takes_as_an_option(home):
+    """An option of serve that is a key of the file is an option of config too."""
+    _, s = settings()
+    keys = {x["key"].replace("_", "-") for x in s.values() if x["section"] in ("serve", "cluster")}
+
+    def named(command):
+        return set(re.findall(r"^ +(?:-., )?--([a-z-]+)", cli.good("help", command).stdout, re.MULTILINE))
+
+    assert named("serve") & keys <= named("config")
+
+
 @pytest.mark.parametrize("argv", [["--nodes", "a=10.1.1.1,b=10.1.1.2"], ["--local"], ["--tp", "1"]])
 def test_what_makes_the_file_unread(home, argv):
     v, s = settings(*argv)
