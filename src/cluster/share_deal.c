@@ -220,8 +220,9 @@ void tw_deal_rate(tw_deal *d, unsigned node, double bytes_s)
 {
     deal_node *n = &d->v[node];
     n->has_rate = true;
-    if (n->n_net == 0) { /* its last rate stays */
+    if (n->n_net == 0) { /* its last rate stays, or it was quicker than we looked */
         n->n_looks = 0;
+        n->rate = TW_MAX(n->rate, bytes_s);
         return;
     }
     n->rate = n->n_looks++ == 0 ? bytes_s : n->rate + RATE_WEIGHT * (bytes_s - n->rate);

@@ -137,6 +137,10 @@ def test_a_disk_that_is_too_small_is_seen_first(cluster, hub):
     assert not any(s for s, *_ in hub.requests), "not a byte was asked for"
 
 
+LONG = pytest.mark.skipif("TW_PULL_LONG" not in os.environ, reason="takes 10 s: set TW_PULL_LONG")
+
+
+@LONG
 def test_without_a_net_here_another_one_asks_the_hub(cluster, hub, net):
     net.cut(0)
     p = cluster.run("--json", *RANGE)
@@ -144,7 +148,11 @@ def test_without_a_net_here_another_one_asks_the_hub(cluster, hub, net):
     assert result(p)["nodes"][0]["net_bytes"] == 0
     for host in 0, 1:
         cluster.check(host, model_files())
-    subprocess.run(["rm", "-rf", cluster.homes[0]], check=True)
+
+
+def test_offline_a_cache_says_what_it_has(cluster, hub):
+    p = cluster.hosts.run(1, "pull", NAME, "--local", binary=cluster.agent())
+    assert p.returncode == 0, p.err
     n = len(hub.requests)
     cluster.extra[0]["HF_HUB_OFFLINE"] = "1"
     p = cluster.run("--json", *RANGE)
@@ -250,7 +258,7 @@ def test_a_killed_agent_is_named_and_its_share_taken_over(cluster, hub):
     cluster.check(0, model_files())
 
 
-@pytest.mark.skipif("TW_PULL_LONG" not in os.environ, reason="takes 20 s: set TW_PULL_LONG")
+@LONG
 def test_a_machine_that_is_switched_off_is_named_and_its_share_taken_over(cluster, hub):
     hub.bytes_s = 200_000
     p = cluster.start(*RANGE)
