@@ -52,11 +52,17 @@ static bool on_hashed(void *arg, uint64_t n)
     return !tw_signal_asked_to_stop();
 }
 
+/* Without links; false: there is none. */
+static bool real_path(const char *path, char out[PATH_MAX])
+{
+    return realpath(path, out) != NULL; /* budget: into our own memory */
+}
+
 /* ".../models--ORG--NAME/snapshots/COMMIT": what the cache calls it. */
 static bool commit_of(const char *path, char ret[41])
 {
     char real[PATH_MAX];
-    if (realpath(path, real) == NULL)
+    if (!real_path(path, real))
         return false;
     const char *last = strrchr(real, '/');
     if (last == NULL || !tw_hub_is_commit(last + 1) || last - real < 10 ||
@@ -70,7 +76,7 @@ static bool commit_of(const char *path, char ret[41])
 static void name_of(const char *path, char *out, size_t out_bytes)
 {
     char real[PATH_MAX];
-    const char *p = realpath(path, real) != NULL ? real : path;
+    const char *p = real_path(path, real) ? real : path;
     const char *slash = strrchr(p, '/');
     size_t n = 0;
     for (p = slash != NULL ? slash + 1 : p; *p != '\0' && n + 1 < out_bytes && n < 80; p++) {
@@ -263,7 +269,7 @@ int tw_copy_model(const char *folder, const tw_nodes *nodes, bool copy, bool jso
     gift g = {.path = real, .asked = folder};
     if (j == NULL || a == NULL)
         return tw_err_set(err, -ENOMEM, "no memory");
-    if (realpath(folder, real) == NULL)
+    if (!real_path(folder, real))
         return tw_err_set(err, -errno, "%.150s: %s", folder, strerror(errno));
     a->nodes = *nodes;
     a->tp = (unsigned)nodes->n;
