@@ -59,7 +59,9 @@ const char *tw_ui_screen_why_not(void)
         return why;
     }
     const char *cup = tigetstr("cup"); /* no terminal: (char *)-1 */
-    if (cup == NULL || (intptr_t)cup == -1) {
+    const bool can_place = cup != NULL && (intptr_t)cup != -1;
+    (void)del_curterm(cur_term);
+    if (!can_place) {
         snprintf(why, sizeof why, "TERM=%.40s: that terminal cannot place its cursor", term);
         return why;
     }

@@ -127,6 +127,8 @@ static void draw_lines(tw_ui_app *a, int row, int end)
     const size_t last = end > row ? last_top(r, (size_t)(end - row), width) : 0;
     if (!r->is_scrolled || r->top > last)
         r->top = last;
+    if (r->top == last) /* at the end it goes on with what comes */
+        r->is_scrolled = false;
     for (size_t i = r->top; i < n && row < end; i++) {
         const char *line = tw_ui_lines_at(&r->lines, i);
         const int used = tw_ui_put_wrapped(s, row, 1, (int)width, end - row, style_of(line), line);

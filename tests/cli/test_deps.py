@@ -18,7 +18,7 @@ def deps(*argv, path=None):
 def test_every_program_of_the_tests_is_on_the_list():
     probes = re.findall(r"cmd:(\S+)", deps("--list").stdout)
     listed = {name for probe in probes for name in probe.split(",")}
-    wanted = {"ip", "tc", "unshare", "flock", "nm", "ssh", "ssh-keygen", "sshd", "pkg-config"}
+    wanted = {"ip", "tc", "unshare", "flock", "nm", "ssh", "ssh-keygen", "sshd", "tmux", "pkg-config"}
     assert wanted <= listed, f"not on the list: {wanted - listed}"
 
 

@@ -47,7 +47,7 @@ def launch(m):
     m.wait("is up at http", "done after", " done\n")
     m.go("Enter", to="carried by")
     m.keys("x", "Enter")
-    m.wait("stopped .*nothing is left")
+    m.wait("stopped .*nothing is left", "done after")
     m.go("Escape", "Escape", to=MENU)
     m.go("4", to=r"org/demo +1M .*here")
     m.go("Escape", to=MENU)
