@@ -127,25 +127,48 @@ static ssize_t sim_write(tw_link *l, const struct iovec *iov, int n_iov)
     return (ssize_t)n;
 }
 
+/* What has arrived, whatever the pieces it came in: a reader that comes seldom finds them together. */
+static size_t arrived_bytes(const tw_sim *s, const sim_lane *lane)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < lane->n_pieces; i++) {
+        const sim_piece *piece = &lane->pieces[(lane->i_piece + i) % PIECES];
+        if (piece->at_ns > s->now_ns)
+            break;
+        n += piece->bytes;
+    }
+    return n;
+}
+
+static void drop_front(sim_lane *lane, size_t n)
+{
+    lane->used -= n;
+    while (n > 0) {
+        sim_piece *piece = &lane->pieces[lane->i_piece];
+        const size_t k = TW_MIN(n, piece->bytes);
+        piece->bytes -= k;
+        n -= k;
+        if (piece->bytes > 0)
+            return;
+        lane->i_piece = (lane->i_piece + 1) % PIECES;
+        lane->n_pieces--;
+    }
+}
+
 static ssize_t sim_read(tw_link *l, const struct iovec *iov, int n_iov)
 {
     tw_sim *s = ((sim_link *)l)->sim;
     sim_lane *lane = lane_of(l, false);
     if (lane->n_pieces == 0)
         return lane->closed ? -ECONNRESET : 0;
-    sim_piece *piece = &lane->pieces[lane->i_piece];
-    if (piece->at_ns > s->now_ns || does_nothing(s))
+    size_t n = TW_MIN(total_bytes(iov, n_iov), arrived_bytes(s, lane));
+    if (n == 0 || does_nothing(s))
         return 0;
-    size_t n = choose_bytes(s, TW_MIN(total_bytes(iov, n_iov), piece->bytes));
+    n = choose_bytes(s, n);
     copy_ring(lane->data, s->o.buffer_bytes, lane->head, iov, n, false);
     lane->head = (lane->head + n) % s->o.buffer_bytes;
-    lane->used -= n;
-    piece->bytes -= n;
+    drop_front(lane, n);
     s->moved_bytes += n;
-    if (piece->bytes == 0) {
-        lane->i_piece = (lane->i_piece + 1) % PIECES;
-        lane->n_pieces--;
-    }
     return (ssize_t)n;
 }
 
