@@ -4,7 +4,7 @@
  *
  *   list    {"model","include":[],"exclude":[],"net","endpoint","hf_token"} -> LIST: what the hub has;
  *           net false: what this cache has whole
- *   has     {"path","model_id"} -> {"has"}: a model with that id
+ *   has     {"path","model_id"} -> {"has","why"}: a model with that id; where it was looked for
  *   files   {"files":[...]}                                  a part of LIST's files, ahead of open
  *   open    {"model","sha","files","range","self","n","address","token","verify","source"}
  *           -> {"path","need","free","port","has_token","endpoint","whole":[f],"busy":[f],"have":[[u,n]],"begun":[[u,bytes]]}
@@ -23,7 +23,8 @@
 #include "hub/list.h"
 
 /* What the program that runs the agent lends: whether a model with that id is here, at path or where
- * models usually are. 1, 0 or an error. */
+ * models usually are. 1, 0 (err says
+ * where it looked) or an error. */
 typedef int (*tw_agent_has_model)(const char *path, const char *id, tw_err *err);
 /* Once, before tw_agent_run. */
 void tw_agent_on_has_model(tw_agent_has_model fn);

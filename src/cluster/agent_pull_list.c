@@ -28,9 +28,12 @@ int tw_pull_tell_has(const json_t *request, json_t **ret, tw_err *err)
         return o.rc;
     if (has_model == NULL)
         return tw_err_set(err, -ENOSYS, "pull: this program knows no models");
-    const int rc = has_model(path, id, err);
+    tw_err why = {0};
+    const int rc = has_model(path, id, &why);
     if (rc >= 0)
-        *ret = json_pack("{s:b}", "has", rc);
+        *ret = json_pack("{s:b, s:s}", "has", rc, "why", rc > 0 ? "" : why.msg);
+    else
+        *err = why;
     return rc < 0 ? rc : 0;
 }
 

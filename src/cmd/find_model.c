@@ -112,8 +112,8 @@ static int search_places(const char *path, const char *id, tw_model **ret, tw_er
         return tw_err_set(
             err, -ENOENT,
             "model ...%s: not here, and of %u others none has its id %.12s...: looked "
-            "beside it and in %s: copy it, or say where: --model-path",
-            tail(path, 40), s.n_models, id, tail(hub, 60));
+            "beside it and in %s: --copy copies it, --model-path says where",
+            tail(path, 40), s.n_models, id, tail(hub, 50));
     tw_log(TW_LOG_INFO, "rank", "the model is not at %s; the one with its id is %s", path, s.where);
     *ret = s.found;
     return 0;

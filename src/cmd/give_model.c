@@ -30,11 +30,12 @@ typedef struct gift {
     const char *asked; /* MODEL */
     char model[TW_HUB_REPO_BYTES + 64];
     bool is_folder; /* none of the hub's cache: consent is wanted */
+    char why[220];  /* where the first node that lacks it has looked */
     tw_hub_list list;
 } gift;
 
 /* 1: it has a model with that id, 0: it has not. An agent that cannot tell is left alone. */
-static int has_it(tw_remote *n, const char *path, const char *id, tw_err *err)
+static int has_it(tw_remote *n, const char *path, const char *id, char why[220], tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *got = NULL;
     int rc = tw_remote_call(n, "pull",
@@ -42,6 +43,11 @@ static int has_it(tw_remote *n, const char *path, const char *id, tw_err *err)
                             HAS_LIMIT_NS, &got, err);
     if (rc == -ENOSYS)
         return 1;
+    const char *words = json_string_value(json_object_get(got, "why"));
+    snprintf(why, 220, "%s", words != NULL ? words : "it has not that model");
+    for (char *c = why; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = ' ';
     return rc != 0 ? rc : json_is_true(json_object_get(got, "has"));
 }
 
@@ -91,13 +97,15 @@ static void name_of(const char *path, char *out, size_t out_bytes)
     out[n] = '\0';
 }
 
-static int make_list(gift *g, tw_err *err)
+static int make_list(gift *g, bool copy, const char *node, tw_err *err)
 {
     static const tw_hub_choice needed = {.n_include = 0};
     char commit[41], name[96];
     const bool in_cache = commit_of(g->path, commit);
-    tw_hub_list_here_opts o = {.folder = g->path, .commit = commit, .on_bytes = on_hashed};
+    const tw_hub_list_here_opts o = {.folder = g->path, .commit = commit, .on_bytes = on_hashed};
     g->is_folder = !in_cache || !tw_hub_name_is(g->asked) || tw_file_exists(g->asked);
+    if (g->is_folder && !copy && !isatty(STDIN_FILENO)) /* nobody can say yes */
+        return tw_err_set(err, -ENOENT, "%.60s: %s", node, g->why);
     if (g->is_folder) {
         snprintf(commit, sizeof commit, "%.40s", g->id);
         name_of(g->path, name, sizeof name);
@@ -117,11 +125,6 @@ static int ask(const gift *g, bool copy, const char *lacking, tw_err *err)
     tw_pull_size(tw_hub_list_bytes(&g->list), size);
     if (copy)
         return 0;
-    if (!isatty(STDIN_FILENO))
-        return tw_err_set(err, -ENOENT,
-                          "%.80s: not on %.40s, and no model there has its id %.12s...: --copy "
-                          "copies it (%s) over the cluster link, --model-path says where it is",
-                          g->asked, lacking, g->id, size);
     fprintf(stderr, "%s (%s) is not on %s: copy it over the cluster link? [y/N] ", g->asked, size,
             lacking);
     if (fgets(line, sizeof line, stdin) != NULL && (line[0] == 'y' || line[0] == 'Y'))
@@ -138,7 +141,7 @@ static int give(gift *g, tw_share_job *j, bool copy, bool json, tw_err *err)
     char lacking[200] = "";
     if (ended == NULL)
         return tw_err_set(err, -ENOMEM, "no memory");
-    int rc = make_list(g, err);
+    int rc = make_list(g, copy, j->nodes[1].name, err);
     for (unsigned i = 1; i < j->n; i++)
         snprintf(lacking + strlen(lacking), sizeof lacking - strlen(lacking), "%s%.60s",
                  i > 1 ? ", " : "", j->nodes[i].name);
@@ -177,7 +180,7 @@ int tw_give_model(tw_far *f, const tw_args *a, tw_err *err)
 {
     TW_CLEANUP(tw_mem_freep) tw_share_job *j = tw_mem_calloc(1, sizeof *j);
     gift g = {.path = a->model, .id = a->model_id};
-    char own[64], path[4096];
+    char own[64], path[4096], ignored[220];
     g.asked = a->model_asked != NULL ? a->model_asked : a->model;
     if (j == NULL)
         return tw_err_set(err, -ENOMEM, "no memory");
@@ -192,7 +195,7 @@ int tw_give_model(tw_far *f, const tw_args *a, tw_err *err)
             continue;
         rc = tw_far_model_path(a, r, path, sizeof path, err);
         if (rc == 0)
-            rc = has_it(n, path, a->model_id, err);
+            rc = has_it(n, path, a->model_id, j->n > 1 ? ignored : g.why, err);
         if (rc == 0)
             set_spec(&j->nodes[j->n++], &a->nodes.v[r], NULL, n);
         rc = rc > 0 ? 0 : rc;
@@ -238,11 +241,12 @@ static int connect_nodes(tw_share_job *j, const tw_nodes *nodes, const char *own
 }
 
 /* Those that have it leave the job. */
-static int drop_who_has(tw_share_job *j, const char *path, const char *id, tw_err *err)
+static int drop_who_has(tw_share_job *j, const char *path, gift *g, tw_err *err)
 {
     unsigned n = 1;
     for (unsigned i = 1; i < j->n; i++) {
-        int rc = has_it(j->nodes[i].remote, path, id, err);
+        char ignored[220];
+        int rc = has_it(j->nodes[i].remote, path, g->id, n > 1 ? ignored : g->why, err);
         if (rc < 0)
             return rc;
         if (rc == 0) {
@@ -281,7 +285,7 @@ int tw_copy_model(const char *folder, const tw_nodes *nodes, bool copy, bool jso
     if (rc == 0)
         rc = connect_nodes(j, nodes, own, push, err);
     if (rc == 0)
-        rc = drop_who_has(j, real, g.id, err);
+        rc = drop_who_has(j, real, &g, err);
     if (rc == 0 && j->n > 1)
         rc = give(&g, j, copy, json, err);
     close_remotes(j);

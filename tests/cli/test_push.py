@@ -255,7 +255,7 @@ def test_model_is_found_by_its_id(hosts, wanted, folder):
 
     (folder / "only-here").mkdir()
     p = run()
-    assert p.returncode == 1 and re.search(r"home: r1 rank: model \.\.\.\S*only-here/demo: not here, and of 1 others", p.stderr), p.stderr
+    assert p.returncode == 1 and re.search(r"home: model \.\.\.\S*only-here/demo: not here, and of 1 others", p.stderr), p.stderr
     assert str(hub)[-40:] in p.stderr and "--model-path" in p.stderr
     found = hub / "models--twinax--demo" / "snapshots" / "0123"
     found.parent.mkdir(parents=True)
