@@ -7,7 +7,15 @@
 
 #include "cmd/args.h"
 #include "cmd/commands.h"
+#include "cmd/rank_report.h"
 #include "vllm/hold.h"
+
+static void report(unsigned report_ms)
+{
+    tw_err err = {0};
+    if (tw_rank_report_start(report_ms, &err) != 0)
+        fprintf(stderr, "twinax hold: %s\n", err.msg);
+}
 
 /* `hold -- WORDS` is how the command line is shown to people; the words come on stdin. */
 static int start(int argc, char **argv)
@@ -22,7 +30,7 @@ static int start(int argc, char **argv)
     /* The lifeline says when to end, to a whole group's ctrl-C too. */
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
-    if (tw_hold_run(STDIN_FILENO, &status, &err) != 0) {
+    if (tw_hold_run(STDIN_FILENO, report, &status, &err) != 0) {
         fprintf(stderr, "twinax %s\n", err.msg);
         return TW_EXIT_FAILED;
     }

@@ -8,24 +8,24 @@
 #include "base/scope.h"
 
 /* A list that remembers that it failed, so that callers look once. */
-typedef struct words {
+typedef struct word_list {
     json_t *v;
     bool failed;
-} words;
+} word_list;
 
-static words words_new(void)
+static word_list words_new(void)
 {
-    words w = {.v = json_array()};
+    word_list w = {.v = json_array()};
     w.failed = w.v == NULL;
     return w;
 }
 
-static void add(words *w, const char *word)
+static void add(word_list *w, const char *word)
 {
     w->failed = w->failed || json_array_append_new(w->v, json_string(word)) != 0;
 }
 
-static void TW_PRINTF(3, 4) add_pair(words *w, const char *flag, const char *fmt, ...)
+static void TW_PRINTF(3, 4) add_pair(word_list *w, const char *flag, const char *fmt, ...)
 {
     char value[300];
     va_list ap;
@@ -36,7 +36,7 @@ static void TW_PRINTF(3, 4) add_pair(words *w, const char *flag, const char *fmt
     add(w, value);
 }
 
-static json_t *words_take(words *w)
+static json_t *words_take(word_list *w)
 {
     if (w->failed) {
         json_decref(w->v);
@@ -46,7 +46,7 @@ static json_t *words_take(words *w)
 }
 
 /* An IPv6 address beside a port has brackets. */
-static void add_address(words *w, const char *flag, const char *ip, uint32_t port)
+static void add_address(word_list *w, const char *flag, const char *ip, uint32_t port)
 {
     const bool six = strchr(ip, ':') != NULL;
     add_pair(w, flag, six ? "[%s]:%u" : "%s:%u", ip, port);
@@ -54,7 +54,7 @@ static void add_address(words *w, const char *flag, const char *ip, uint32_t por
 
 json_t *tw_vllm_ray_start(const char *own_ip, const char *head_ip, uint32_t port)
 {
-    words w = words_new();
+    word_list w = words_new();
     add(&w, "ray");
     add(&w, "start");
     if (head_ip == NULL) {
@@ -75,14 +75,14 @@ json_t *tw_vllm_ray_start(const char *own_ip, const char *head_ip, uint32_t port
 
 json_t *tw_vllm_ray_status(const char *head_ip, uint32_t port)
 {
-    words w = words_new();
+    word_list w = words_new();
     add(&w, "ray");
     add(&w, "status");
     add_address(&w, "--address", head_ip, port);
     return words_take(&w);
 }
 
-static void add_sizes(words *w, const tw_vllm_serve *s)
+static void add_sizes(word_list *w, const tw_vllm_serve *s)
 {
     add_pair(w, "--tensor-parallel-size", "%u", s->tp);
     add_pair(w, "--max-model-len", s->ctx > 0 ? "%u" : "auto", s->ctx);
@@ -91,7 +91,7 @@ static void add_sizes(words *w, const tw_vllm_serve *s)
     add_pair(w, "--gpu-memory-utilization", "%.2f", s->memory > 0 ? s->memory : 0.90);
 }
 
-static void add_executor(words *w, const tw_vllm_serve *s)
+static void add_executor(word_list *w, const tw_vllm_serve *s)
 {
     add_pair(w, "--distributed-executor-backend", "%s", s->executor == TW_VLLM_RAY ? "ray" : "mp");
     if (s->executor == TW_VLLM_RAY || s->n_nodes < 2)
@@ -106,7 +106,7 @@ static void add_executor(words *w, const tw_vllm_serve *s)
 
 json_t *tw_vllm_serve_words(const tw_vllm_serve *s)
 {
-    words w = words_new();
+    word_list w = words_new();
     add(&w, "vllm");
     add(&w, "serve");
     add(&w, s->model);
@@ -128,35 +128,20 @@ json_t *tw_vllm_serve_words(const tw_vllm_serve *s)
     return words_take(&w);
 }
 
-static void add_all(words *w, const json_t *more, const char *folder)
+json_t *tw_vllm_own_words(const tw_vllm_place *p, json_t *words)
 {
-    const json_t *v;
-    size_t i;
-    json_array_foreach(more, i, v)
-    {
-        char path[600];
-        snprintf(path, sizeof path, "%s/bin/%s", folder != NULL ? folder : "",
-                 json_string_value(v));
-        add(w, i == 0 && folder != NULL ? path : json_string_value(v));
-    }
+    char path[600];
+    if (words == NULL || p->where != TW_VLLM_IN_VENV)
+        return words;
+    snprintf(path, sizeof path, "%s/bin/%s", p->name, json_string_value(json_array_get(words, 0)));
+    if (json_array_set_new(words, 0, json_string(path)) == 0)
+        return words;
+    json_decref(words);
+    return NULL;
 }
 
-json_t *tw_vllm_place_words(const tw_vllm_place *p, json_t *own)
+json_t *tw_vllm_outer_words(const tw_vllm_place *p)
 {
-    TW_CLEANUP(tw_json_freep) json_t *inner = own;
-    words w;
-    if (inner == NULL)
-        return NULL;
-    w = words_new();
-    if (p->where == TW_VLLM_IN_CONTAINER) {
-        add(&w, "podman");
-        add(&w, "exec");
-        add(&w, "--interactive");
-        add(&w, p->name);
-        add(&w, p->home);
-        add(&w, "hold");
-        add(&w, "--");
-    }
-    add_all(&w, inner, p->where == TW_VLLM_IN_VENV ? p->name : NULL);
-    return words_take(&w);
+    return json_pack("[s, s, s, s, s, s]", "podman", "exec", "--interactive", p->name, p->home,
+                     "hold");
 }

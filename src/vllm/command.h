@@ -44,9 +44,10 @@ json_t *tw_vllm_ray_start(const char *own_ip, const char *head_ip, uint32_t port
 json_t *tw_vllm_ray_status(const char *head_ip, uint32_t port);
 /* All nodes of mp run it, with their i_node; of Ray only the first does. */
 json_t *tw_vllm_serve_words(const tw_vllm_serve *s);
-/* The same command started in its place: its first word found there, in a container behind podman and
- * our own program, which holds it (src/vllm/hold.h). Takes words over. */
-json_t *tw_vllm_place_words(const tw_vllm_place *p, json_t *words);
+/* The same command with its first word as its place knows it. Takes words over. */
+json_t *tw_vllm_own_words(const tw_vllm_place *p, json_t *words);
+/* What goes before it for a container: podman, and our own program there, which holds it (hold.h). */
+json_t *tw_vllm_outer_words(const tw_vllm_place *p);
 
 /* All return NULL when out of memory. Owns: the caller. */
 #endif

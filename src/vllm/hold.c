@@ -9,18 +9,19 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "os/brood.h"
 #include "os/fd.h"
+#include "os/file.h"
 #include "os/secret.h"
 #include "vllm/hold_part.h"
 
@@ -56,11 +57,17 @@ static void become_program(const tw_hold_part *p, int in_fd)
     (void)signal(SIGPIPE, SIG_DFL);
     const int in = in_fd >= 0 ? in_fd : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 || setsid() < 0)
-        _exit(HELD_FAILED);
+        _exit(HELD_FAILED); /* budget: the forked child's only end */
     (void)close_range(3, ~0U, 0);
     execvp(p->argv[0], (char *const *)(uintptr_t)p->argv);
+    /* budget: the forked child has nobody to hand an error to */
     fprintf(stderr, "hold: cannot start %s: %s\n", p->argv[0], strerror(errno));
-    _exit(errno == ENOENT ? 127 : 126);
+    _exit(errno == ENOENT ? 127 : 126); /* budget: likewise */
+}
+
+static int append_text(const char *bytes, size_t n, void *ctx)
+{
+    return tw_buf_append(ctx, bytes, n) == 0 ? 0 : -1;
 }
 
 /* ret_in: our end of the program's stdin, kept open while it lives; -1: none. */
@@ -80,9 +87,10 @@ static int start_program(const tw_hold_part *p, pid_t *ret_pid, int *ret_in, tw_
     *ret_in = ends[1];
     if (p->in == NULL)
         return 0;
-    char *text = json_dumps(p->in, JSON_COMPACT);
-    const bool told = text != NULL && dprintf(ends[1], "%s\n", text) > 0;
-    free(text);
+    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(TW_HOLD_PART_MAX);
+    const bool told = json_dump_callback(p->in, append_text, &text, JSON_COMPACT) == 0 &&
+                      tw_buf_puts(&text, "\n") == 0 &&
+                      tw_fd_write_all(ends[1], text.data, text.len) == 0;
     return told ? 0 : tw_err_set(err, -EPIPE, "hold: %s does not read its stdin", p->argv[0]);
 }
 
@@ -124,7 +132,7 @@ static int hold(tw_hold_part *p, int in_fd, int guard_fd)
     if (rc == 0)
         rc = start_program(p, &program, &own_in, &err);
     if (rc != 0)
-        fprintf(stderr, "%s\n", err.msg);
+        fprintf(stderr, "%s\n", err.msg); /* budget: likewise */
     else
         rc = watch(program, in_fd, guard_fd, &status);
     if (own_in >= 0)
@@ -146,7 +154,8 @@ static int guard(pid_t holder)
     return status;
 }
 
-static int run_both(tw_hold_part *p, int in_fd, int *ret_status, tw_err *err)
+static int run_both(tw_hold_part *p, int in_fd, void (*on_start)(unsigned report_ms),
+                    int *ret_status, tw_err *err)
 {
     int ends[2];
     int rc = tw_brood_begin(err);
@@ -159,16 +168,18 @@ static int run_both(tw_hold_part *p, int in_fd, int *ret_status, tw_err *err)
     const pid_t holder = fork();
     if (holder == 0) {
         close(ends[1]);
-        _exit(hold(p, in_fd, ends[0]));
+        _exit(hold(p, in_fd, ends[0])); /* budget: likewise */
     }
     close(ends[0]);
+    if (holder > 0 && p->report_ms > 0)
+        on_start(p->report_ms);
     if (holder > 0)
         *ret_status = guard(holder);
     close(ends[1]);
     return holder > 0 ? 0 : tw_err_set(err, -EAGAIN, "hold: no new process: %s", strerror(errno));
 }
 
-int tw_hold_run(int in_fd, int *ret_status, tw_err *err)
+int tw_hold_run(int in_fd, void (*on_start)(unsigned report_ms), int *ret_status, tw_err *err)
 {
     tw_hold_part part = {0};
     size_t n = 0;
@@ -182,7 +193,7 @@ int tw_hold_run(int in_fd, int *ret_status, tw_err *err)
     explicit_bzero(line, n);
     tw_mem_free(line);
     if (rc == 0)
-        rc = run_both(&part, in_fd, ret_status, err);
+        rc = run_both(&part, in_fd, on_start, ret_status, err);
     tw_hold_part_close(&part);
     return rc;
 }

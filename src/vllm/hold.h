@@ -7,11 +7,12 @@
  *
  *    {"argv":["ray","start",...],
  *     "env":{"NAME":"value","RAY_AUTH_TOKEN_PATH":"@DIR@/token"},   over the environment it came to
- *     "dir":"/tmp/twinax-0011aabb-0",       made anew, 0700; removed at the end with what is in it
+ *     "dir":"/tmp/twinax-0011aabb-ray",     0700; removed at the end with what is in it
  *     "files":{"token":"..."},              written into dir, 0600
+ *     "report_ms":2000,                     tells of itself that often (cmd/rank_report.h)
  *     "stdin":{...}}                        a line for the program's own stdin, which then stays open
  *
- * @DIR@ in a value or word stands for dir. What the program prints goes to stdout as it is.
+ * @DIR@ in a value or word stands for dir, @SELF@ for twinax-node beside this program (else itself). What the program prints goes to stdout as it is.
  * Must not know Ray, vLLM, agents. */
 #ifndef TWINAX_VLLM_HOLD_H
 #define TWINAX_VLLM_HOLD_H
@@ -21,8 +22,10 @@
 enum { TW_HOLD_PART_MAX = 256 * 1024 };
 
 /* Reads the part from in_fd and stays until the program or in_fd has ended; then nothing of it is left.
- * The program's end is *ret_status, as by waitpid. From the main thread of a process that has no other
+ * The program's end is *ret_status, as by waitpid. on_start is called in the guard, which may start
+ * threads then. From the main thread of a process that has no other
  * and no other children. */
-TW_MUST_CHECK int tw_hold_run(int in_fd, int *ret_status, tw_err *err);
+TW_MUST_CHECK int tw_hold_run(int in_fd, void (*on_start)(unsigned report_ms), int *ret_status,
+                              tw_err *err);
 
 #endif

@@ -15,27 +15,52 @@
 
 enum { VALUE_MAX = 4096, WALK_FDS = 16 };
 
-static const char dir_prefix[] = "/tmp/twinax-", mark[] = "@DIR@";
+static const char dir_prefix[] = "/tmp/twinax-";
 
 static bool is_plain(const char *name)
 {
     return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
 }
 
+/* twinax-node beside this program, where it is: it runs in any container. */
+static const char *find_self(char out[VALUE_MAX])
+{
+    static const char node[] = "twinax-node";
+    const ssize_t n = readlink("/proc/self/exe", out, VALUE_MAX - sizeof node);
+    out[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(out, '/');
+    if (slash == NULL || strcmp(slash + 1, node) == 0)
+        return out;
+    char name[VALUE_MAX];
+    snprintf(name, sizeof name, "%s", slash + 1);
+    memcpy(slash + 1, node, sizeof node);
+    if (access(out, X_OK) != 0)
+        memcpy(slash + 1, name, strlen(name) + 1);
+    return out;
+}
+
 /* text with every mark replaced, new; NULL: no memory, or too long. */
 static json_t *with_dir(const char *text, const char *dir)
 {
-    char out[VALUE_MAX];
+    char out[VALUE_MAX], self[VALUE_MAX];
+    const struct {
+        const char *mark, *means;
+    } marks[] = {{"@DIR@", dir}, {"@SELF@", find_self(self)}};
     size_t at = 0;
     for (const char *p = text; *p != '\0';) {
-        const bool is_mark = strncmp(p, mark, sizeof mark - 1) == 0;
-        const char *piece = is_mark ? dir : p;
-        const size_t len = is_mark ? strlen(dir) : 1;
+        const char *piece = p;
+        size_t len = 1, used = 1;
+        for (size_t i = 0; i < TW_ARRAY_LEN(marks); i++)
+            if (strncmp(p, marks[i].mark, strlen(marks[i].mark)) == 0) {
+                piece = marks[i].means;
+                len = strlen(piece);
+                used = strlen(marks[i].mark);
+            }
         if (at + len >= sizeof out)
             return NULL;
         memcpy(out + at, piece, len);
         at += len;
-        p += is_mark ? sizeof mark - 1 : 1;
+        p += used;
     }
     return json_stringn(out, at);
 }
@@ -145,6 +170,8 @@ int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err
         rc = read_texts(ret, "env", &ret->env, err);
     if (rc == 0)
         rc = read_texts(ret, "files", &ret->files, err);
+    const json_int_t ms = json_integer_value(json_object_get(ret->json, "report_ms"));
+    ret->report_ms = ms > 0 && ms <= 60000 ? (unsigned)ms : 0;
     ret->in = rc == 0 ? json_object_get(ret->json, "stdin") : NULL;
     if (rc != 0)
         ret->dir[0] = '\0'; /* not made yet */

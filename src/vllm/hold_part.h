@@ -8,8 +8,9 @@
 enum { TW_HOLD_WORDS_MAX = 256 };
 
 typedef struct tw_hold_part {
-    json_t *json; /* owns the texts below */
-    char dir[64]; /* "": none */
+    json_t *json;       /* owns the texts below */
+    char dir[64];       /* "": none */
+    unsigned report_ms; /* 0: it does not */
     size_t n_words;
     const char *argv[TW_HOLD_WORDS_MAX + 1]; /* NULL at the end */
     const json_t *env, *files, *in;          /* NULL: none */

@@ -2,8 +2,8 @@
 #include "vllm/link.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const names[TW_VLLM_TRANSPORTS] = {"auto", "infiniband", "roce", "thunderbolt",
@@ -70,7 +70,7 @@ static int gid_of(const tw_facts *f, const tw_net_if *i, const char *ip)
     const tw_facts_nic *n = nic_of(f, i->name);
     for (size_t k = 0; n != NULL && k < n->n_gids; k++) {
         char *rest;
-        const unsigned long index = strtoul(n->gids[k], &rest, 10);
+        const uintmax_t index = strtoumax(n->gids[k], &rest, 10);
         if (index <= 255 && strncmp(rest, type, sizeof type - 1) == 0 &&
             strcmp(rest + sizeof type - 1, ip) == 0)
             return (int)index;
@@ -211,6 +211,6 @@ int tw_vllm_links_find(const tw_vllm_node *nodes, size_t n, enum tw_vllm_transpo
     else if (why != NULL)
         snprintf(why, why_bytes, "%s: the best that %s%s%s", names[t],
                  n == 1 ? "this node has" : "all nodes have",
-                 first.msg[0] != '\0' ? "; no RoCE: " : "", first.msg);
+                 n > 1 && first.msg[0] != '\0' ? "; no RoCE: " : "", n > 1 ? first.msg : "");
     return 0;
 }

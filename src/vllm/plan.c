@@ -9,13 +9,18 @@
 
 enum { RAY_PORT = 6379, MASTER_PORT = 29501 };
 
+static uint32_t ray_port(const tw_vllm_ask *ask)
+{
+    return ask->ray_port > 0 ? ask->ray_port : RAY_PORT;
+}
+
 static json_t *ray_words(const tw_vllm_ask *ask, size_t i)
 {
     if (ask->serve.executor != TW_VLLM_RAY)
         return json_null();
-    return tw_vllm_place_words(ask->place,
-                               tw_vllm_ray_start(ask->nodes[i].ip, i == 0 ? NULL : ask->nodes[0].ip,
-                                                 ask->ray_port > 0 ? ask->ray_port : RAY_PORT));
+    return tw_vllm_own_words(ask->place,
+                             tw_vllm_ray_start(ask->nodes[i].ip, i == 0 ? NULL : ask->nodes[0].ip,
+                                               ray_port(ask)));
 }
 
 static json_t *serve_words(const tw_vllm_ask *ask, size_t i)
@@ -27,7 +32,7 @@ static json_t *serve_words(const tw_vllm_ask *ask, size_t i)
     s.i_node = (uint32_t)i;
     s.head_ip = ask->nodes[0].ip;
     s.master_port = s.master_port > 0 ? s.master_port : MASTER_PORT;
-    return tw_vllm_place_words(ask->place, tw_vllm_serve_words(&s));
+    return tw_vllm_own_words(ask->place, tw_vllm_serve_words(&s));
 }
 
 static int add_part(const tw_vllm_ask *ask, const tw_vllm_link *l, size_t i, json_t *nodes)
@@ -38,6 +43,19 @@ static int add_part(const tw_vllm_ask *ask, const tw_vllm_link *l, size_t i, jso
                   "hca", l->hca, "gid_index", l->gid_index, "env", tw_vllm_env(l), "ray",
                   ray_words(ask, i), "serve", serve_words(ask, i));
     return json_array_append_new(nodes, part);
+}
+
+static json_t *status_words(const tw_vllm_ask *ask)
+{
+    if (ask->serve.executor != TW_VLLM_RAY)
+        return json_null();
+    return tw_vllm_own_words(ask->place, tw_vllm_ray_status(ask->nodes[0].ip, ray_port(ask)));
+}
+
+static json_t *outer_words(const tw_vllm_ask *ask)
+{
+    return ask->place->where == TW_VLLM_IN_CONTAINER ? tw_vllm_outer_words(ask->place)
+                                                     : json_null();
 }
 
 int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err)
@@ -51,24 +69,38 @@ int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err)
     TW_CLEANUP(tw_json_freep) json_t *nodes = json_array();
     for (size_t i = 0; i < ask->n_nodes && rc == 0; i++)
         rc = add_part(ask, &links[i], i, nodes);
-    json_t *plan = rc == 0 ? json_pack("{s:s, s:O}", "why", why, "nodes", nodes) : NULL;
+    json_t *plan = rc == 0
+                       ? json_pack("{s:s, s:o, s:o, s:O}", "why", why, "outer", outer_words(ask),
+                                   "status", status_words(ask), "nodes", nodes)
+                       : NULL;
     if (plan == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the plan of %zu nodes", ask->n_nodes);
     *ret = plan;
     return 0;
 }
 
-static int put_part(json_t *part, tw_buf *out)
+/* As it would be typed: a container's command behind podman's. */
+static int put_words(const json_t *outer, const json_t *words, tw_buf *out)
+{
+    if (json_is_null(words))
+        return 0;
+    TW_CLEANUP(tw_json_freep)
+    json_t *all = json_is_null(outer) ? json_array() : json_copy((json_t *)(uintptr_t)outer);
+    if (all == NULL ||
+        (!json_is_null(outer) && json_array_append_new(all, json_string("--")) != 0) ||
+        json_array_extend(all, (json_t *)(uintptr_t)words) != 0)
+        return -ENOMEM;
+    return tw_vllm_show_words(all, out);
+}
+
+static int put_part(const json_t *outer, json_t *part, tw_buf *out)
 {
     static const char *const commands[] = {"ray", "serve"};
-    int rc = tw_buf_printf(out, "\n# %s\n", json_string_value(json_object_get(part, "node")));
+    int rc = tw_buf_printf(out, "\n# %s\n", tw_json_text_at(part, "node"));
     if (rc == 0)
         rc = tw_vllm_show_env(json_object_get(part, "env"), out);
-    for (size_t k = 0; k < TW_ARRAY_LEN(commands) && rc == 0; k++) {
-        const json_t *words = json_object_get(part, commands[k]);
-        if (!json_is_null(words))
-            rc = tw_vllm_show_words(words, out);
-    }
+    for (size_t k = 0; k < TW_ARRAY_LEN(commands) && rc == 0; k++)
+        rc = put_words(outer, json_object_get(part, commands[k]), out);
     return rc;
 }
 
@@ -76,9 +108,8 @@ int tw_vllm_plan_text(const json_t *plan, tw_buf *out, tw_err *err)
 {
     json_t *part;
     size_t i;
-    int rc =
-        tw_buf_printf(out, "# transport %s\n", json_string_value(json_object_get(plan, "why")));
+    int rc = tw_buf_printf(out, "# transport %s\n", tw_json_text_at(plan, "why"));
     json_array_foreach(json_object_get(plan, "nodes"), i, part) rc =
-        rc != 0 ? rc : put_part(part, out);
+        rc != 0 ? rc : put_part(json_object_get(plan, "outer"), part, out);
     return rc == 0 ? 0 : tw_err_set(err, rc, "the plan is too long to be shown");
 }

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is started where, for a model served by vLLM over all nodes: one part a node, as JSON, which an
- * agent's `hold` starts as it stands and --print shows as its owner would type it.
+/* What is started where, for a model served by vLLM over all nodes, as JSON: part.h makes of it what a
+ * holder starts, --print shows it as its owner would type it.
+ *
+ *    {"why":"roce: asked for",
+ *     "outer":["podman","exec","--interactive","vllm","/run/...","hold"],   null without a container
+ *     "status":["ray","status",...],                                        null with mp
+ *     "nodes":[NODE,...]}
+ *
+ * A NODE:
  *
  *    {"node":"box2", "transport":"roce", "interface":"enp194s0np0", "hca":"irdma0:1", "gid_index":3,
  *     "env":{...},                      of all its commands
@@ -24,7 +31,7 @@ typedef struct tw_vllm_ask {
     tw_vllm_serve serve;        /* what is a node's own in it is filled in here */
 } tw_vllm_ask;
 
-/* *ret: {"why":"...","nodes":[part,...]}. Errors: of tw_vllm_links_find; -ENOMEM. */
+/* Errors: of tw_vllm_links_find; -ENOMEM. Owns: the caller. */
 TW_MUST_CHECK int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err);
 /* For --print. */
 TW_MUST_CHECK int tw_vllm_plan_text(const json_t *plan, tw_buf *out, tw_err *err);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a plan to what holders are told (hold.h): a node's command with its environment, its secrets and
+ * its folder; in a container the holder inside gets it from the one outside. */
+#ifndef TWINAX_VLLM_PART_H
+#define TWINAX_VLLM_PART_H
+
+#include "fmt/json.h"
+
+typedef struct tw_vllm_secrets {
+    const char *run;                /* hex digits; names folders */
+    const char *token;              /* of Ray's door */
+    const char *api_key, *hf_token; /* NULL: none */
+} tw_vllm_secrets;
+
+/* what: "ray", "serve" of node i of the plan, or "status" (of node 0). more: variables {"NAME":"value"}
+ * over the node's own, borrowed, NULL: none. Owns: the caller; NULL: no memory. It holds secrets. */
+json_t *tw_vllm_part(const json_t *plan, size_t i, const char *what, const json_t *more,
+                     const tw_vllm_secrets *s);
+
+#endif
