@@ -14,7 +14,7 @@ PARITY_PYTHON ?= python3
 # A build of its own for each way of checking.
 setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
 
-.PHONY: all help deps demo test lab lab-guide parity build-release bench fuzz asan tsan lint format install dist deb rpm container packages-test clean
+.PHONY: all help deps demo test test-vllm lab lab-guide parity build-release bench fuzz asan tsan lint format install dist deb rpm container packages-test clean
 .DEFAULT_GOAL := all
 
 all:
@@ -28,6 +28,7 @@ help:
 	@echo 'make test          install what is missing, build, run every test'
 	@echo 'make lab            two emulated machines with Soft-RoCE: links, TP=2 over RDMA, faults'
 	@echo 'make lab-guide      the guide walked on two whole emulated machines, with grub and reboots'
+	@echo 'make test-vllm     real vLLM on a real Ray cluster of two namespaces (6.5 GB, made once)'
 	@echo 'make parity        against transformers: committed goldens, and fresh ones (PARITY_PYTHON=)'
 	@echo 'make bench         speed of kernels and of a 1B model, TP=1 against TP=2 (BENCH_ARGS=)'
 	@echo 'make fuzz          libFuzzer on every parser, TIME=$(TIME) seconds each'
@@ -53,6 +54,13 @@ test:
 	@tools/deps.sh --test
 	@$(MAKE) --no-print-directory all
 	@python3 tools/run_tests.py --build $(BUILD) --python
+
+# vLLM for CPUs, Ray, torch: in the user's cache, shared by all checkouts.
+test-vllm:
+	@tools/deps.sh --test
+	@$(MAKE) --no-print-directory all
+	@python=$$(tests/vllm/env.sh) && TWINAX=$(abspath $(BUILD))/twinax TWINAX_VLLM_PYTHON=$$python \
+		$$python -m pytest -q -s tests/vllm/test_vllm.py --timeout 900 -p no:cacheprovider
 
 # What the machines boot from is fetched and built once, outside the tests' deadlines.
 lab:

@@ -24,6 +24,9 @@ static const char *const kv_types[] = {
 static const char *const ariths[] = {
     [TW_ARITH_EXACT] = "exact", [TW_ARITH_WIRE16] = "wire16", NULL};
 
+static const char *const engines[] = {
+    [TW_ENGINE_AUTO] = "auto", [TW_ENGINE_NATIVE] = "native", [TW_ENGINE_VLLM] = "vllm", NULL};
+
 const char *tw_transport_name(enum tw_transport t)
 {
     return transports[t];
@@ -49,14 +52,6 @@ static int set_tp(void *opts, char *value, tw_err *err)
         return tw_err_set(err, -EINVAL, "--tp %s: wanted 1, 2, 4 or 8", value);
     a->tp = (unsigned)v;
     return 0;
-}
-
-static int set_engine(void *opts, char *value, tw_err *err)
-{
-    (void)opts;
-    if (strcmp(value, "native") == 0 || strcmp(value, "auto") == 0)
-        return 0;
-    return tw_err_set(err, -ENOTSUP, "--engine %s: this version has the native engine only", value);
 }
 
 static int set_rdma_device(void *opts, char *value, tw_err *err)
@@ -124,7 +119,8 @@ const tw_option tw_options_model[] = {
      .min = 1, .max = 8192},
     {"kv", .arg = "TYPE", .help = "auto, bf16 or f32: type of the KV cache", .type = TW_OPT_CHOICE,
      .choices = kv_types, AT(engine.kv)},
-    {"engine", .arg = "E", .help = "auto or native", .type = TW_OPT_CALL, .call = set_engine},
+    {"engine", .arg = "E", .help = "auto, native or vllm (serve and up only)",
+     .type = TW_OPT_CHOICE, .choices = engines, AT(engine_kind)},
     {"copy", .help = "a model's folder that a node lacks is copied there over the cluster link",
      .type = TW_OPT_FLAG, AT(copy)},
     {"model-path", .arg = "NODE=PATH",

@@ -12,6 +12,18 @@
 #include "cmd/option.h"
 #include "twinax/engine.h"
 
+/* What serve and up are told of the other engine. */
+typedef struct tw_vllm_wishes {
+    const char *venv, *container; /* where it is; NULL: found */
+    unsigned executor;            /* enum tw_vllm_executor */
+    unsigned wire;                /* enum tw_vllm_transport */
+    float memory;                 /* share of the GPU's; 0: 0.90 */
+    bool graphs, trust, print;
+    const char *attention, *speculative, *extra; /* NULL: none */
+} tw_vllm_wishes;
+
+enum tw_engine_kind { TW_ENGINE_AUTO, TW_ENGINE_NATIVE, TW_ENGINE_VLLM };
+
 typedef struct tw_args {
     const char *model;
     const char *prompt;           /* -p, NULL: none */
@@ -46,8 +58,10 @@ typedef struct tw_args {
     const char *model_id;    /* of rank 0, once it is open: others find the model by it */
     bool copy;               /* the model to machines that lack it, a folder too */
     const char *model_asked; /* MODEL, where model has become a path; NULL: the same */
-    bool push;               /* twinax-node to machines that lack it */
-    tw_nodes nodes;          /* of the ranks, filled by tw_far_find_nodes; n 0: none */
+    enum tw_engine_kind engine_kind;
+    tw_vllm_wishes vllm;
+    bool push;      /* twinax-node to machines that lack it */
+    tw_nodes nodes; /* of the ranks, filled by tw_far_find_nodes; n 0: none */
 } tw_args;
 
 /* Of a struct that begins with a tw_args; each ends with an empty entry. */
@@ -55,6 +69,7 @@ extern const tw_option tw_options_ranks[];    /* --tp, --local, --transport ... 
 extern const tw_option tw_options_nodes[];    /* --nodes, --agent-path */
 extern const tw_option tw_options_model[];    /* --ctx, --threads, --kv, --model-path ... */
 extern const tw_option tw_options_sampling[]; /* --temp ... --seed */
+extern const tw_option tw_options_vllm[];     /* vllm_args.c: --venv, --executor ... */
 extern const tw_option tw_options_serve[];    /* --host, --port, --api-key ... */
 
 /* The defaults. */

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cluster/facts.h"
 #include "cluster/remote.h"
 #include "cmd/push.h"
 #include "cmd/rank_report.h"
@@ -25,6 +26,7 @@
 typedef struct far_node {
     const char *name;
     unsigned rank;
+    tw_far *far;
     pthread_mutex_t *lock; /* the group's */
     tw_remote *remote;
     bool started;
@@ -44,6 +46,8 @@ struct tw_far {
     pthread_mutex_t lock;
     void (*on_lost)(void *ctx, unsigned rank, const char *why); /* under the lock */
     void *lost_ctx;
+    void (*on_line)(void *ctx, unsigned rank, const char *line);
+    void *line_ctx;
     bool has_pump;
     pthread_t pump;
     int wake[2]; /* its write end closed: the pump ends */
@@ -58,6 +62,8 @@ static void take_event(void *ctx, const tw_remote_event *e)
     const bool reports = !e->has_exit && strncmp(e->line, TW_RANK_REPORT_MARK, n_mark) == 0;
     if (!e->has_exit && !reports) { /* without the lock: who reads our stderr may be slow */
         fprintf(stderr, "%s: %s\n", n->name, e->line);
+        if (n->far->on_line != NULL)
+            n->far->on_line(n->far->line_ctx, n->rank, e->line);
         return;
     }
     pthread_mutex_lock(n->lock);
@@ -150,7 +156,8 @@ static tw_far *new_far(const tw_args *a)
     f->wake[0] = f->wake[1] = -1;
     pthread_mutex_init(&f->lock, NULL);
     for (unsigned r = 1; r < f->n_ranks; r++)
-        f->nodes[r] = (far_node){.name = f->args.nodes.v[r].name, .rank = r, .lock = &f->lock};
+        f->nodes[r] =
+            (far_node){.name = f->args.nodes.v[r].name, .rank = r, .far = f, .lock = &f->lock};
     return f;
 }
 
@@ -215,6 +222,17 @@ int tw_far_run(tw_far *f, json_t *const *parts, tw_err *err)
     rc = -pthread_create(&f->pump, NULL, pump, f);
     f->has_pump = rc == 0;
     return rc == 0 ? 0 : tw_err_set(err, rc, "no thread to hear the nodes: %s", strerror(-rc));
+}
+
+int tw_far_facts(tw_far *f, unsigned r, const tw_facts_opts *o, tw_facts *ret, tw_err *err)
+{
+    return tw_remote_host_facts(f->nodes[r].remote, o, ret, err);
+}
+
+void tw_far_on_line(tw_far *f, void (*fn)(void *ctx, unsigned rank, const char *line), void *ctx)
+{
+    f->on_line = fn;
+    f->line_ctx = ctx;
 }
 
 void tw_far_on_lost(tw_far *f, void (*fn)(void *ctx, unsigned rank, const char *why), void *ctx)

@@ -8,6 +8,7 @@
 
 #include "cluster/remote.h"
 #include "cmd/args.h"
+#include "host/facts.h"
 
 typedef struct tw_far tw_far;
 
@@ -35,6 +36,11 @@ TW_MUST_CHECK int tw_far_open(const tw_args *a, tw_far **ret, tw_err *err);
 tw_remote *tw_far_remote(tw_far *f, unsigned r);
 /* parts[1..]: taken over. From then on what the ranks say is printed. */
 TW_MUST_CHECK int tw_far_run(tw_far *f, json_t *const *parts, tw_err *err);
+/* What rank r's machine is, before anything runs there. */
+TW_MUST_CHECK int tw_far_facts(tw_far *f, unsigned r, const tw_facts_opts *o, tw_facts *ret,
+                               tw_err *err);
+/* fn hears each line that a rank says, from a thread, beside its being printed; before run. */
+void tw_far_on_line(tw_far *f, void (*fn)(void *ctx, unsigned rank, const char *line), void *ctx);
 /* fn is called from a thread when the connection to a node was lost, at once where that is so
  * already; NULL ends it: once back, fn is not called any more. It must not call far. */
 void tw_far_on_lost(tw_far *f, void (*fn)(void *ctx, unsigned rank, const char *why), void *ctx);

@@ -112,6 +112,8 @@ static int open_group(tw_node *n, tw_err *err)
 
 int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
 {
+    if (a->engine_kind == TW_ENGINE_VLLM)
+        return tw_err_set(err, -EINVAL, "--engine vllm: serve and up can, this command cannot");
     memset(n, 0, sizeof(*n));
     n->args = *a;
     tw_far_place(a, 0, &n->args.engine.n_local, &n->args.engine.i_local);

@@ -8,6 +8,7 @@
 #include "cmd/node.h"
 #include "cmd/serve_config.h"
 #include "cmd/serve_status.h"
+#include "cmd/vllm.h"
 #include "os/secret.h"
 #include "os/signal.h"
 #include "serve/serve.h"
@@ -79,11 +80,16 @@ static int cmd_serve(int argc, char **argv)
             return tw_command_misused(&tw_command_serve, &err);
         tw_secret_env_wipe("TWINAX_API_KEY"); /* the other ranks have no use for it */
     }
+    bool vllm = false;
     const tw_serve_opts o = opts_of(&a);
-    int rc = tw_serve_check(&o, &err); /* before a large model is loaded */
-    tw_serve_status *status = NULL;
+    int rc = tw_vllm_is_wanted(&a, &vllm, &err);
     if (rc == 0)
+        rc = tw_serve_check(&o, &err); /* before a large model is loaded */
+    tw_serve_status *status = NULL;
+    if (rc == 0 && !a.vllm.print)
         rc = tw_serve_status_start(&a, &status, &err);
+    if (rc == 0 && vllm)
+        return tw_command_end(&tw_command_serve, tw_cmd_serve_vllm(&a, status, &err), &err);
     if (rc == 0)
         rc = tw_node_open(&a, &n, &err);
     if (rc == 0) {
@@ -101,6 +107,7 @@ const tw_option_table tw_serve_tables[] = {
     {"ranks", tw_options_ranks},
     {"other machines (docs/nodes.md)", tw_options_nodes},
     {"model", tw_options_model},
+    {"--engine vllm (docs/vllm.md)", tw_options_vllm},
     {NULL, NULL},
 };
 

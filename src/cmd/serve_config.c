@@ -27,16 +27,15 @@ static int take_names(const tw_serve_spec *s, tw_args *a, tw_err *err)
 {
     static const char *const kvs[] = {"auto", "bf16", "f32", NULL};
     static const char *const ariths[] = {"exact", "wire16", NULL};
+    static const char *const engines[] = {"auto", "native", "vllm", NULL};
     unsigned v = 0;
     int rc = 0;
     if (is_set(s->kv) && (rc = pick("kv", s->kv, kvs, &v, err)) == 0)
         a->engine.kv = (enum tw_kv_type)v;
     if (rc == 0 && is_set(s->arith) && (rc = pick("arith", s->arith, ariths, &v, err)) == 0)
         a->engine.arith = (enum tw_arith)v;
-    if (rc == 0 && strcmp(s->engine, "vllm") == 0)
-        rc = tw_err_set(err, -ENOTSUP,
-                        "twinax.conf: [serve] engine = vllm: this version has the native engine "
-                        "only");
+    if (rc == 0 && is_set(s->engine) && (rc = pick("engine", s->engine, engines, &v, err)) == 0)
+        a->engine_kind = (enum tw_engine_kind)v;
     return rc;
 }
 

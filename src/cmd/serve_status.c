@@ -39,6 +39,8 @@ struct tw_serve_status {
     tw_node *node;        /* NULL: it is loading */
     uint64_t ready_ns;
     char url[160];
+    json_t *(*other)(void *ctx); /* NULL: the native engine */
+    void *other_ctx;
 };
 
 static double seconds_since(uint64_t t_ns)
@@ -168,9 +170,24 @@ static void add_engine(const struct tw_serve_status *s, json_t *v)
     json_object_set_new(v, "ranks", ranks);
 }
 
+static json_t *make_other(const struct tw_serve_status *s)
+{
+    json_t *v = s->other(s->other_ctx);
+    if (v != NULL && json_object_update_new(v, json_pack("{s:i, s:s, s:i}", "schema", 1, "version",
+                                                         tw_version(), "pid", (int)getpid())) == 0)
+        return v;
+    json_decref(v);
+    return NULL;
+}
+
 static json_t *make_status(struct tw_serve_status *s)
 {
     pthread_mutex_lock(&s->lock);
+    if (s->other != NULL) {
+        json_t *made = make_other(s);
+        pthread_mutex_unlock(&s->lock);
+        return made;
+    }
     json_t *v =
         json_pack("{s:i, s:s, s:s, s:i, s:s, s:f}", "schema", 1, "version", tw_version(), "engine",
                   "native", "pid", (int)getpid(), "state", s->node != NULL ? "ready" : "loading",
@@ -311,6 +328,16 @@ void tw_serve_status_ready(tw_serve_status *s, tw_node *n, const char *url)
     s->node = n;
     s->ready_ns = tw_clock_now_ns();
     snprintf(s->url, sizeof s->url, "%s", url);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void tw_serve_status_other(tw_serve_status *s, json_t *(*make)(void *ctx), void *ctx)
+{
+    if (s == NULL)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->other = make;
+    s->other_ctx = ctx;
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -91,10 +91,9 @@ static void print_rank(const json_t *v)
     putchar('\n');
 }
 
-static void print_ready(const json_t *s)
+static void print_native(const json_t *s)
 {
     const json_t *q = json_object_get(s, "requests"), *v = json_object_get(s, "speed");
-    const json_t *ranks = json_object_get(s, "ranks");
     printf("requests   %.0f running, %.0f waiting, %.0f at once; context %.0f\n",
            number(q, "running"), number(q, "waiting"), number(q, "at_once"), number(s, "ctx"));
     printf("speed      %.1f tok/s and %.1f prompt tok/s in the last 10 s; %.1f tok/s while working "
@@ -102,6 +101,26 @@ static void print_ready(const json_t *s)
            number(v, "generated_tok_s"), number(v, "prompt_tok_s"),
            number(v, "generated_tok_s_since_start"), number(v, "generated_tokens"),
            number(v, "prompt_tokens"));
+}
+
+/* vLLM counts its requests itself: /metrics of the API has them. */
+static void print_vllm(const json_t *s)
+{
+    const json_t *ray = json_object_get(s, "ray");
+    printf("engine     vllm, executor %s", tw_json_text_at(s, "executor"));
+    if (number(ray, "nodes") > 0)
+        printf(": %.0f nodes, %.1f GPU by Ray's own count", number(ray, "nodes"),
+               number(ray, "gpus"));
+    putchar('\n');
+}
+
+static void print_ready(const json_t *s)
+{
+    const json_t *ranks = json_object_get(s, "ranks");
+    if (strcmp(tw_json_text_at(s, "engine"), "vllm") == 0)
+        print_vllm(s);
+    else
+        print_native(s);
     if (strcmp(tw_json_text_at(s, "health"), "ok") != 0)
         printf("health     %s\n", tw_json_text_at(s, "health"));
     printf("%-12s %4s %8s %10s %6s %6s  %s\n", "NODE", "RANK", "PID", "MEMORY", "TEMP", "POWER",
@@ -117,11 +136,13 @@ static void print_running(const tw_life_record *r, const json_t *s, const tw_err
     tw_keep_span(now > from ? now - from : 0, span, sizeof span);
     tw_keep_moment(r->since_s, moment);
     if (r->phase == TW_LIFE_STARTING) {
-        const json_t *l = json_object_get(s, "loading");
+        const json_t *l = json_object_get(s, "loading"), *phase = json_object_get(s, "phase");
         const double total = number(l, "total_bytes");
         printf("%s is starting, %s so far (pid %d)", tw_keep_name(r), span, (int)r->serve.pid);
         if (total > 0)
             printf(", %.0f %% loaded", 100 * number(l, "done_bytes") / total);
+        if (phase != NULL)
+            printf(", %s: %s", tw_json_text_at(phase, "node"), tw_json_text_at(phase, "name"));
         putchar('\n');
         return;
     }

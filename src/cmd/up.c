@@ -20,6 +20,7 @@
 #include "cluster/life_log.h"
 #include "cluster/life_unit.h"
 #include "cmd/args.h"
+#include "cmd/ask_health.h"
 #include "cmd/commands.h"
 #include "cmd/down.h"
 #include "cmd/far.h"
@@ -30,7 +31,6 @@
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/signal.h"
-#include "os/sock.h"
 #include "os/sys.h"
 
 extern char **environ;
@@ -298,46 +298,6 @@ static bool read_record(up *u)
     return true;
 }
 
-/* "http://HOST:PORT": where to ask; an open address is asked by loopback. */
-static bool split_url(const char *url, char host[128], uint16_t *ret_port)
-{
-    const char *at = strstr(url, "://"), *colon = strrchr(url, ':');
-    uint64_t port = 0;
-    if (at == NULL || colon <= at + 2 || tw_str_to_u64(colon + 1, &port) != 0 || port > 65535)
-        return false;
-    at += 3;
-    const bool bracket = *at == '[';
-    snprintf(host, 128, "%.*s", (int)(colon - at) - (bracket ? 2 : 0), at + bracket);
-    if (strcmp(host, "0.0.0.0") == 0)
-        snprintf(host, 128, "127.0.0.1");
-    else if (strcmp(host, "::") == 0)
-        snprintf(host, 128, "::1");
-    *ret_port = (uint16_t)port;
-    return true;
-}
-
-static int check_health(const char *url, tw_err *err)
-{
-    static const char ask[] = "GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n";
-    char host[128], head[16] = "";
-    uint16_t port = 0;
-    TW_CLEANUP(tw_fd_closep) int fd = -1;
-    const uint64_t until = tw_clock_now_ns() + HEALTH_LIMIT_NS;
-    if (!split_url(url, host, &port))
-        return tw_err_set(err, -EPROTO, "'%.100s' is no address", url);
-    int rc = tw_sock_connect(host, port, NULL, until, &fd, err);
-    if (rc != 0)
-        return rc;
-    rc = tw_sock_send_all(fd, ask, sizeof ask - 1, until);
-    if (rc == 0) /* "HTTP/1.1 200" */
-        rc = tw_sock_recv_all(fd, head, 12, until);
-    if (rc != 0)
-        return tw_err_set(err, rc, "%s/health does not answer: %s", url, strerror(-rc));
-    if (strncmp(head, "HTTP/1.", 7) != 0 || strcmp(head + 9, "200") != 0)
-        return tw_err_set(err, -EIO, "%s/health says %.12s", url, head);
-    return 0;
-}
-
 static void reap(up *u)
 {
     if (u->keeper > 0 && !u->keeper_ended)
@@ -366,7 +326,7 @@ static int await_ready(up *u, tw_err *err)
         reap(u);
         const bool known = read_record(u);
         if (known && u->record.phase == TW_LIFE_READY)
-            return check_health(u->record.url, err);
+            return tw_ask_health_url(u->record.url, tw_clock_now_ns() + HEALTH_LIMIT_NS, err);
         if (known && u->record.phase == TW_LIFE_ENDED)
             return tw_err_set(err, -EIO, "it ended: %s", u->record.end);
         if (u->keeper_ended)

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/vllm.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "cmd/vllm_run.h"
+#include "os/secret.h"
+#include "os/signal.h"
+#include "os/sys.h"
+
+enum { PRINT_MAX = 256 * 1024 };
+
+/* A machine without a ROCm GPU need not be asked further. */
+int tw_vllm_is_wanted(const tw_args *a, bool *ret, tw_err *err)
+{
+    *ret = a->engine_kind == TW_ENGINE_VLLM;
+    if (!*ret && (a->vllm.venv != NULL || a->vllm.container != NULL || a->vllm.print))
+        return tw_err_set(err, -EINVAL,
+                          "--venv, --container, --print are vLLM's: with --engine vllm only");
+    if (a->engine_kind == TW_ENGINE_AUTO && access("/dev/kfd", F_OK) == 0)
+        tw_log(TW_LOG_INFO, "serve",
+               "engine native; this machine has a ROCm GPU that it does not "
+               "use: --engine vllm does");
+    return 0;
+}
+
+static int make_secrets(tw_vllm_run *r, tw_err *err)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint8_t bytes[40];
+    if (tw_sys_random(bytes, sizeof bytes) != 0)
+        return tw_err_set(err, -EIO, "the kernel gives no random bytes");
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        char *to = i < 8 ? r->run + 2 * i : r->token + 2 * (i - 8);
+        to[0] = hex[bytes[i] >> 4];
+        to[1] = hex[bytes[i] & 15];
+    }
+    tw_secret_guard();
+    r->secrets = (tw_vllm_secrets){.run = r->run,
+                                   .token = r->token,
+                                   .api_key = r->args->api_key,
+                                   .hf_token = getenv("HF_TOKEN")};
+    return 0;
+}
+
+static int find_own_ip(tw_vllm_run *r, tw_err *err)
+{
+    if (r->n_nodes > 1)
+        return tw_far_own_address(r->args, r->ip, sizeof r->ip, err);
+    snprintf(r->ip, sizeof r->ip, "127.0.0.1");
+    return 0;
+}
+
+static int print_plan(const tw_vllm_run *r, tw_err *err)
+{
+    TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(PRINT_MAX);
+    const int rc = tw_vllm_plan_text(r->plan, &text, err);
+    if (rc == 0)
+        printf("%s", text.data);
+    return rc;
+}
+
+/* P3: what was asked for is what is used. NCCL says which wire it took; Gloo has sockets only. */
+static int check_wire(tw_vllm_run *r, tw_err *err)
+{
+    const json_t *node = json_array_get(json_object_get(r->plan, "nodes"), 0);
+    enum tw_vllm_transport t = TW_VLLM_ETHERNET;
+    const tw_vllm_log l = tw_vllm_news_log(&r->news, 0);
+    (void)tw_vllm_transport_parse(tw_json_text_at(node, "transport"), &t);
+    if (l.wire == TW_VLLM_WIRE_UNKNOWN) {
+        tw_log(TW_LOG_INFO, "vllm", "transport %s by plan; its log names no wire",
+               tw_vllm_transport_name(t));
+        return 0;
+    }
+    tw_log(TW_LOG_INFO, "vllm", "transport proven by its log: %s %s",
+           l.wire == TW_VLLM_WIRE_IB ? "NET/IB" : "NET/Socket", l.device);
+    if (tw_vllm_transport_is_rdma(t) && l.wire == TW_VLLM_WIRE_SOCKET)
+        return tw_err_set(
+            err, -ENODEV,
+            "%s was wanted, NCCL took sockets (%s): slow without a word; twinax doctor "
+            "and twinax toolbox refresh name the cause, --wire ethernet accepts it",
+            tw_vllm_transport_name(t), l.device);
+    return 0;
+}
+
+static int stay(tw_vllm_run *r, tw_err *err)
+{
+    char why[300] = "";
+    bool by_itself;
+    while (tw_vllm_news_wait(&r->news, TW_NS_PER_S / 2)) {
+        if (tw_vllm_news_is_over(&r->news, why, sizeof why) ||
+            (r->far != NULL && tw_far_lost(r->far, why, sizeof why, &by_itself) != 0))
+            return tw_err_set(err, -ECONNABORTED, "%s", why);
+    }
+    return 0;
+}
+
+static int serve(tw_vllm_run *r, tw_err *err)
+{
+    tw_log(TW_LOG_INFO, "vllm", "transport %s", tw_json_text_at(r->plan, "why"));
+    int rc = tw_vllm_run_start(r, err);
+    if (rc == 0)
+        rc = check_wire(r, err);
+    if (rc != 0)
+        return rc;
+    tw_log(TW_LOG_INFO, "vllm", "%s: %zu ranks, ready after %.1f s", r->args->model, r->n_nodes,
+           (double)(tw_clock_now_ns() - r->began_ns) / 1e9);
+    atomic_store(&r->ready_ns, tw_clock_now_ns());
+    const bool six = strchr(r->args->host, ':') != NULL;
+    printf(six ? "listening on http://[%s]:%u\n" : "listening on http://%s:%u\n", r->args->host,
+           (unsigned)r->args->port);
+    fflush(stdout);
+    return stay(r, err);
+}
+
+/* Its workers first: vllm serve has no time to be astonished. */
+static void end(tw_vllm_run *r)
+{
+    tw_vllm_held_stop(&r->serve);
+    tw_far_close(r->far);
+    tw_vllm_held_stop(&r->ray);
+    tw_vllm_news_done(&r->news);
+    json_decref(r->plan);
+    for (size_t i = 0; i < r->n_nodes; i++)
+        tw_mem_free(r->facts[i]);
+}
+
+int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err)
+{
+    tw_vllm_run r = {.args = a,
+                     .n_nodes = a->nodes.n > 0 ? a->nodes.n : 1,
+                     .began_ns = tw_clock_now_ns()};
+    int rc = tw_vllm_news_init(&r.news, r.n_nodes, err);
+    if (rc == 0 && r.n_nodes > 1)
+        rc = tw_far_open(a, &r.far, err);
+    if (rc == 0)
+        rc = find_own_ip(&r, err);
+    if (rc == 0)
+        rc = tw_vllm_run_plan(&r, err);
+    if (rc == 0 && a->vllm.print) {
+        rc = print_plan(&r, err);
+    } else if (rc == 0) {
+        tw_serve_status_other(status, tw_vllm_run_status, &r);
+        rc = make_secrets(&r, err);
+        if (rc == 0)
+            rc = serve(&r, err);
+    }
+    tw_serve_status_stop(status);
+    end(&r);
+    explicit_bzero(r.token, sizeof r.token);
+    return rc;
+}

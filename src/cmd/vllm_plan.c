@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "cmd/vllm_run.h"
+#include "os/file.h"
+
+const char *tw_vllm_run_node(const tw_vllm_run *r, size_t i)
+{
+    return r->n_nodes > 1 ? r->args->nodes.v[i].name : "here";
+}
+
+static int read_facts(tw_vllm_run *r, size_t i, tw_err *err)
+{
+    tw_facts_opts o = {.containers = i == 0 && r->args->vllm.venv == NULL};
+    r->facts[i] = tw_mem_calloc(1, sizeof *r->facts[i]);
+    if (r->facts[i] == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for the facts of %zu machines", r->n_nodes);
+    if (r->n_nodes > 1 && r->args->nodes.v[i].interface[0] != '\0')
+        o.interface = r->args->nodes.v[i].interface;
+    return i == 0 ? tw_facts_read(&o, r->facts[i], err)
+                  : tw_far_facts(r->far, (unsigned)i, &o, r->facts[i], err);
+}
+
+/* ---- where vLLM is ---- */
+
+static bool is_on_path(const char *name)
+{
+    const char *path = getenv("PATH");
+    char at[600];
+    while (path != NULL && *path != '\0') {
+        const size_t n = strcspn(path, ":");
+        snprintf(at, sizeof at, "%.*s/%s", (int)n, path, name);
+        if (access(at, X_OK) == 0)
+            return true;
+        path += n + (path[n] == ':');
+    }
+    return false;
+}
+
+/* The toolbox that `twinax toolbox refresh` makes, or the guide's older name of it. */
+static const char *find_box(const tw_facts *f)
+{
+    static const char *const names[] = {"vllm-therock-gfx1151", "vllm-therock-gfx1151-dev", "vllm"};
+    for (size_t k = 0; k < TW_ARRAY_LEN(names); k++)
+        for (size_t i = 0; i < f->container.n_boxes; i++)
+            if (strcmp(f->container.boxes[i].name, names[k]) == 0)
+                return f->container.boxes[i].name;
+    return NULL;
+}
+
+static int take_venv(tw_vllm_run *r, tw_err *err)
+{
+    char vllm[300];
+    snprintf(r->place.name, sizeof r->place.name, "%s", r->args->vllm.venv);
+    snprintf(vllm, sizeof vllm, "%s/bin/vllm", r->place.name);
+    r->place.where = TW_VLLM_IN_VENV;
+    return access(vllm, X_OK) == 0 ? 0
+                                   : tw_err_set(err, -ENOENT,
+                                                "--venv %s: no bin/vllm there: wanted a virtual "
+                                                "environment with vllm and ray",
+                                                r->args->vllm.venv);
+}
+
+static int find_place(tw_vllm_run *r, tw_err *err)
+{
+    const tw_vllm_wishes *w = &r->args->vllm;
+    if (w->venv != NULL && w->container != NULL)
+        return tw_err_set(err, -EINVAL, "--venv and --container: one of them");
+    if (w->venv != NULL)
+        return take_venv(r, err);
+    const char *box = w->container != NULL ? w->container : find_box(r->facts[0]);
+    if (box == NULL && is_on_path("vllm")) {
+        r->place.where = TW_VLLM_ON_PATH;
+        return 0;
+    }
+    if (box == NULL)
+        return tw_err_set(
+            err, -ENOENT,
+            "no vLLM here: no container called vllm-therock-gfx1151 or vllm, no vllm "
+            "on PATH; twinax toolbox refresh gets it, or --venv DIR says where it is");
+    r->place.where = TW_VLLM_IN_CONTAINER;
+    snprintf(r->place.name, sizeof r->place.name, "%s", box);
+    snprintf(r->place.home, sizeof r->place.home, "%s", "/run/host@SELF@"); /* hold_part.c */
+    return 0;
+}
+
+/* ---- what is wanted ---- */
+
+static enum tw_vllm_transport wire_of(const tw_args *a, const tw_facts *head)
+{
+    if (a->vllm.wire != TW_VLLM_AUTO)
+        return (enum tw_vllm_transport)a->vllm.wire;
+    if (a->transport == TW_TRANSPORT_TCP)
+        return TW_VLLM_ETHERNET;
+    if (a->transport != TW_TRANSPORT_RDMA)
+        return TW_VLLM_AUTO;
+    for (size_t i = 0; i < head->net.n_ifs; i++)
+        if (head->net.ifs[i].kind == TW_NET_INFINIBAND)
+            return TW_VLLM_INFINIBAND;
+    return TW_VLLM_ROCE;
+}
+
+/* words: --vllm-args, cut at its spaces into out[max + 1]. */
+static void split_words(char *words, const char **out, size_t max)
+{
+    size_t n = 0;
+    char *rest = NULL;
+    for (char *w = strtok_r(words, " ", &rest); w != NULL && n < max;
+         w = strtok_r(NULL, " ", &rest))
+        out[n++] = w;
+    out[n] = NULL;
+}
+
+static void add_node(const tw_vllm_run *r, size_t i, tw_vllm_ask *ask)
+{
+    const tw_args *a = r->args;
+    ask->nodes[i] = (tw_vllm_node){.name = tw_vllm_run_node(r, i),
+                                   .ip = i == 0 ? r->ip : a->nodes.v[i].ip,
+                                   .facts = r->facts[i]};
+    if (r->n_nodes > 1 && a->nodes.v[i].rdma_device[0] != '\0')
+        ask->nodes[i].device = a->nodes.v[i].rdma_device;
+    else
+        ask->nodes[i].device = a->rdma_device;
+}
+
+/* A folder goes by its last part, as with the native engine. */
+static const char *served_name(const char *model)
+{
+    const char *slash = strrchr(model, '/');
+    return model[0] == '/' && slash[1] != '\0' ? slash + 1 : model;
+}
+
+static int make_plan(tw_vllm_run *r, tw_err *err)
+{
+    const tw_args *a = r->args;
+    char words[1024] = "";
+    const char *extra[65];
+    snprintf(words, sizeof words, "%s", a->vllm.extra != NULL ? a->vllm.extra : "");
+    split_words(words, extra, 64);
+    tw_vllm_ask ask = {.n_nodes = r->n_nodes,
+                       .transport = wire_of(a, r->facts[0]),
+                       .place = &r->place,
+                       .serve = {.model = r->model,
+                                 .served_name = served_name(r->model),
+                                 .host = a->host,
+                                 .port = a->port,
+                                 .tp = (uint32_t)r->n_nodes,
+                                 .ctx = a->engine.ctx,
+                                 .max_seqs = a->engine.max_seqs,
+                                 .memory = (double)a->vllm.memory,
+                                 .graphs = a->vllm.graphs,
+                                 .trust_remote_code = a->vllm.trust,
+                                 .attention = a->vllm.attention,
+                                 .speculative = a->vllm.speculative,
+                                 .extra = extra,
+                                 .executor = (enum tw_vllm_executor)a->vllm.executor}};
+    for (size_t i = 0; i < r->n_nodes; i++)
+        add_node(r, i, &ask);
+    return tw_vllm_plan(&ask, &r->plan, err);
+}
+
+/* Wherever a program starts, it is this folder. */
+static int name_model(tw_vllm_run *r)
+{
+    const char *m = r->args->model;
+    size_t n = 0;
+    if (m[0] != '/' && tw_file_exists(m)) {
+        if (getcwd(r->model, sizeof r->model) == NULL)
+            return -errno;
+        n = strlen(r->model);
+        r->model[n++] = '/';
+    }
+    const int len = snprintf(r->model + n, sizeof r->model - n, "%s", m);
+    return len >= 0 && (size_t)len < sizeof r->model - n ? 0 : -ENAMETOOLONG;
+}
+
+int tw_vllm_run_plan(tw_vllm_run *r, tw_err *err)
+{
+    int rc = 0;
+    if (name_model(r) != 0)
+        return tw_err_set(err, -ENAMETOOLONG, "%.100s: the path is too long", r->args->model);
+    for (size_t i = 0; i < r->n_nodes && rc == 0; i++)
+        rc = read_facts(r, i, err);
+    if (rc == 0)
+        rc = find_place(r, err);
+    if (rc == 0)
+        rc = make_plan(r, err);
+    return rc;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "cmd/ask_health.h"
+#include "cmd/vllm_run.h"
+#include "os/signal.h"
+
+enum { STATUS_MAX = 16 * 1024 };
+#define RAY_LIMIT_NS    (120 * TW_NS_PER_S)
+#define STATUS_LIMIT_NS (30 * TW_NS_PER_S)
+#define ASK_LIMIT_NS    (300 * TW_NS_PER_MS)
+#define LOOK_NS         (1 * TW_NS_PER_S)
+#define SILENT_NS       (60 * TW_NS_PER_S) /* then it is told, and again after as long */
+
+/* ---- what its programs say ---- */
+
+static void hear(void *ctx, const char *line)
+{
+    tw_vllm_news_line(&((tw_vllm_run *)ctx)->news, 0, line);
+}
+
+static void lose_ray(void *ctx)
+{
+    tw_vllm_news_gone(&((tw_vllm_run *)ctx)->news, "Ray of this machine has ended");
+}
+
+static void lose_serve(void *ctx)
+{
+    tw_vllm_news_gone(&((tw_vllm_run *)ctx)->news, "vllm serve has ended");
+}
+
+static void hear_far(void *ctx, unsigned rank, const char *line)
+{
+    tw_vllm_news_line(&((tw_vllm_run *)ctx)->news, rank, line);
+}
+
+static int check(tw_vllm_run *r, tw_err *err)
+{
+    char why[300];
+    bool by_itself;
+    if (tw_signal_asked_to_stop())
+        return tw_err_set(err, -EINTR, "interrupted");
+    if (tw_vllm_news_is_over(&r->news, why, sizeof why) ||
+        (r->far != NULL && tw_far_lost(r->far, why, sizeof why, &by_itself) != 0))
+        return tw_err_set(err, -ECONNABORTED, "%s", why);
+    return 0;
+}
+
+/* ---- starting ---- */
+
+static int start_here(tw_vllm_run *r, tw_vllm_held *h, const char *what, const json_t *more,
+                      void (*on_end)(void *ctx), tw_err *err)
+{
+    *h =
+        (tw_vllm_held){.node = tw_vllm_run_node(r, 0), .on_line = hear, .on_end = on_end, .ctx = r};
+    return tw_vllm_held_start(h, tw_vllm_part(r->plan, 0, what, more, &r->secrets), err);
+}
+
+static int start_far(tw_vllm_run *r, const char *what, tw_err *err)
+{
+    json_t *parts[TW_VLLM_NODES_MAX] = {NULL};
+    if (r->far == NULL)
+        return 0;
+    for (size_t i = 1; i < r->n_nodes; i++)
+        parts[i] = tw_vllm_part(r->plan, i, what, NULL, &r->secrets);
+    tw_far_on_line(r->far, hear_far, r);
+    return tw_far_run(r->far, parts, err);
+}
+
+/* ---- Ray ---- */
+
+static int await_rays(tw_vllm_run *r, size_t n_wanted, tw_err *err)
+{
+    const uint64_t until = tw_clock_now_ns() + RAY_LIMIT_NS;
+    int rc = 0;
+    while ((rc = check(r, err)) == 0 && tw_vllm_news_rays(&r->news) < n_wanted) {
+        if (tw_clock_now_ns() > until)
+            return tw_err_set(err, -ETIMEDOUT,
+                              "Ray runs on %zu of %zu nodes after %" PRIu64 " s; the lines above "
+                              "say what it waits for",
+                              tw_vllm_news_rays(&r->news), n_wanted, RAY_LIMIT_NS / TW_NS_PER_S);
+        (void)tw_vllm_news_wait(&r->news, LOOK_NS);
+    }
+    return rc;
+}
+
+typedef struct answer {
+    tw_buf text;
+    _Atomic bool ended;
+} answer;
+
+static void note_line(void *ctx, const char *line)
+{
+    answer *a = ctx;
+    (void)!(tw_buf_puts(&a->text, line) == 0 && tw_buf_puts(&a->text, "\n") == 0);
+}
+
+static void note_end(void *ctx)
+{
+    atomic_store(&((answer *)ctx)->ended, true);
+}
+
+/* What Ray itself counts. */
+static int ask_ray(tw_vllm_run *r, tw_ray_status *ret, tw_err *err)
+{
+    answer a = {.text = TW_BUF(STATUS_MAX)};
+    tw_vllm_held h = {.node = tw_vllm_run_node(r, 0),
+                      .silent = true,
+                      .on_line = note_line,
+                      .on_end = note_end,
+                      .ctx = &a};
+    const uint64_t until = tw_clock_now_ns() + STATUS_LIMIT_NS;
+    int rc = tw_vllm_held_start(&h, tw_vllm_part(r->plan, 0, "status", NULL, &r->secrets), err);
+    while (rc == 0 && !atomic_load(&a.ended) && tw_clock_now_ns() < until &&
+           (rc = check(r, err)) == 0)
+        (void)tw_vllm_news_wait(&r->news, 50 * TW_NS_PER_MS);
+    tw_vllm_held_stop(&h);
+    *ret = (tw_ray_status){0};
+    if (rc == 0 && a.text.data != NULL)
+        (void)tw_ray_status_parse(a.text.data, a.text.len, ret);
+    tw_buf_done(&a.text);
+    return rc;
+}
+
+static int await_count(tw_vllm_run *r, tw_err *err)
+{
+    const uint64_t until = tw_clock_now_ns() + RAY_LIMIT_NS;
+    for (;;) {
+        tw_ray_status s;
+        const int rc = ask_ray(r, &s, err);
+        if (rc != 0)
+            return rc;
+        if (s.n_nodes >= r->n_nodes && s.gpus + 1e-6 >= (double)r->n_nodes) {
+            r->counted = s;
+            tw_log(TW_LOG_INFO, "vllm", "Ray: %u nodes, %.1f GPU", s.n_nodes, s.gpus);
+            return 0;
+        }
+        if (tw_clock_now_ns() > until)
+            return tw_err_set(err, -ETIMEDOUT,
+                              "Ray counts %u nodes and %.1f GPU after %" PRIu64
+                              " s, wanted %zu of each; twinax doctor looks at addresses and "
+                              "firewall",
+                              s.n_nodes, s.gpus, RAY_LIMIT_NS / TW_NS_PER_S, r->n_nodes);
+        (void)tw_vllm_news_wait(&r->news, LOOK_NS);
+    }
+}
+
+static int start_ray(tw_vllm_run *r, tw_err *err)
+{
+    int rc = start_here(r, &r->ray, "ray", NULL, lose_ray, err);
+    if (rc == 0)
+        rc = await_rays(r, 1, err);
+    if (rc == 0)
+        rc = start_far(r, "ray", err);
+    if (rc == 0)
+        rc = await_rays(r, r->n_nodes, err);
+    return rc == 0 ? await_count(r, err) : rc;
+}
+
+/* ---- vllm serve ---- */
+
+static void tell_phase(const tw_vllm_run *r, size_t i, const tw_vllm_log *l)
+{
+    if (l->n_all > 0)
+        tw_log(TW_LOG_INFO, "vllm", "%s: %s, %u of %u", tw_vllm_run_node(r, i),
+               tw_vllm_phase_name(l->phase), l->n_done, l->n_all);
+    else
+        tw_log(TW_LOG_INFO, "vllm", "%s: %s", tw_vllm_run_node(r, i), tw_vllm_phase_name(l->phase));
+}
+
+/* Which rank, in which phase, how long, its last line, and what the field knows of it. */
+static void tell_silence(const tw_vllm_run *r, size_t i, const tw_vllm_log *l, const char *last,
+                         uint64_t silent_ns)
+{
+    static const char *const knows[TW_VLLM_PHASES] = {
+        [TW_VLLM_JOINING] =
+            "a firewall, a wrong interface or a node that lacks a GID: twinax doctor",
+        [TW_VLLM_LOADING] = "a slow disk, or memory that swaps",
+        [TW_VLLM_COMPILING] = "the first compile of a model takes minutes",
+        [TW_VLLM_CAPTURING] = "capturing graphs over two nodes is known to wait forever: without "
+                              "--graphs",
+    };
+    tw_log(TW_LOG_WARN, "vllm", "%s (rank %zu): %s, silent for %" PRIu64 " s; last: %.160s%s%s",
+           tw_vllm_run_node(r, i), i, tw_vllm_phase_name(l->phase), silent_ns / TW_NS_PER_S, last,
+           knows[l->phase] != NULL ? "; known causes: " : "",
+           knows[l->phase] != NULL ? knows[l->phase] : "");
+}
+
+static int await_api(tw_vllm_run *r, tw_err *err)
+{
+    tw_vllm_log told = {0};
+    uint64_t told_silence = 0;
+    int rc;
+    while ((rc = check(r, err)) == 0) {
+        tw_vllm_log l;
+        char last[TW_VLLM_LINE_MAX];
+        tw_err unused;
+        uint64_t silent_ns;
+        const size_t i = tw_vllm_news_slowest(&r->news, &l, last, sizeof last, &silent_ns);
+        if (l.phase != told.phase || l.n_done != told.n_done)
+            tell_phase(r, i, &l);
+        told = l;
+        if (silent_ns < SILENT_NS)
+            told_silence = 0;
+        if (silent_ns / SILENT_NS > told_silence) {
+            told_silence = silent_ns / SILENT_NS;
+            tell_silence(r, i, &l, last, silent_ns);
+        }
+        if (l.phase >= TW_VLLM_CAPTURING &&
+            tw_ask_health(r->args->host, r->args->port, tw_clock_now_ns() + ASK_LIMIT_NS,
+                          &unused) == 0)
+            return 0;
+        (void)tw_vllm_news_wait(&r->news, LOOK_NS / 2);
+    }
+    return rc;
+}
+
+static int start_serve(tw_vllm_run *r, tw_err *err)
+{
+    char address[90];
+    const bool six = strchr(r->ip, ':') != NULL;
+    TW_CLEANUP(tw_json_freep) json_t *more = NULL;
+    if (r->ray.child.pid > 0) { /* else vLLM would start a Ray of its own */
+        snprintf(address, sizeof address, six ? "[%s]:6379" : "%s:6379", r->ip);
+        more = json_pack("{s:s}", "RAY_ADDRESS", address);
+        return start_here(r, &r->serve, "serve", more, lose_serve, err);
+    }
+    const int rc = start_here(r, &r->serve, "serve", NULL, lose_serve, err);
+    return rc == 0 ? start_far(r, "serve", err) : rc;
+}
+
+int tw_vllm_run_start(tw_vllm_run *r, tw_err *err)
+{
+    int rc = r->args->vllm.executor == TW_VLLM_RAY ? start_ray(r, err) : 0;
+    if (rc == 0)
+        rc = start_serve(r, err);
+    return rc == 0 ? await_api(r, err) : rc;
+}

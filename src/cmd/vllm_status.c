@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/scope.h"
+#include "cmd/rank_report.h"
+#include "cmd/vllm_run.h"
+
+static json_t *link_of(tw_vllm_run *r, size_t i)
+{
+    const json_t *node = json_array_get(json_object_get(r->plan, "nodes"), i);
+    const tw_vllm_log l = tw_vllm_news_log(&r->news, 0); /* the head's log has all workers' words */
+    char local[160];
+    snprintf(local, sizeof local, "%s%s%s", tw_json_text_at(node, "interface"),
+             tw_json_text_at(node, "hca")[0] != '\0' ? " " : "", tw_json_text_at(node, "hca"));
+    return json_pack("{s:s, s:s, s:s, s:s, s:b}", "transport", tw_json_text_at(node, "transport"),
+                     "device", local, "local", r->ip, "peer",
+                     i < r->args->nodes.n ? r->args->nodes.v[i].ip : r->ip, "proven",
+                     l.wire != TW_VLLM_WIRE_UNKNOWN);
+}
+
+/* The holder's word of itself; this machine's is ours. */
+static json_t *rank_of(tw_vllm_run *r, size_t i)
+{
+    char text[1024];
+    uint64_t age_ns = 0;
+    json_error_t je;
+    json_t *v = i == 0 ? tw_rank_report_make() : NULL;
+    if (i > 0 && tw_far_report(r->far, (unsigned)i, text, sizeof text, &age_ns))
+        v = json_loads(text, 0, &je);
+    if (!json_is_object(v)) {
+        json_decref(v);
+        v = json_object();
+    }
+    if (i > 0)
+        (void)json_object_update_new(v, json_pack("{s:f, s:s, s:s}", "age_s", (double)age_ns / 1e9,
+                                                  "ssh", r->args->nodes.v[i].ssh, "agent_path",
+                                                  r->args->nodes.v[i].agent_path));
+    (void)json_object_update_new(v, json_pack("{s:i, s:s}", "rank", (int)i, "node",
+                                              tw_vllm_run_node(r, i)));
+    if (r->n_nodes > 1 && i > 0)
+        (void)json_object_set_new(v, "link", link_of(r, i));
+    return v;
+}
+
+json_t *tw_vllm_run_status(void *ctx)
+{
+    tw_vllm_run *r = ctx;
+    tw_vllm_log l;
+    char last[TW_VLLM_LINE_MAX];
+    uint64_t silent_ns;
+    const uint64_t ready_ns = atomic_load(&r->ready_ns);
+    const size_t slowest = tw_vllm_news_slowest(&r->news, &l, last, sizeof last, &silent_ns);
+    json_t *ranks = json_array();
+    for (size_t i = 0; i < r->n_nodes; i++)
+        (void)json_array_append_new(ranks, rank_of(r, i));
+    return json_pack("{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:{s:i, s:f}, s:o}",
+                     "engine", "vllm", "state", ready_ns != 0 ? "ready" : "loading", "uptime_s",
+                     (double)(tw_clock_now_ns() - (ready_ns != 0 ? ready_ns : r->began_ns)) / 1e9,
+                     "health", "ok", "executor",
+                     r->args->vllm.executor == TW_VLLM_RAY ? "ray" : "mp", "phase", "name",
+                     tw_vllm_phase_name(l.phase), "node", tw_vllm_run_node(r, slowest), "done",
+                     (int)l.n_done, "of", (int)l.n_all, "silent_s", (double)silent_ns / 1e9, "ray",
+                     "nodes", (int)r->counted.n_nodes, "gpus", r->counted.gpus, "ranks", ranks);
+}

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real vLLM on a real Ray cluster of two machines (network namespaces with an sshd each), without a
+GPU: `make test-vllm`. The environment is tests/vllm/env.sh's."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "cli"))
+import twinax_cli as cli  # noqa: E402
+import two_hosts  # noqa: E402
+from two_hosts import A, B, ROCE  # noqa: E402
+from two_hosts_fixture import made  # noqa: E402
+
+MODEL = ROOT / "models" / "demo"
+GONE_S = 5.0
+OWN = "mount -t tmpfs none /tmp && mount -t tmpfs none /dev/shm"
+
+# What vLLM wants to know of a machine without a GPU; its owner would set it in the shell.
+WRAPPER = """#!/bin/sh
+export VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1
+export HF_HUB_OFFLINE=1 VLLM_ENGINE_READY_TIMEOUT_S=600
+export PATH={bin}:$PATH
+exec {bin}/{name} "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory):
+    """A virtual environment's folder as twinax is told of it."""
+    real = pathlib.Path(os.environ["TWINAX_VLLM_PYTHON"]).parent
+    folder = tmp_path_factory.mktemp("venv")
+    (folder / "bin").mkdir()
+    for name in "ray", "vllm":
+        wrapper = folder / "bin" / name
+        wrapper.write_text(WRAPPER.format(bin=real, name=name))
+        wrapper.chmod(0o755)
+    return folder
+
+
+class Machines(two_hosts.TwoHosts):
+    """The second one has a /tmp (Ray notes its machine's address there) and shared memory of its own."""
+
+    def start_sshd(self, host, *more, **settings):
+        super().start_sshd(host, *more, prepare=OWN if host == B else "true", **settings)
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    tempfile.tempdir = "/var/tmp"  # what both machines see
+    yield from made(make=Machines)
+    tempfile.tempdir = None
+
+
+def at_nodes():
+    return f"node-a={ROCE[A]},node-b={ROCE[B]}"
+
+
+class Served:
+    """`twinax serve --engine vllm` on machine A, its words in a file."""
+
+    def __init__(self, h, venv, folder, *more):
+        self.h, self.log = h, folder / "serve.log"
+        with open(self.log, "wb") as log:
+            self.p = subprocess.Popen(
+                h.ns(A, cli.BINARY, "serve", MODEL, "--engine", "vllm", "--venv", venv, "--nodes", at_nodes(),
+                     "--agent-path", cli.BINARY, "--wire", "ethernet", "--ctx", "512", *more),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
+                env=os.environ | h.path() | {"TWINAX_API_KEY": "k3y-of-the-test"}, start_new_session=True)  # fmt: skip
+
+    def words(self):
+        return self.log.read_text(errors="replace")
+
+    def ready(self):
+        line = self.p.stdout.readline()
+        assert line.startswith("listening on http://127.0.0.1:"), self.words()[-4000:]
+
+    def ask(self, path, body=None):
+        curl = ["curl", "-sS", "-H", "Authorization: Bearer k3y-of-the-test", f"http://127.0.0.1:8000{path}"]
+        if body:
+            curl += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+        return json.loads(self.h.do(A, *curl).stdout)
+
+    def end(self, sig=signal.SIGINT):
+        """Exit status, and seconds until nothing is left on either machine."""
+        began = time.monotonic()
+        os.kill(self.twinax(), sig)
+        status = self.p.wait(60)
+        return status, time.monotonic() - began + self.h.quiet_after(60)
+
+    def twinax(self):
+        return next(pid for pid, words in self.h.processes(A).items() if " serve " in words and "--engine" in words)
+
+    def close(self):
+        if self.p.poll() is None:
+            os.killpg(self.p.pid, signal.SIGKILL)
+        self.p.wait()
+        self.p.stdout.close()
+
+
+@pytest.fixture
+def serve(hosts, venv, tmp_path):
+    made = []
+
+    def start(*more):
+        made.append(Served(hosts, venv, tmp_path, *more))
+        return made[-1]
+
+    yield start
+    for s in made:
+        s.close()
+
+
+def bytes_of(h, host, name="roce0"):
+    folder = f"/sys/class/net/{name}/statistics"
+    return sum(int(h.do(host, "cat", f"{folder}/{way}_bytes").stdout) for way in ("rx", "tx"))
+
+
+@pytest.mark.parametrize("executor", ["ray", "mp"])
+def test_two_nodes_serve(hosts, serve, executor):
+    before = bytes_of(hosts, A)
+    s = serve("--executor", executor)
+    s.ready()
+    words = s.words()
+    if executor == "ray":
+        assert "Ray: 2 nodes, 2.0 GPU" in words
+    assert [m["id"] for m in s.ask("/v1/models")["data"]] == ["demo"]
+    # The native engine's greedy text, as the demo model's goldens have it.
+    said = json.loads((ROOT / "tests" / "data" / "demo_answers.jsonl").read_text().splitlines()[0])
+    chat = s.ask("/v1/chat/completions", {"model": "demo", "max_tokens": 100, "temperature": 0,
+                                          "messages": [{"role": "user", "content": said["q"]}]})  # fmt: skip
+    assert chat["choices"][0]["message"]["content"] == said["a"]
+    moved = bytes_of(hosts, A) - before
+    assert moved > 1 << 20, f"the ranks have exchanged {moved} bytes by roce0"
+    # Listeners: loopback, or the cluster's address; nobody listens for the whole world without a key.
+    open_to_all = {port: ip for port, ip in hosts.listeners(A).items() if ip == "0.0.0.0"}
+    print(f"{executor}: listeners open to all addresses: {open_to_all}")
+    status, took = s.end()
+    assert status in (0, 130), s.words()[-3000:]
+    assert took < GONE_S, f"{took} s until nothing was left"
+
+
+def test_a_killed_worker_is_noticed(hosts, serve):
+    s = serve()
+    s.ready()
+    began = time.monotonic()
+    for pid, words in hosts.processes(B).items():
+        if "ray::" in words or "raylet" in words:
+            os.kill(pid, signal.SIGKILL)
+    assert s.p.wait(60) == 1
+    said = s.words().splitlines()[-1]
+    assert said.startswith("twinax serve: "), said
+    assert hosts.quiet_after(60) < 60
+    print(f"noticed and gone after {time.monotonic() - began:.1f} s: {said}")
+
+
+def test_kill_of_the_head_leaves_nothing(hosts, serve):
+    s = serve()
+    s.ready()
+    os.kill(s.twinax(), signal.SIGKILL)
+    took = hosts.quiet_after(60)
+    assert took < GONE_S, f"{took} s until nothing was left: {[hosts.processes(h) for h in hosts.all]}"
+
+
+def test_rays_door_is_locked(hosts, serve, venv):
+    """P5: who has no token gets nothing from Ray."""
+    s = serve()
+    s.ready()
+    stranger = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    p = subprocess.run(hosts.ns(B, venv / "bin" / "ray", "status", "--address", f"{ROCE[A]}:6379"),
+                       capture_output=True, text=True, timeout=120, env=stranger)  # fmt: skip
+    assert p.returncode != 0 and "node_" not in p.stdout, p.stdout
+    s.end()
