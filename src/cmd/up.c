@@ -459,6 +459,7 @@ static const tw_option_table tables[] = {
     {"ranks", tw_options_ranks},
     {"other machines (docs/nodes.md)", tw_options_nodes},
     {"model", tw_options_model},
+    {"--engine vllm (docs/vllm.md)", tw_options_vllm},
     {NULL, NULL},
 };
 

@@ -47,11 +47,13 @@ def sh(*argv, check=True):
 
 
 class TwoHosts:
+    WHERE = None  # its folder: where temporary ones are
+
     def __init__(self, n=2):
         self.all = range(n)
         self.names = [f"twx{os.getpid()}{LETTERS[host]}" for host in self.all]
         self.switch = f"twx{os.getpid()}s"
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="twinax-two-hosts-"))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="twinax-two-hosts-", dir=self.WHERE))
         self.sshd = []
         # What the daemons start must not look like strays of a test.
         self.env = {k: v for k, v in os.environ.items() if k != cli.MARK}
@@ -229,3 +231,13 @@ class TwoHosts:
         if len(self.all) > 2:
             sh("ip", "netns", "del", self.switch, check=False)
         shutil.rmtree(self.folder)
+
+
+class Apart(TwoHosts):
+    """The second one has a /tmp and a shared memory of its own, as another machine has."""
+
+    WHERE = "/var/tmp"
+    OWN = "mount -t tmpfs none /tmp && mount -t tmpfs none /dev/shm"
+
+    def start_sshd(self, host, *more, **settings):
+        super().start_sshd(host, *more, prepare=self.OWN if host == B else "true", **settings)

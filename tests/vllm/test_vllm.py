@@ -8,7 +8,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
@@ -22,7 +21,6 @@ from two_hosts_fixture import made  # noqa: E402
 
 MODEL = ROOT / "models" / "demo"
 GONE_S = 5.0
-OWN = "mount -t tmpfs none /tmp && mount -t tmpfs none /dev/shm"
 
 # What vLLM wants to know of a machine without a GPU; its owner would set it in the shell.
 WRAPPER = """#!/bin/sh
@@ -34,30 +32,21 @@ exec {bin}/{name} "$@"
 
 
 @pytest.fixture(scope="module")
-def venv(tmp_path_factory):
+def hosts():
+    yield from made(make=two_hosts.Apart)
+
+
+@pytest.fixture(scope="module")
+def venv(hosts):
     """A virtual environment's folder as twinax is told of it."""
     real = pathlib.Path(os.environ["TWINAX_VLLM_PYTHON"]).parent
-    folder = tmp_path_factory.mktemp("venv")
-    (folder / "bin").mkdir()
+    folder = hosts.folder / "venv"
+    (folder / "bin").mkdir(parents=True)
     for name in "ray", "vllm":
         wrapper = folder / "bin" / name
         wrapper.write_text(WRAPPER.format(bin=real, name=name))
         wrapper.chmod(0o755)
     return folder
-
-
-class Machines(two_hosts.TwoHosts):
-    """The second one has a /tmp (Ray notes its machine's address there) and shared memory of its own."""
-
-    def start_sshd(self, host, *more, **settings):
-        super().start_sshd(host, *more, prepare=OWN if host == B else "true", **settings)
-
-
-@pytest.fixture(scope="module")
-def hosts():
-    tempfile.tempdir = "/var/tmp"  # what both machines see
-    yield from made(make=Machines)
-    tempfile.tempdir = None
 
 
 def at_nodes():

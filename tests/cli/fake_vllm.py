@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Stands for `ray` and `vllm` where the real ones are too large (tests/vllm has those): the same
+words on the same command lines, processes that daemonise as theirs do, an API that answers.
+
+FAKE_VLLM=WHAT changes it: "dies", "silent-socket", "gated", "slow", "one-node"."""
+
+import http.server
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+NAME = pathlib.Path(sys.argv[0]).name
+WORDS = sys.argv[1:]
+HOW = os.environ.get("FAKE_VLLM", "")
+
+
+def option(name, default=None):
+    return WORDS[WORDS.index(name) + 1] if name in WORDS else default
+
+
+def say(line):
+    print(line, flush=True)
+
+
+def note(what):
+    """For the test: what reached this process, beside its command line."""
+    folder = os.environ.get("FAKE_VLLM_NOTES")
+    if folder:
+        seen = {"words": WORDS, "env": dict(os.environ), "token": token(), "what": what}
+        (pathlib.Path(folder) / f"{what}-{os.getpid()}.json").write_text(json.dumps(seen))
+
+
+def token():
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return pathlib.Path(path).read_text() if path else None
+
+
+def ray():
+    if WORDS[0] == "status":
+        nodes = 1 if HOW == "one-node" else 2
+        say("Active:\n" + " 1 node_ab\n" * nodes + f"Pending:\nResources\nTotal Usage:\n 0.0/{nodes}.0 GPU")
+        return 0
+    note("ray")
+    # A daemon of its own session whose parent is gone, as the raylet is.
+    subprocess.run(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &"], check=True)
+    say("Ray runtime started.")
+    time.sleep(1000)
+    return 0
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def vllm():
+    note("vllm")
+    if "--headless" in WORDS:
+        say("Loading safetensors checkpoint shards: 100% Completed | 1/1")
+        time.sleep(1000)
+    if HOW == "gated":
+        say("huggingface_hub.errors.GatedRepoError: 401 Client Error.")
+        return 1
+    if HOW == "silent-socket":
+        say("box1:1:1 [0] NCCL INFO NET/Socket : Using [0]roce0:192.168.100.1<0>")
+    say("Loading safetensors checkpoint shards:  50% Completed | 1/2")
+    if HOW == "slow":
+        time.sleep(1000)
+    server = http.server.HTTPServer((option("--host"), int(option("--port"))), Api)
+    say("INFO:     Application startup complete.")
+    if HOW == "dies":
+        server.handle_request()
+        return 3
+    server.serve_forever()
+
+
+sys.exit(ray() if NAME == "ray" else vllm())
