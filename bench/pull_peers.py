@@ -135,8 +135,8 @@ def main():
     args = p.parse_args()
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     names = ["twinax", *args.peers.split(",")]
-    with tempfile.TemporaryDirectory(prefix="twinax-pull-") as tmp, \
-            tempfile.TemporaryDirectory(prefix="twinax-pull-", dir=args.target) as target:
+    with tempfile.TemporaryDirectory(prefix="bench-pull-") as tmp, \
+            tempfile.TemporaryDirectory(prefix="bench-pull-", dir=args.target) as target:
         server, url, ca, _ = start_server(pathlib.Path(tmp), args)
         try:
             peers, rounds = Peers(args, url, ca, pathlib.Path(target)), []
