@@ -59,8 +59,8 @@ test:
 test-vllm:
 	@tools/deps.sh --test
 	@$(MAKE) --no-print-directory all
-	@python=$$(tests/vllm/env.sh) && TWINAX=$(abspath $(BUILD))/twinax TWINAX_VLLM_PYTHON=$$python \
-		$$python -m pytest -q -s tests/vllm/test_vllm.py --timeout 900 -p no:cacheprovider
+	@python=$$(tests/vllm/env.sh) && TWINAX_VLLM_PYTHON=$$python \
+		python3 tools/run_tests.py --build $(BUILD) --no-meson --python tests/vllm
 
 # What the machines boot from is fetched and built once, outside the tests' deadlines.
 lab:

@@ -19,6 +19,7 @@ import two_hosts  # noqa: E402
 from two_hosts import A, B, ROCE  # noqa: E402
 from two_hosts_fixture import made  # noqa: E402
 
+pytestmark = pytest.mark.timeout(900)  # a start is 50 s on a quiet machine, minutes on a busy one
 MODEL = ROOT / "models" / "demo"
 GONE_S = 5.0
 
