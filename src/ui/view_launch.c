@@ -120,8 +120,8 @@ static tw_ui_command up_command(const tw_ui_form *f)
     tw_ui_command_add(&c, f->v[PORT].text);
     if (is_vllm(f) && f->v[ERASE].choice == 1)
         tw_ui_command_add(&c, "--erase-cache");
-    if (is_vllm(f) && f->v[EAGER].choice == 1)
-        tw_ui_command_add(&c, "--eager");
+    if (is_vllm(f) && f->v[EAGER].choice == 0) /* eager is what it does unasked */
+        tw_ui_command_add(&c, "--graphs");
     return c;
 }
 
