@@ -18,7 +18,7 @@ typedef struct tw_vllm_wishes {
     unsigned executor;            /* enum tw_vllm_executor */
     unsigned wire;                /* enum tw_vllm_transport */
     float memory;                 /* share of the GPU's; 0: 0.90 */
-    bool graphs, trust, print;
+    bool graphs, trust, print, erase;
     const char *attention, *speculative, *extra; /* NULL: none */
 } tw_vllm_wishes;
 

@@ -47,7 +47,8 @@ static int make_secrets(tw_vllm_run *r, tw_err *err)
     r->secrets = (tw_vllm_secrets){.run = r->run,
                                    .token = r->token,
                                    .api_key = r->args->api_key,
-                                   .hf_token = getenv("HF_TOKEN")};
+                                   .hf_token = getenv("HF_TOKEN"),
+                                   .erase = r->args->vllm.erase};
     return 0;
 }
 

@@ -27,6 +27,8 @@ const tw_option tw_options_vllm[] = {
      .type = TW_OPT_F32, AT(memory), .min = 0.05, .max = 0.98},
     {"graphs", .help = "capture graphs: faster, but known to wait forever over two nodes",
      .type = TW_OPT_FLAG, AT(graphs)},
+    {"erase-cache", .help = "first remove what vLLM has compiled, on all nodes (after a crash)",
+     .type = TW_OPT_FLAG, AT(erase)},
     {"attention", .arg = "NAME", .help = "attention backend", .type = TW_OPT_TEXT, AT(attention)},
     {"speculative", .arg = "JSON", .help = "vLLM's --speculative-config", .type = TW_OPT_TEXT,
      AT(speculative)},

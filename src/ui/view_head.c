@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The head of a native cluster: can every node take part? Asked again until all can. */
+/* The head of a cluster: can every node take part? Asked again until all can. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,10 +11,15 @@ enum { NAME_COLS = 18, IP_COLS = 18 };
 #define EVERY_NS (4 * TW_NS_PER_S)
 #define LIMIT_NS (90 * TW_NS_PER_S)
 
-static const tw_ui_command *question(void)
+static const char *engine(const tw_ui_app *a)
+{
+    return a->vllm ? "vllm" : "native";
+}
+
+static const tw_ui_command *question(const tw_ui_app *a)
 {
     static tw_ui_command c;
-    c = tw_ui_command_of("doctor", "--json", "--no-load", "--engine", "native", NULL);
+    c = tw_ui_command_of("doctor", "--json", "--no-load", "--engine", engine(a), NULL);
     return &c;
 }
 
@@ -23,7 +28,7 @@ static void ask(tw_ui_app *a)
     a->q_checks.limit_ns = LIMIT_NS;
     a->q_checks.every_ns = EVERY_NS;
     a->has_checks = false;
-    tw_ui_query_ask(&a->q_checks, question(), a->now_ns);
+    tw_ui_query_ask(&a->q_checks, question(a), a->now_ns);
 }
 
 static void enter(tw_ui_app *a)
@@ -131,7 +136,7 @@ static void draw(tw_ui_app *a)
     int row = TW_UI_BODY_ROW;
     tw_ui_frame(a, "Enter", "choose a model", "r", "ask again", "d", "doctor", "s", "setup", "Esc",
                 "back", NULL);
-    row += tw_ui_put_command(a, row, 1, question()) + 1;
+    row += tw_ui_put_command(a, row, 1, question(a)) + 1;
     if (a->config.n_nodes < 2)
         tw_ui_put(s, row++, 1, TW_UI_WARNING,
                   "no twinax.conf with two nodes: this machine alone (1 Configure IPs writes one)");
@@ -157,7 +162,7 @@ static void run(tw_ui_app *a, const char *title, const tw_ui_command *c, bool is
 
 static void key(tw_ui_app *a, int key)
 {
-    const tw_ui_command doctor = tw_ui_command_of("doctor", "--engine", "native", NULL);
+    const tw_ui_command doctor = tw_ui_command_of("doctor", "--engine", engine(a), NULL);
     const tw_ui_command setup = tw_ui_command_of("setup", "--dry-run", NULL);
     if (key == TW_UI_KEY_ENTER)
         tw_ui_push(a, &tw_ui_view_models);

@@ -18,8 +18,10 @@ static const char *about(const tw_ui_form *f)
                "The page looks whether the head can, and shows the rank once it comes.";
     if (f->v[ENGINE].choice == 1)
         return f->v[ROLE].choice == HEAD
-                   ? "Head, vLLM: starts Ray here and on the workers of twinax.conf."
-                   : "Both, vLLM: starts Ray on all machines of twinax.conf, from here.";
+                   ? "Head, vLLM: Ray is started together with the model, here and on the workers "
+                     "of twinax.conf. The page waits until every worker can take part."
+                   : "Both, vLLM: nothing has to be typed on the workers; Ray is started there "
+                     "together with the model. Looks whether each can take part.";
     return f->v[ROLE].choice == HEAD
                ? "Head, native engine: no daemon is wanted. The page waits until every worker of "
                  "twinax.conf can take part; then a model is chosen."
@@ -45,9 +47,8 @@ static tw_ui_command command_of(const tw_ui_form *f)
 {
     if (f->v[ROLE].choice == WORKER)
         return tw_ui_command_of("status", "--here", "--json", NULL);
-    if (f->v[ENGINE].choice == 1)
-        return tw_ui_command_of("up", "--engine", "vllm", NULL);
-    return tw_ui_command_of("doctor", "--json", "--no-load", "--engine", "native", NULL);
+    return tw_ui_command_of("doctor", "--json", "--no-load", "--engine",
+                            engines[f->v[ENGINE].choice], NULL);
 }
 
 static void draw(tw_ui_app *a)
@@ -68,16 +69,7 @@ static void go(tw_ui_app *a)
 {
     const tw_ui_form *f = &a->start_form;
     a->vllm = f->v[ENGINE].choice == 1;
-    if (f->v[ROLE].choice == WORKER) {
-        tw_ui_push(a, &tw_ui_view_worker);
-    } else if (!a->vllm) {
-        tw_ui_push(a, &tw_ui_view_head);
-    } else {
-        const tw_ui_command c = command_of(f);
-        tw_ui_run_prepare(a, "Start cluster", &c);
-        a->run.then_view = &tw_ui_view_status;
-        tw_ui_push(a, &tw_ui_view_run);
-    }
+    tw_ui_push(a, f->v[ROLE].choice == WORKER ? &tw_ui_view_worker : &tw_ui_view_head);
 }
 
 static void key(tw_ui_app *a, int key)

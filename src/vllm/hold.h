@@ -9,6 +9,7 @@
  *     "env":{"NAME":"value","RAY_AUTH_TOKEN_PATH":"@DIR@/token"},   over the environment it came to
  *     "dir":"/tmp/twinax-0011aabb-ray",     0700; removed at the end with what is in it
  *     "files":{"token":"..."},              written into dir, 0600
+ *     "erase":true,                         removes what vLLM has compiled (its torch_compile_cache)
  *     "report_ms":2000,                     tells of itself that often (cmd/rank_report.h)
  *     "stdin":{...}}                        a line for the program's own stdin, which then stays open
  *

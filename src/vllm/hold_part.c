@@ -171,6 +171,7 @@ int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err
     if (rc == 0)
         rc = read_texts(ret, "files", &ret->files, err);
     const json_int_t ms = json_integer_value(json_object_get(ret->json, "report_ms"));
+    ret->erase = json_is_true(json_object_get(ret->json, "erase"));
     ret->report_ms = ms > 0 && ms <= 60000 ? (unsigned)ms : 0;
     ret->in = rc == 0 ? json_object_get(ret->json, "stdin") : NULL;
     if (rc != 0)
@@ -180,6 +181,32 @@ int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err
     if (rc != 0)
         tw_hold_part_close(ret);
     return rc;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st, (void)kind, (void)at;
+    (void)remove(path); /* what stays makes its folder stay; there is nobody to tell */
+    return 0;
+}
+
+/* By the program's own environment: vLLM looks at the same. */
+static void erase_compiled(void)
+{
+    const char *own = getenv("VLLM_CACHE_ROOT"), *cache = getenv("XDG_CACHE_HOME"),
+               *home = getenv("HOME");
+    char path[VALUE_MAX];
+    int n;
+    if (own != NULL && own[0] == '/')
+        n = snprintf(path, sizeof path, "%s/torch_compile_cache", own);
+    else if (cache != NULL && cache[0] == '/')
+        n = snprintf(path, sizeof path, "%s/vllm/torch_compile_cache", cache);
+    else if (home != NULL && home[0] == '/')
+        n = snprintf(path, sizeof path, "%s/.cache/vllm/torch_compile_cache", home);
+    else
+        return;
+    if (n > 0 && (size_t)n < sizeof path)
+        (void)nftw(path, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 int tw_hold_part_export(const tw_hold_part *p, tw_err *err)
@@ -192,13 +219,8 @@ int tw_hold_part_export(const tw_hold_part *p, tw_err *err)
         if (value == NULL || setenv(name, json_string_value(value), 1) != 0)
             return tw_err_set(err, -ENOMEM, "hold: env.%.40s is too long", name);
     }
-    return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    (void)remove(path); /* what stays makes its folder stay; there is nobody to tell */
+    if (p->erase)
+        erase_compiled();
     return 0;
 }
 

@@ -8,8 +8,9 @@
 enum { TW_HOLD_WORDS_MAX = 256 };
 
 typedef struct tw_hold_part {
-    json_t *json;       /* owns the texts below */
-    char dir[64];       /* "": none */
+    json_t *json; /* owns the texts below */
+    char dir[64]; /* "": none */
+    bool erase;
     unsigned report_ms; /* 0: it does not */
     size_t n_words;
     const char *argv[TW_HOLD_WORDS_MAX + 1]; /* NULL at the end */
@@ -19,7 +20,7 @@ typedef struct tw_hold_part {
 /* Checks all, makes dir and its files. Words and values have @DIR@ replaced. -EPROTO names what is
  * wrong, -EEXIST: dir is there already. */
 TW_MUST_CHECK int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err);
-/* The variables into this process's environment. */
+/* The variables into this process's environment; then erases, where that is asked. */
 TW_MUST_CHECK int tw_hold_part_export(const tw_hold_part *p, tw_err *err);
 /* Removes dir. */
 void tw_hold_part_close(tw_hold_part *p);

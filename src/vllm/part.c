@@ -53,6 +53,10 @@ json_t *tw_vllm_part(const json_t *plan, size_t i, const char *what, const json_
     snprintf(dir, sizeof dir, "/tmp/twinax-%.32s-%.8s", s->run, what);
     json_t *part = json_pack("{s:O, s:o, s:s, s:o}", "argv", words, "env", env_of(node, more, s),
                              "dir", dir, "files", files_of(s));
+    if (part != NULL && s->erase && !asks && json_object_set_new(part, "erase", json_true()) != 0) {
+        json_decref(part);
+        return NULL;
+    }
     if (part != NULL && !json_is_null(outer))
         part = json_pack("{s:O, s:o}", "argv", outer, "stdin", part);
     if (part != NULL && !asks &&

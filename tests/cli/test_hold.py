@@ -189,3 +189,15 @@ def test_anothers_folder_stays(held, tmp_path):
         assert theirs.is_dir()
     finally:
         theirs.rmdir()
+
+
+@pytest.mark.parametrize("erase", [True, False])
+def test_what_vllm_compiled_is_erased(held, tmp_path, erase):
+    made = tmp_path / "vllm" / "torch_compile_cache" / "0123" / "rank_0"
+    made.mkdir(parents=True)
+    (made / "graph").write_text("x")
+    (tmp_path / "vllm" / "other").write_text("stays")
+    h = held(["true"], env={"XDG_CACHE_HOME": str(tmp_path)}, erase=erase)
+    assert h.p.wait(10) == 0
+    assert made.exists() != erase
+    assert (tmp_path / "vllm" / "other").read_text() == "stays"

@@ -108,7 +108,7 @@ def test_errors_are_the_commands_own(menus):
     m.wait(MENU)
     m.go("2", to="START")
     m.keys("Right", "Enter", "Enter", "Enter")
-    m.wait(r"\$ twinax up --engine vllm", "twinax up: .*engine", "failed after")
+    m.wait(r"\$ twinax doctor .*--engine vllm")
     m.go("Escape", "Escape", to=MENU)
     m.keys("x")
     m.golden("stop_asks", "for everybody")
