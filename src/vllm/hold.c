@@ -29,6 +29,10 @@
 
 enum { HELD_FAILED = 125 };
 
+/* Terminals and service managers send them to whole groups, so to guard and holder at once. The
+ * guard ends of them; the holder, who has to clean up after that, does not. */
+static const int to_groups[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
 /* Byte by byte: what follows the line is not ours. */
 static int read_line(int fd, char *line, size_t line_bytes, size_t *ret_n, tw_err *err)
 {
@@ -54,6 +58,8 @@ static void become_program(const tw_hold_part *p, int in_fd)
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    for (size_t i = 0; i < TW_ARRAY_LEN(to_groups); i++)
+        (void)signal(to_groups[i], SIG_DFL);
     (void)signal(SIGPIPE, SIG_DFL);
     const int in = in_fd >= 0 ? in_fd : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 || setsid() < 0)
@@ -128,6 +134,8 @@ static int hold(tw_hold_part *p, int in_fd, int guard_fd)
     tw_err err = {0};
     int status = 0, own_in = -1;
     pid_t program = 0;
+    for (size_t i = 0; i < TW_ARRAY_LEN(to_groups); i++)
+        (void)signal(to_groups[i], SIG_IGN);
     int rc = tw_brood_begin(&err);
     if (rc == 0)
         rc = start_program(p, &program, &own_in, &err);

@@ -47,7 +47,7 @@ class Held:
         name, value = self.mark.split("=")
         self.dir = pathlib.Path(f"/tmp/twinax-test-{value[:12]}")
         self.p = subprocess.Popen([program, "hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  text=True)  # fmt: skip
+                                  text=True, start_new_session=True)  # fmt: skip
         part = {"argv": words, "env": {name: value, "WHERE": "@DIR@"}, "dir": str(self.dir), **part}
         self.p.stdin.write(json.dumps(part) + "\n")
         self.p.stdin.flush()
@@ -123,6 +123,14 @@ def test_nothing_is_left(held, who, program):
         os.kill(guard, signal.SIGTERM)
     if who == "both":
         h.p.stdin.close()
+    assert h.gone() < GONE_S * TIME_SCALE
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_to_the_whole_group(held, sig):
+    """A terminal that closes, a service manager: guard and holder get it at once."""
+    h = tree(held)
+    os.killpg(h.p.pid, sig)
     assert h.gone() < GONE_S * TIME_SCALE
 
 
