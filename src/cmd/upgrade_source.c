@@ -166,7 +166,7 @@ static int find_in(const char *file, upgrade_source *s, tw_err *err)
                      file[0] != '/' ? "/" : "", file) >= (int)sizeof s->package)
             return tw_err_set(err, -ENAMETOOLONG, "%.150s...: the path is too long", file);
     }
-    int rc = unpack(file, s, err);
+    int rc = unpack(is_package ? s->package : file, s, err);
     if (rc == 0)
         rc = join(folder, s->folder, "tree", err);
     return rc == 0 ? find_programs(file, folder, s, err) : rc;
