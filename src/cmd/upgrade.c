@@ -21,6 +21,7 @@
 #include "cmd/setup.h"
 #include "os/child.h"
 #include "os/file.h"
+#include "os/signal.h"
 #include "twinax/version.h"
 
 #define PACKAGE_LIMIT_NS (1800 * TW_NS_PER_S)
@@ -312,6 +313,8 @@ static int roll_back(upgrade *u, tw_err *err)
     if (rc != 0)
         return rc;
     rc = u->manager != NULL ? back_package(u, err) : back_files(u, err);
+    if (rc != 0)
+        (void)tw_signal_take();
     if (rc != 0 && tw_upgrade_nodes_back(&u->nodes, &why) != 0)
         fprintf(stderr, "the nodes stay rolled back: %s\n", why.msg);
     if (rc == 0)

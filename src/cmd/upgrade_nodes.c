@@ -10,6 +10,7 @@
 #include "cluster/upgrade_file.h"
 #include "cmd/upgrade.h"
 #include "os/child.h"
+#include "os/signal.h"
 
 #define CALL_LIMIT_NS (30 * TW_NS_PER_S)
 
@@ -121,6 +122,7 @@ static int remove_pushed(upgrade_nodes *n, size_t i, tw_err *err)
 bool tw_upgrade_nodes_restore(upgrade_nodes *n)
 {
     bool good = true;
+    (void)tw_signal_take(); /* ctrl-C is why we are here: another one ends this too */
     for (size_t i = n->others.nodes.n; i > 1; i--) {
         upgrade_node *v = &n->v[i - 1];
         tw_err err = {0};
@@ -147,6 +149,8 @@ int tw_upgrade_nodes_back(upgrade_nodes *n, tw_err *err)
     for (; i < n->others.nodes.n && rc == 0; i++)
         if (!n->v[i].skip)
             rc = call_old(n, i, true, err);
+    if (rc != 0)
+        (void)tw_signal_take();
     for (size_t k = 1; rc != 0 && k + 1 < i; k++) { /* forward again: all or none */
         tw_err why;
         if (!n->v[k].skip && call_old(n, k, true, &why) != 0)

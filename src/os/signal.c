@@ -51,6 +51,17 @@ bool tw_signal_asked_to_stop(void)
     return atomic_load_explicit(&g_asked, memory_order_relaxed);
 }
 
+bool tw_signal_take(void)
+{
+    const int fd = atomic_load(&g_fd);
+    uint64_t count;
+    if (fd >= 0) {
+        ssize_t n = read(fd, &count, sizeof(count));
+        (void)n; /* nothing to read: nobody asked */
+    }
+    return atomic_exchange(&g_asked, false);
+}
+
 int tw_signal_fd(void)
 {
     return atomic_load(&g_fd);

@@ -8,5 +8,8 @@
 void tw_signal_init(void);
 bool tw_signal_asked_to_stop(void);
 int tw_signal_fd(void); /* becomes readable when asked to stop */
+/* Was heard: what undoes the work may wait for its own answers; true: had been asked. A later signal
+ * counts again. */
+bool tw_signal_take(void);
 
 #endif

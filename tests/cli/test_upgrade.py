@@ -170,6 +170,20 @@ def test_the_new_one_does_not_understand_the_nodes(site, new, tmp_path, had):
     assert site.tree() == before
 
 
+def test_ctrl_c_rolls_back(site, new, tmp_path):
+    """It comes while the new program is asked, when the nodes have theirs already."""
+    before, folder = site.tree(), tmp_path / "slow"
+    folder.mkdir()
+    shutil.copy(new[0] / "twinax-node", folder)
+    (folder / "twinax").write_text(
+        f'#!/bin/sh\n[ "$1" = version ] && echo \'{{"version":"{new[1]}"}}\' && exit 0\nkill -INT $PPID\nexit 1\n'
+    )
+    (folder / "twinax").chmod(0o755)
+    done = site.run("upgrade", folder, *LIST, "--yes")
+    assert done.returncode != 0 and "as they were" in done.stderr, done.stderr
+    assert site.tree() == before
+
+
 def test_this_machine_cannot_be_written(site, new):
     """The head is the last: the nodes are rolled back."""
     (site.bin / "twinax.old").mkdir()
@@ -197,6 +211,21 @@ def test_archives_and_packages(site, new, tmp_path):
     site.good("upgrade", files[0], *LIST, "--yes")
     assert site.versions() == [version] * 4
     assert not list(pathlib.Path(site.env["XDG_STATE_HOME"]).glob("twinax/upgrade-*"))
+
+
+def test_an_rpm_by_a_relative_name(site, new, tmp_path, monkeypatch):
+    folder, version = new
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "rpm2cpio").write_text('#!/bin/sh\nexec cat "$1"\n')  # that of an rpm; this one has no more
+    (tools / "cpio").write_text("#!/bin/sh\nexec tar -xf -\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    shutil.copytree(folder, tmp_path / "pkg" / "usr" / "bin")
+    subprocess.run(["tar", "-cf", tmp_path / "twinax.rpm", "-C", tmp_path / "pkg", "usr"], check=True)
+    monkeypatch.chdir(tmp_path)
+    v = json.loads(site.good("upgrade", "twinax.rpm", *LIST, "--json", "--dry-run", path=tools).stdout)
+    assert v["to"] == version
 
 
 @pytest.mark.parametrize("what", ["no consent", "nothing there", "no such file", "two versions", "broken", "not pushed", "no FILE"])

@@ -59,6 +59,10 @@ static void ask_to_stop(int sig)
     for (int i = 0; i < 100; i++)
         raise(sig);
     CHECK(6, is_readable(10000)); /* and it stays readable */
+    CHECK(7, tw_signal_take() && !tw_signal_take());
+    CHECK(8, !tw_signal_asked_to_stop() && !is_readable(0));
+    raise(sig); /* a second one counts again */
+    CHECK(9, tw_signal_asked_to_stop() && is_readable(10000));
 }
 
 static void test_asked_to_stop(void **state)
