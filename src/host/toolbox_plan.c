@@ -293,12 +293,21 @@ static void plan_aside(maker *m, const char *aside)
     undo(m, v, "podman", "rename", aside, box, NULL);
 }
 
+/* Between the look and now an image was pulled, for hours perhaps. A create that fails is undone by
+ * removing what has that name: it must not be another's. */
+static const char vacant[] =
+    "if podman container exists \"$1\"; then\n"
+    "  echo \"Error: container $1 has come in since it was looked for: once more\" >&2\n"
+    "  exit 1\n"
+    "fi\n";
+
 static void plan_create(maker *m)
 {
     const tw_toolbox_want *w = m->w;
     const bool toolbox = strcmp(m->with, "toolbox") == 0;
     char flags[TW_TOOLBOX_FLAGS_BYTES];
     json_t *v;
+    step(m, "swap", "vacant", "see that its name is free", "sh", "-c", vacant, "sh", w->box, NULL);
     if (toolbox) {
         v = step(m, "swap", "create", "make the container", "toolbox", "create", "--image", m->ref,
                  w->box, NULL);

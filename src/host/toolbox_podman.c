@@ -110,9 +110,11 @@ int tw_toolbox_take_boxes(const char *p, size_t n, const char *box, tw_toolbox_l
         const char *name =
             json_string_value(json_is_array(names) ? json_array_get(names, 0) : names);
         const char *maker = find_maker(labels);
-        if (name == NULL || l->n_boxes == TW_TOOLBOX_BOXES_MAX ||
-            (maker[0] == '\0' && (box == NULL || strcmp(box, name) != 0)))
+        const bool asked_for = name != NULL && box != NULL && strcmp(box, name) == 0;
+        if (name == NULL || (maker[0] == '\0' && !asked_for) ||
+            (l->n_boxes == TW_TOOLBOX_BOXES_MAX && !asked_for))
             continue;
+        l->n_boxes -= l->n_boxes == TW_TOOLBOX_BOXES_MAX; /* the one that is asked for has room */
         tw_toolbox_box *b = &l->boxes[l->n_boxes++];
         *b = (tw_toolbox_box){.created_s = number_of(v, "Created")};
         tw_field_text(name, b->name, sizeof b->name);

@@ -9,11 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "host/toolbox_do.h"
 #include "host/toolbox_plan.h"
 #include "os/file.h"
 
@@ -391,6 +394,54 @@ static void a_look_survives_json(void **state)
     assert_true(tw_toolbox_look_parse(bad, again, &err) < 0);
 }
 
+/* ---- what is another's ---- */
+
+static void write_program(const char *folder, const char *name, const char *script)
+{
+    char path[200];
+    tw_err err;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(tw_file_write(path, script, strlen(script), &err), 0);
+    assert_int_equal(chmod(path, 0700), 0);
+}
+
+/* It came while the image was pulled: a create that fails must not take it away. */
+static void anothers_container_stays(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/twinax-test-XXXXXX", removed[200], path[4200];
+    const tw_toolbox_face face = {.ctx = NULL};
+    TW_CLEANUP(tw_json_freep) json_t *answer = NULL;
+    tw_err err = {0};
+    machine("fedora", "");
+    has("0.3", "");
+    wish("box");
+    TW_CLEANUP(tw_json_freep) json_t *plan = plan_of();
+    assert_non_null(mkdtemp(folder));
+    snprintf(removed, sizeof removed, "%s/removed", folder);
+    write_program(folder, "podman",
+                  "#!/bin/sh\n[ \"$1\" = rm ] && : >\"${0%/*}/removed\"\nexit 0\n");
+    write_program(folder, "toolbox", "#!/bin/sh\necho 'Error: it exists' >&2\nexit 1\n");
+    char *old_path = strdup(getenv("PATH"));
+    snprintf(path, sizeof path, "%s:%s", folder, old_path);
+    setenv("PATH", path, 1);
+    const int rc = tw_toolbox_do(json_object_get(plan, "swap"), &face, &answer, &err);
+    setenv("PATH", old_path, 1);
+    free(old_path);
+    const bool was_removed = unlink(removed) == 0;
+    snprintf(path, sizeof path, "%s/podman", folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/toolbox", folder);
+    unlink(path);
+    rmdir(folder);
+    assert_int_equal(rc, 0);
+    const json_t *failed = json_object_get(answer, "failed");
+    assert_non_null(failed);
+    assert_false(was_removed);
+    assert_string_equal(tw_json_text_at(failed, "id"), "vacant");
+    assert_non_null(strstr(tw_json_text_at(failed, "says"), "container box has come in"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +459,7 @@ int main(void)
         cmocka_unit_test(old_images_by_date),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(what_does_not_fit_is_named),
+        cmocka_unit_test(anothers_container_stays),
         cmocka_unit_test(a_look_survives_json),
     };
     look = tw_mem_calloc(1, sizeof *look);

@@ -149,6 +149,25 @@ static void podmans_json(void **state)
     assert_true(tw_toolbox_take_boxes("[", 1, NULL, l, &err) < 0);
 }
 
+/* Whoever has many: the one that is asked for is seen all the same, else it would not be put aside. */
+static void many_containers(void **state)
+{
+    (void)state;
+    TW_CLEANUP(tw_mem_freep) tw_toolbox_look *l = tw_mem_calloc(1, sizeof *l);
+    TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(64 * 1024);
+    tw_err err;
+    assert_int_equal(tw_buf_puts(&b, "["), 0);
+    for (int i = 0; i < TW_TOOLBOX_BOXES_MAX + 3; i++)
+        assert_int_equal(
+            tw_buf_printf(&b, "{\"Names\":[\"d%d\"],\"Labels\":{\"manager\":\"distrobox\"}},", i),
+            0);
+    assert_int_equal(tw_buf_puts(&b, "{\"Names\":[\"mine\"],\"Labels\":null}]"), 0);
+    assert_int_equal(tw_toolbox_take_boxes(b.data, b.len, "mine", l, &err), 0);
+    assert_int_equal(l->n_boxes, TW_TOOLBOX_BOXES_MAX);
+    assert_non_null(tw_toolbox_find_box(l, "mine"));
+    assert_non_null(tw_toolbox_find_box(l, "d0"));
+}
+
 static void a_containers_changes(void **state)
 {
     (void)state;
@@ -278,10 +297,15 @@ static void answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_of_images), cmocka_unit_test(names_of_containers),
-        cmocka_unit_test(stamps),          cmocka_unit_test(manifests),
-        cmocka_unit_test(podmans_json),    cmocka_unit_test(a_containers_changes),
-        cmocka_unit_test(complaints),      cmocka_unit_test(bars),
+        cmocka_unit_test(names_of_images),
+        cmocka_unit_test(names_of_containers),
+        cmocka_unit_test(stamps),
+        cmocka_unit_test(manifests),
+        cmocka_unit_test(podmans_json),
+        cmocka_unit_test(a_containers_changes),
+        cmocka_unit_test(many_containers),
+        cmocka_unit_test(complaints),
+        cmocka_unit_test(bars),
         cmocka_unit_test(answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
