@@ -82,6 +82,13 @@ static bool user_folder(const char *name, const char *sub, char out[PATH_BYTES])
     return n > 0 && n < PATH_BYTES;
 }
 
+/* In /tmp anybody could have made it, for us to walk into. */
+static bool is_own_folder(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+}
+
 /* As life_state.c chooses it. */
 static void runtime_folder(char out[PATH_BYTES])
 {
@@ -109,7 +116,8 @@ static void add_user_folders(json_t *list)
         if (user_folder(places[i].name, places[i].sub, path))
             add(list, places[i].what, path);
     runtime_folder(path);
-    add(list, "runtime", path);
+    if (is_own_folder(path))
+        add(list, "runtime", path);
     if (geteuid() == 0)
         add(list, "state", "/var/lib/twinax");
     if (tw_life_unit_places(path, env, sizeof path, &ignored) == 0)
@@ -296,17 +304,13 @@ int tw_traces_remove(const json_t *paths, json_t **ret_left, tw_err *err)
         if (strcmp(what, "package") == 0 || strcmp(what, "journal") == 0 ||
             !is_asked_for(paths, path))
             continue;
-        int cause = 0;
-        if (holds_journal(found, path))
-            cause = EBUSY;
-        else
-            cause = nftw(path, remove_one, DEPTH_MAX, FTW_PHYS | FTW_DEPTH);
-        if (cause != 0)
+        const bool stays = holds_journal(found, path);
+        const int cause = stays ? 0 : nftw(path, remove_one, DEPTH_MAX, FTW_PHYS | FTW_DEPTH);
+        if (stays || cause != 0)
             (void)json_array_append_new(
-                left,
-                json_sprintf("%s: %s", path,
-                             cause == EBUSY ? "setup's journal is in it: `twinax setup --undo`"
-                                            : strerror(cause > 0 ? cause : errno)));
+                left, json_sprintf("%s: %s", path,
+                                   stays ? "setup's journal is in it: `twinax setup --undo`"
+                                         : strerror(cause > 0 ? cause : errno)));
     }
     if (rc == 0)
         *ret_left = left;
