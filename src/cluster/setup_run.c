@@ -292,7 +292,9 @@ static int gather(tw_setup_run *r, tw_err *err)
 {
     tw_setup_want *w = &r->want;
     const tw_net *nets[TW_NODES_MAX];
-    *w = (tw_setup_want){.n = r->n, .vllm = strcmp(r->config.serve.engine, "native") != 0};
+    *w = (tw_setup_want){.n = r->n,
+                         .vllm = strcmp(r->config.serve.engine, "native") != 0,
+                         .kernel = r->o.only != NULL && tw_setup_only_has(r->o.only, "kernel")};
     int rc = 0;
     for (size_t i = 0; i < r->n && rc == 0; i++) {
         run_node *n = &r->nodes[i];

@@ -322,6 +322,19 @@ def test_undo_that_cuts_ssh_is_done_again(clean, folder):
     unchanged(nodes)
 
 
+def test_only_kernel_where_no_card_asks(clean, folder):
+    """A virtual machine's slots are its host's; who names the step gets it (cards that are passed on)."""
+    nodes = Node(folder, A), Node(folder, B)
+    for n in nodes:
+        facts = FACTS | {"gpus": [], "gpu_limits": {}}
+        facts["os"] = FACTS["os"] | {"virtual_machine": "kvm"}
+        (n.root / ".facts.json").write_text(json.dumps(facts))
+    asked = setup(clean, nodes, "--dry-run", "--transport", "rdma", "--only", "kernel")
+    assert asked.returncode == 0 and asked.out.count("iommu=pt") >= 2, asked.out + asked.err
+    unasked = setup(clean, nodes, "--dry-run", "--transport", "rdma")
+    assert unasked.returncode == 0 and "iommu=pt" not in unasked.out, unasked.out + unasked.err
+
+
 def test_killed_head(clean, folder):
     """kill -9 of the head and of the worker's hand amid a step: the next run takes up from there."""
     mark = folder / "mark"
