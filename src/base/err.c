@@ -9,12 +9,20 @@
 
 #include "base/str.h"
 
-/* One line for a terminal: what came from a file or a peer must not steer it. */
+/* One line for a terminal: what came from a file or a peer must not steer it. And text for JSON, which
+ * refuses half a code point: the whole message would be lost. */
 static void flatten_line(char *s)
 {
-    for (; *s != '\0'; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+    for (size_t n = strlen(s); n > 0;) {
+        uint32_t cp = 0;
+        const unsigned len = tw_utf8_decode(s, n, &cp);
+        if (len == 0)
+            *s = '?';
+        else if (cp < 0x20 || cp == 0x7f)
             *s = ' ';
+        s += len > 0 ? len : 1;
+        n -= len > 0 ? len : 1;
+    }
 }
 
 int tw_err_set(tw_err *err, int code, const char *fmt, ...)

@@ -42,6 +42,15 @@ static void test_cuts_between_code_points(void **state)
     }
 }
 
+/* "%.10s" of a text may cut a code point, a file's name may be in another code: JSON takes neither. */
+static void test_is_text(void **state)
+{
+    (void)state;
+    tw_err err;
+    (void)tw_err_set(&err, -EIO, "%.2s: \xC3\xA4 %s", "x\xC3\xA4", "\xFFz\xE2\x82");
+    assert_string_equal(err.msg, "x?: \xC3\xA4 ?z??");
+}
+
 static void test_exact_fit_is_not_cut(void **state)
 {
     (void)state;
@@ -77,11 +86,9 @@ static void test_wraps_itself(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fills_and_returns),
-        cmocka_unit_test(test_cuts_between_code_points),
-        cmocka_unit_test(test_exact_fit_is_not_cut),
-        cmocka_unit_test(test_one_line),
-        cmocka_unit_test(test_wraps_itself),
+        cmocka_unit_test(test_fills_and_returns), cmocka_unit_test(test_cuts_between_code_points),
+        cmocka_unit_test(test_is_text),           cmocka_unit_test(test_exact_fit_is_not_cut),
+        cmocka_unit_test(test_one_line),          cmocka_unit_test(test_wraps_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
