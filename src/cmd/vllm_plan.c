@@ -10,6 +10,8 @@
 #include "cmd/vllm_run.h"
 #include "os/file.h"
 
+enum { EXTRA_BYTES = 4096, EXTRA_WORDS = 64 };
+
 const char *tw_vllm_run_node(const tw_vllm_run *r, size_t i)
 {
     return r->n_nodes > 1 ? r->args->nodes.v[i].name : "here";
@@ -106,15 +108,25 @@ static enum tw_vllm_transport wire_of(const tw_args *a, const tw_facts *head)
     return TW_VLLM_ROCE;
 }
 
-/* words: --vllm-args, cut at its spaces into out[max + 1]. */
-static void split_words(char *words, const char **out, size_t max)
+/* --vllm-args, cut at its spaces into out[EXTRA_WORDS + 1]; text has the words. */
+static int take_extra(const char *asked, char text[EXTRA_BYTES], const char **out, tw_err *err)
 {
+    const size_t len = asked != NULL ? strlen(asked) : 0;
     size_t n = 0;
     char *rest = NULL;
-    for (char *w = strtok_r(words, " ", &rest); w != NULL && n < max;
-         w = strtok_r(NULL, " ", &rest))
-        out[n++] = w;
-    out[n] = NULL;
+    if (len >= EXTRA_BYTES)
+        return tw_err_set(err, -EINVAL, "--vllm-args: %zu bytes, at most %d can be passed on", len,
+                          EXTRA_BYTES - 1);
+    if (len > 0)
+        memcpy(text, asked, len + 1);
+    for (char *w = strtok_r(text, " ", &rest); w != NULL; w = strtok_r(NULL, " ", &rest))
+        if (n++ < EXTRA_WORDS)
+            out[n - 1] = w;
+    out[TW_MIN(n, (size_t)EXTRA_WORDS)] = NULL;
+    return n <= EXTRA_WORDS
+               ? 0
+               : tw_err_set(err, -EINVAL, "--vllm-args: %zu words, at most %d can be passed on", n,
+                            EXTRA_WORDS);
 }
 
 static void add_node(const tw_vllm_run *r, size_t i, tw_vllm_ask *ask)
@@ -139,10 +151,11 @@ static const char *served_name(const char *model)
 static int make_plan(tw_vllm_run *r, tw_err *err)
 {
     const tw_args *a = r->args;
-    char words[1024] = "";
-    const char *extra[65];
-    snprintf(words, sizeof words, "%s", a->vllm.extra != NULL ? a->vllm.extra : "");
-    split_words(words, extra, 64);
+    char words[EXTRA_BYTES] = "";
+    const char *extra[EXTRA_WORDS + 1];
+    int rc = take_extra(a->vllm.extra, words, extra, err);
+    if (rc != 0)
+        return rc;
     tw_vllm_ask ask = {.n_nodes = r->n_nodes,
                        .transport = wire_of(a, r->facts[0]),
                        .place = &r->place,

@@ -25,6 +25,13 @@ static void add(word_list *w, const char *word)
     w->failed = w->failed || json_array_append_new(w->v, json_string(word)) != 0;
 }
 
+/* However long. */
+static void add_text(word_list *w, const char *flag, const char *text)
+{
+    add(w, flag);
+    add(w, text);
+}
+
 static void TW_PRINTF(3, 4) add_pair(word_list *w, const char *flag, const char *fmt, ...)
 {
     char value[300];
@@ -110,8 +117,8 @@ json_t *tw_vllm_serve_words(const tw_vllm_serve *s)
     add(&w, "vllm");
     add(&w, "serve");
     add(&w, s->model);
-    add_pair(&w, "--served-model-name", "%s", s->served_name);
-    add_pair(&w, "--host", "%s", s->host);
+    add_text(&w, "--served-model-name", s->served_name);
+    add_text(&w, "--host", s->host);
     add_pair(&w, "--port", "%u", s->port);
     add_sizes(&w, s);
     add_executor(&w, s);
@@ -120,9 +127,9 @@ json_t *tw_vllm_serve_words(const tw_vllm_serve *s)
     if (s->trust_remote_code)
         add(&w, "--trust-remote-code");
     if (s->attention != NULL)
-        add_pair(&w, "--attention-backend", "%s", s->attention);
+        add_text(&w, "--attention-backend", s->attention);
     if (s->speculative != NULL)
-        add_pair(&w, "--speculative-config", "%s", s->speculative);
+        add_text(&w, "--speculative-config", s->speculative);
     for (size_t i = 0; s->extra != NULL && s->extra[i] != NULL; i++)
         add(&w, s->extra[i]);
     return words_take(&w);

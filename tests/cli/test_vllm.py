@@ -212,6 +212,8 @@ def test_up_status_down(hosts, venv, tmp_path):
 @pytest.mark.parametrize("more, says", [
     (["--container", "x"], "--venv and --container"),
     (["--wire", "smoke"], "--wire"),
+    (["--print", "--vllm-args", "--kv-cache-dtype fp8 " * 33], "--vllm-args: 66 words"),
+    (["--print", "--vllm-args", "--model-impl " + "x" * 5000], "--vllm-args: 5013 bytes"),
 ])  # fmt: skip
 def test_wrong_words(hosts, venv, more, says):
     p = hosts.run(A, *words(venv), *more)

@@ -198,6 +198,26 @@ static void test_golden(void **state)
         check_case(&cases[i]);
 }
 
+/* A draft model's settings may be a long JSON: cut, vLLM would refuse them. */
+static void test_long_words_are_whole(void **state)
+{
+    char text[2000];
+    (void)state;
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = '\0';
+    const tw_vllm_serve s = {.model = "m",
+                             .served_name = text,
+                             .host = "127.0.0.1",
+                             .tp = 1,
+                             .attention = text,
+                             .speculative = text};
+    json_t *words = tw_vllm_serve_words(&s), *word;
+    size_t i, n_whole = 0;
+    json_array_foreach(words, i, word) n_whole += strcmp(json_string_value(word), text) == 0;
+    assert_int_equal(n_whole, 3);
+    json_decref(words);
+}
+
 static void test_transport_names(void **state)
 {
     (void)state;
@@ -214,6 +234,7 @@ static void test_transport_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),
+                                       cmocka_unit_test(test_long_words_are_whole),
                                        cmocka_unit_test(test_transport_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
