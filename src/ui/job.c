@@ -116,7 +116,8 @@ void tw_ui_job_cancel(tw_ui_job *j, uint64_t now_ns)
 
 static void mind_limits(tw_ui_job *j, uint64_t now_ns)
 {
-    if (j->limit_ns > 0 && j->n_asked == 0 && now_ns - j->began_ns > j->limit_ns) {
+    if (j->limit_ns > 0 && j->n_asked == 0 && now_ns > j->began_ns &&
+        now_ns - j->began_ns > j->limit_ns) {
         j->is_late = true;
         ask(j, now_ns);
     }
@@ -169,4 +170,9 @@ int tw_ui_job_exit(const tw_ui_job *j)
     if (j->is_running || j->began_ns == 0)
         return -1;
     return WIFSIGNALED(j->status) ? 128 + WTERMSIG(j->status) : WEXITSTATUS(j->status);
+}
+
+uint64_t tw_ui_job_age_s(const tw_ui_job *j, uint64_t now_ns)
+{
+    return now_ns > j->began_ns ? (now_ns - j->began_ns) / TW_NS_PER_S : 0;
 }

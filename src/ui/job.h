@@ -44,5 +44,7 @@ void tw_ui_job_cancel(tw_ui_job *j, uint64_t now_ns);
 void tw_ui_job_done(tw_ui_job *j, uint64_t limit_ns);
 /* Exit status, 128 and more for a signal; -1: it has none yet. */
 int tw_ui_job_exit(const tw_ui_job *j);
+/* Whole seconds since it began; 0 where now_ns is of a turn that began before it did. */
+uint64_t tw_ui_job_age_s(const tw_ui_job *j, uint64_t now_ns);
 
 #endif

@@ -116,7 +116,7 @@ static void draw_state(tw_ui_app *a, int row)
 {
     tw_ui_screen *s = &a->screen;
     if (a->q_checks.job.is_running) {
-        const uint64_t since = (a->now_ns - a->q_checks.job.began_ns) / TW_NS_PER_S;
+        const uint64_t since = tw_ui_job_age_s(&a->q_checks.job, a->now_ns);
         tw_ui_put(s, row, 1, TW_UI_BAR, "%s asks every node, %llu s", tw_ui_spinner(a),
                   (unsigned long long)since);
     } else if (all_reached(a)) {

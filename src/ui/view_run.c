@@ -144,7 +144,7 @@ static void draw_running(tw_ui_app *a, int row)
     const tw_ui_run *r = &a->run;
     tw_ui_screen *s = &a->screen;
     char span[24];
-    tw_ui_span((a->now_ns - r->job.began_ns) / TW_NS_PER_S, span);
+    tw_ui_span(tw_ui_job_age_s(&r->job, a->now_ns), span);
     int at = tw_ui_put(s, row, 1, TW_UI_BAR, "%s ", tw_ui_spinner(a));
     if (r->job.was_cancelled) {
         tw_ui_put(s, row, at, TW_UI_WARNING, "asked to stop%s, %s",
@@ -178,7 +178,7 @@ static void draw_over(tw_ui_app *a, int row)
     char span[24];
     const int code = tw_ui_job_exit(&r->job);
     tw_ui_screen *s = &a->screen;
-    tw_ui_span((r->job.ended_ns - r->job.began_ns) / TW_NS_PER_S, span);
+    tw_ui_span(tw_ui_job_age_s(&r->job, r->job.ended_ns), span);
     if (r->fail[0] != '\0')
         tw_ui_put(s, row, 1, TW_UI_BAD, "it could not be started: %s", r->fail);
     else if (r->job.was_cancelled)

@@ -164,14 +164,29 @@ static void says_why_not(void **state)
     tw_ui_job_done(&j, 0);
 }
 
+/* A turn's time is taken before what it starts begins. */
+static void is_younger_than_its_turn(void **state)
+{
+    const uint64_t turn_ns = tw_clock_now_ns();
+    tw_ui_job j = {.n_asked = 0};
+    tw_ui_lines l;
+    (void)state;
+    assert_true(tw_ui_lines_init(&l));
+    start(&j, &l, 30 * TW_NS_PER_S, "echo there; exec sleep 30");
+    assert_int_equal(tw_ui_job_age_s(&j, turn_ns), 0);
+    assert_int_equal(tw_ui_job_age_s(&j, j.began_ns + 2 * TW_NS_PER_S), 2);
+    assert_false(tw_ui_job_pump(&j, turn_ns) && j.is_late);
+    assert_false(j.is_late); /* not asked to end at once */
+    tw_ui_job_done(&j, 5 * TW_NS_PER_S);
+    tw_ui_lines_done(&l);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(reads_lines),
-                                       cmocka_unit_test(keeps_an_answer),
-                                       cmocka_unit_test(is_cancelled),
-                                       cmocka_unit_test(insists),
-                                       cmocka_unit_test(has_a_limit),
-                                       cmocka_unit_test(done_kills),
-                                       cmocka_unit_test(says_why_not)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_lines),  cmocka_unit_test(keeps_an_answer),
+        cmocka_unit_test(is_cancelled), cmocka_unit_test(insists),
+        cmocka_unit_test(has_a_limit),  cmocka_unit_test(is_younger_than_its_turn),
+        cmocka_unit_test(done_kills),   cmocka_unit_test(says_why_not)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
