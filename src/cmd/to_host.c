@@ -30,6 +30,14 @@ static bool can_run(const char *name)
     return false;
 }
 
+/* https://user:password@host: no word for a command line that everybody may read. */
+static bool has_login(const char *name)
+{
+    const char *value = getenv(name);
+    const char *from = value != NULL ? strstr(value, "://") : NULL;
+    return from != NULL && memchr(from + 3, '@', strcspn(from + 3, "/")) != NULL;
+}
+
 typedef struct words {
     const char *v[WORDS_MAX + 1];
     size_t n;
@@ -109,6 +117,12 @@ int tw_to_host(char **argv, tw_err *err)
         snprintf(folder, sizeof folder, "/");
     if (distrobox && can_run("distrobox-host-exec"))
         add(&w, "distrobox-host-exec");
+    else if (can_run("flatpak-spawn") && has_login("HF_ENDPOINT"))
+        return tw_err_set(
+            err, -EPERM,
+            "HF_ENDPOINT has a login in it, and the way to the host is a command line "
+            "that everybody may read: unset it in the container, export it on the "
+            "host");
     else if (can_run("flatpak-spawn"))
         add_flatpak(&w, env, folder);
     else

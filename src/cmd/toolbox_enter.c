@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `twinax toolbox enter`: becomes toolbox's or distrobox's own `enter`, here or by ssh on a node. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,8 +16,9 @@
 
 enum { WORDS_MAX = 120, TEXT_MAX = 64 * 1024 };
 
-/* The words of toolbox or distrobox; NULL when out of memory. */
-static json_t *inner_words(const tw_toolbox_box *b, const tw_toolbox_look *l, int argc, char **argv)
+/* The words of toolbox or distrobox; NULL: err says why. */
+static json_t *inner_words(const tw_toolbox_box *b, const tw_toolbox_look *l, int argc, char **argv,
+                           tw_err *err)
 {
     const bool distrobox =
         strcmp(b->made_by, "distrobox") == 0 || (b->made_by[0] == '\0' && l->toolbox[0] == '\0');
@@ -28,7 +30,14 @@ static json_t *inner_words(const tw_toolbox_box *b, const tw_toolbox_look *l, in
     if (distrobox && argc > 0)
         json_array_append_new(v, json_string("--"));
     for (int i = 0; i < argc; i++)
-        json_array_append_new(v, json_string(argv[i]));
+        if (json_array_append_new(v, json_string(argv[i])) != 0) {
+            (void)tw_err_set(err, -EILSEQ,
+                             "word %d of the command is no UTF-8, and does not pass: nothing was "
+                             "run",
+                             i + 1);
+            json_decref(v);
+            return NULL;
+        }
     return v;
 }
 
@@ -66,6 +75,7 @@ static int become(const json_t *words, bool dry_run, tw_err *err)
         return 0;
     }
     fflush(stdout);
+    (void)signal(SIGPIPE, SIG_DFL); /* what is ignored would stay so in there */
     memcpy(&as_exec_wants, &(const char *const *){argv}, sizeof as_exec_wants);
     (void)execvp(argv[0], as_exec_wants);
     return tw_err_set(err, -errno, "%s: %s", argv[0], strerror(errno));
@@ -110,7 +120,9 @@ static int enter(const toolbox_opts *o, int argc, char **argv, tw_err *err)
         return tw_err_set(err, -ENOENT, "%s: no container %s there%s%.80s: twinax toolbox refresh",
                           tw_toolbox_run_name(r, i), box, l->says[0] != '\0' ? ", podman: " : "",
                           l->podman[0] == '\0' ? " (podman is not installed)" : l->says);
-    TW_CLEANUP(tw_json_freep) json_t *inner = inner_words(b, l, argc, argv);
+    TW_CLEANUP(tw_json_freep) json_t *inner = inner_words(b, l, argc, argv, err);
+    if (inner == NULL)
+        return err->code;
     TW_CLEANUP(tw_json_freep)
     json_t *far = i > 0 ? far_words(nodes[1].v[1].ssh, inner, err) : NULL;
     if (i > 0 && far == NULL)

@@ -228,8 +228,26 @@ def test_inside(world, folder):
     p = cli.run("status", env=distrobox | only | {"HF_TOKEN": "hf_secret", "HF_HOME": "/models"})
     assert p.stdout.startswith("flatpak-spawn --host --watch-bus --directory=") and "--env=HF_HOME=/models" in p.stdout
     assert "hf_secret" not in p.stdout
+    p = cli.run("status", env=distrobox | only | {"HF_ENDPOINT": "https://me:hf_secret@hub.example"})
+    assert p.returncode == 1 and "HF_ENDPOINT has a login" in p.stderr and "hf_secret" not in p.stdout + p.stderr
     (bin_dir / "flatpak-spawn").unlink()
     p = cli.run("status", env=distrobox | only)
     assert p.returncode == 1 and "distrobox-host-exec" in p.stderr and "on the host" in p.stderr
     p = cli.run("version", env=distrobox | only)
     assert p.returncode == 0
+
+
+def test_what_becomes_of_words(folder):
+    """A command in a container: every word, or none; and what a pipe's end does to it is its own."""
+    bin_dir = folder / "bin"
+    bin_dir.mkdir()
+    answers = {"info": "{}", "images": "[]", "ps": '[{"Names":["box"],"Labels":{"com.github.containers.toolbox":"true"}}]'}
+    cases = "".join(f"{k}) echo '{v}' ;;\n" for k, v in answers.items())
+    for name, text in ("podman", f'case "$1" in\n{cases}esac'), ("toolbox", 'echo "ran $*"\nkill -PIPE $$\necho deaf'):
+        (bin_dir / name).write_text(f"#!/bin/sh\n{text}\n")
+        (bin_dir / name).chmod(0o755)
+    env = {"PATH": f"{bin_dir}:{os.environ['PATH']}", "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    p = cli.run("toolbox", "enter", "--name", "box", "--", "rm", "-r", "there", env=env)
+    assert p.stdout == "ran run --container box rm -r there\n" and p.returncode == -signal.SIGPIPE, (p.stdout, p.stderr)
+    p = cli.run("toolbox", "enter", "--name", "box", "--", "rm", "-r", os.fsdecode(b"\xff"), "there", env=env)
+    assert p.returncode == 1 and "word 3 " in p.stderr and "ran" not in p.stdout, p.stdout + p.stderr
