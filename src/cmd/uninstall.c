@@ -120,8 +120,9 @@ static int check_idle(const uninstall *u, tw_err *err)
 
 static void show_trace(const char *node, const json_t *v)
 {
-    char path[600];
+    char path[600], what[9]; /* another machine's words */
     tw_field_text(text_of(v, "path"), path, sizeof path);
+    tw_field_text(text_of(v, "what"), what, sizeof what);
     const json_int_t steps = json_integer_value(json_object_get(v, "steps"));
     if (is_a(v, "package"))
         printf("%s: package  twinax (%s), removed by %s\n", node, path,
@@ -133,7 +134,7 @@ static void show_trace(const char *node, const json_t *v)
     else if (is_a(v, "journal"))
         printf("%s: journal  %s: of setup, undone by `twinax setup --undo`\n", node, path);
     else
-        printf("%s: %-8.8s %s (%lld KiB)\n", node, text_of(v, "what"), path,
+        printf("%s: %-8s %s (%lld KiB)\n", node, what, path,
                (long long)(json_integer_value(json_object_get(v, "bytes")) + 1023) / 1024);
 }
 

@@ -116,6 +116,18 @@ def test_a_node_without_twinax(hosts, homes):
     assert done.returncode == 0 and "box: no twinax there" in done.stdout, done.stderr
 
 
+@pytest.mark.skipif(not shutil.which("perl"), reason="no perl")
+def test_a_node_that_steers_the_terminal(hosts, homes, tmp_path):
+    """Its words are another machine's: none reaches the terminal as it came."""
+    agent = tmp_path / "agent"
+    change = "$|=1; while (sysread(STDIN, $b, 65536)) { $b =~ s/\"runtime\"/\"\\\\u001b[\"/g; syswrite(STDOUT, $b) }"
+    agent.write_text(f"#!/bin/sh\n\"$HOME/.local/bin/twinax-node\" \"$@\" | perl -e '{change}'\n")
+    agent.chmod(0o755)
+    shown = uninstall(hosts, homes[0], *LIST, "--agent-path", agent, "--dry-run")
+    assert shown.returncode == 0 and "box: ?[ " in shown.stdout, shown.stdout + shown.stderr
+    assert "\x1b" not in shown.stdout
+
+
 JOURNAL = {"schema": 1, "entries": [{"n": 1, "state": "done", "step": {"id": "network", "title": "x"}, "saved": []}]}
 
 
