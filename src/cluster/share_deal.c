@@ -11,7 +11,10 @@ enum state { LACKS, BY_NET, BY_PEER, HAS };
 enum {
     SLOW_TAKES = 4, /* units at a time that are taken over */
     SLOW_LOOKS = 6, /* before somebody may be called slow: a first connection takes its time */
-    SHARE_LOOKS = 3
+    SHARE_LOOKS = 3,
+    /* Orders in a row that one gave nothing for: a file may be known to be bad there before it is here,
+     * some turns long; what goes on for longer does not end. */
+    REFUSALS_MAX = 2000
 };
 
 /* Its units go to another node when it would take so many times as long, and so much longer. */
@@ -29,9 +32,10 @@ typedef struct deal_node {
     uint8_t *is_held;  /* [n_files] */
     uint8_t *is_whole; /* [n_files] */
     bool is_cut[TW_DEAL_NODES_MAX];
-    size_t n_has, n_net, n_peer; /* units in these states */
-    size_t n_serves;             /* orders of others that it is to give */
-    size_t i_lacks;              /* no unit before it is LACKS */
+    unsigned n_refused[TW_DEAL_NODES_MAX]; /* in a row, by whom */
+    size_t n_has, n_net, n_peer;           /* units in these states */
+    size_t n_serves;                       /* orders of others that it is to give */
+    size_t i_lacks;                        /* no unit before it is LACKS */
     double rate;
     bool has_rate;        /* it has been looked at */
     unsigned n_looks;     /* so often since it began to fetch */
@@ -118,7 +122,10 @@ static void set(tw_deal *d, unsigned node, size_t unit, enum state to, unsigned 
 
 void tw_deal_has(tw_deal *d, unsigned node, size_t unit)
 {
-    d->v[node].begun[unit] = 0;
+    deal_node *n = &d->v[node];
+    n->begun[unit] = 0;
+    if (n->state[unit] == BY_PEER)
+        n->n_refused[n->from[unit]] = 0;
     set(d, node, unit, HAS, 0);
 }
 
@@ -132,8 +139,11 @@ void tw_deal_failed(tw_deal *d, unsigned node, size_t unit, int from)
     deal_node *n = &d->v[node];
     const bool was_ours =
         n->state[unit] == BY_NET ? from < 0 : n->state[unit] == BY_PEER && n->from[unit] == from;
-    if (was_ours)
-        set(d, node, unit, LACKS, 0);
+    if (!was_ours)
+        return;
+    set(d, node, unit, LACKS, 0);
+    if (from >= 0 && ++n->n_refused[from] >= REFUSALS_MAX)
+        tw_deal_cut(d, node, (unsigned)from);
 }
 
 void tw_deal_cut(tw_deal *d, unsigned a, unsigned b)
@@ -474,6 +484,11 @@ bool tw_deal_is_stuck(const tw_deal *d, unsigned node, size_t *ret_unit)
         return true;
     }
     return false;
+}
+
+bool tw_deal_is_cut(const tw_deal *d, unsigned a, unsigned b)
+{
+    return d->v[a].is_cut[b];
 }
 
 unsigned tw_deal_n_taken(const tw_deal *d, unsigned node)

@@ -73,6 +73,8 @@ tw_deal_order tw_deal_next(tw_deal *d, unsigned node);
 bool tw_deal_is_full(const tw_deal *d, unsigned node);
 /* Whether node lacks a unit that nobody can bring it: no net, and nobody has it. *ret_unit. */
 bool tw_deal_is_stuck(const tw_deal *d, unsigned node, size_t *ret_unit);
+/* Whether a gets nothing from b any more: it was lost, or did not give what it has, time and again. */
+bool tw_deal_is_cut(const tw_deal *d, unsigned a, unsigned b);
 /* Whether it has nothing to do just now. */
 bool tw_deal_is_idle(const tw_deal *d, unsigned node);
 /* Bytes of unit that it is known to have. */

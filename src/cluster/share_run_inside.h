@@ -26,7 +26,8 @@ typedef struct run_node {
     char net_error[240];
     unsigned n_taken; /* told */
     bool told_refused, has_ended;
-    bool dropped[TW_SHARE_NODES_MAX]; /* it was told that this one is gone */
+    bool dropped[TW_SHARE_NODES_MAX];  /* it was told that this one is gone */
+    bool told_cut[TW_SHARE_NODES_MAX]; /* it was said that it gets nothing from this one */
 } run_node;
 
 typedef struct share_run {

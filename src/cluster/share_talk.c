@@ -254,6 +254,24 @@ static void add_saying(sayings *s, const char *text)
         snprintf(s->text[s->n++], sizeof s->text[0], "%s", text);
 }
 
+/* Lock held: who is connected, but does not give what it has. */
+static void tell_cuts(run_node *n, sayings *say)
+{
+    const share_run *r = n->r;
+    char text[400];
+    for (unsigned p = 0; p < r->job->n; p++) {
+        const run_node *x = &r->nodes[p];
+        if (p == n->i || n->told_cut[p] || x->state.is_gone || !tw_deal_is_cut(r->deal, n->i, p))
+            continue;
+        n->told_cut[p] = true;
+        snprintf(text, sizeof text,
+                 "gets nothing more from %s, which does not give what it said it has: a disk that "
+                 "fails there, or a file that was removed: `twinax models verify`",
+                 x->state.name);
+        add_saying(say, text);
+    }
+}
+
 /* Lock held. */
 static void take_troubles(run_node *n, const json_t *v, sayings *say)
 {
@@ -266,12 +284,14 @@ static void take_troubles(run_node *n, const json_t *v, sayings *say)
         if (!index_of(one, 0, r->job->n, &p) || p == n->i)
             continue;
         tw_deal_cut(r->deal, n->i, (unsigned)p);
+        n->told_cut[p] = true;
         const char *words = json_string_value(json_array_get(one, 1));
         snprintf(text, sizeof text, "gets nothing from %s: %.200s", r->nodes[p].state.name,
                  words != NULL ? words : "?");
         if (!r->nodes[p].state.is_gone && !r->nodes[p].has_ended)
             add_saying(say, text);
     }
+    tell_cuts(n, say);
     copy_text(v, "net_error", why, sizeof why);
     if (why[0] != '\0') {
         snprintf(n->net_error, sizeof n->net_error, "%s", why);

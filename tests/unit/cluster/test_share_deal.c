@@ -210,6 +210,30 @@ static void without_a_net_they_are_stuck_and_it_is_said(void **state)
     tw_deal_free(w.d);
 }
 
+/* It has it, and does not give it: a failing disk. Somebody else brings it, or the net. */
+static void who_never_gives_is_asked_no_more(void **state)
+{
+    (void)state;
+    world w = {.d = make(2, false), .n = 2};
+    unsigned n_asked = 0;
+    for (unsigned u = 0; u < UNITS; u++) {
+        tw_deal_has(w.d, 0, u);
+        if (u != 17)
+            tw_deal_has(w.d, 1, u);
+    }
+    while (w.v[1].n_net == 0) {
+        const tw_deal_order o = tw_deal_next(w.d, 1);
+        w.v[1].n_net += o.what == TW_DEAL_NET;
+        if (o.what == TW_DEAL_PEER)
+            tw_deal_failed(w.d, 1, o.unit, 0);
+        assert_true(n_asked++ < 10000);
+    }
+    assert_true(n_asked > 100); /* it may have been found to be bad there a moment ago */
+    assert_true(tw_deal_is_cut(w.d, 1, 0));
+    assert_false(tw_deal_is_cut(w.d, 0, 1));
+    tw_deal_free(w.d);
+}
+
 static void a_slow_one_is_relieved_of_its_last(void **state)
 {
     (void)state;
@@ -273,6 +297,7 @@ int main(void)
         cmocka_unit_test(each_fetches_its_share),
         cmocka_unit_test(whatever_fails_the_rest_gets_all),
         cmocka_unit_test(without_a_net_they_are_stuck_and_it_is_said),
+        cmocka_unit_test(who_never_gives_is_asked_no_more),
         cmocka_unit_test(a_slow_one_is_relieved_of_its_last),
         cmocka_unit_test(all_from_the_net_when_asked),
         cmocka_unit_test(a_bad_file_comes_again_but_not_from_who_has_it_unproven),
