@@ -329,6 +329,8 @@ static int begin_pull(tw_agent *a, const json_t *request, tw_err *err)
     int rc = tw_pull_take_hub(&p->place, &o, err);
     if (rc == 0)
         rc = meet_peers(p, json_object_get(request, "peers"), err);
+    if (rc == 0 && p->share != NULL)
+        tw_share_begin(p->share);
     if (rc != 0 || !with_net)
         return rc;
     tw_err why = {0};

@@ -20,6 +20,7 @@ int tw_share_open(const tw_share_opts *o, tw_share **ret, uint16_t *ret_port, tw
         return tw_err_set(err, -ENOMEM, "no memory for the exchange");
     s->o = *o;
     s->listen_fd = -1;
+    atomic_store(&s->door_until_ns, TW_NEVER_NS);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->more, NULL);
     for (unsigned i = 0; i < SHARE_GIVERS_MAX; i++)
@@ -61,6 +62,12 @@ int tw_share_meet(tw_share *s, unsigned peer, const char *ip, uint16_t port, tw_
         s->n_takers++;
     }
     return 0;
+}
+
+void tw_share_begin(tw_share *s)
+{
+    const uint64_t ns = s->o.door_ns != 0 ? s->o.door_ns : SHARE_DOOR_NS;
+    atomic_store(&s->door_until_ns, tw_clock_now_ns() + ns);
 }
 
 int tw_share_order(tw_share *s, size_t unit, unsigned from, tw_err *err)

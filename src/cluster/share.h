@@ -3,7 +3,7 @@
  * what it has to whoever knows the token, takes what it is told to from whom it is told.
  *
  * The listener is bound to one cluster address, wants the one-time token (share_wire.h) and is closed
- * as soon as all peers are here. Threads: one a connection, SHARE_STREAMS connections to each peer.
+ * as soon as all peers are here, or a minute after the beginning. Threads: one a connection, SHARE_STREAMS connections to each peer.
  * Must not know: agents, who decides. */
 #ifndef TWINAX_CLUSTER_SHARE_H
 #define TWINAX_CLUSTER_SHARE_H
@@ -23,6 +23,7 @@ typedef struct tw_share_opts {
      * that node any more. */
     void (*on_unit)(void *arg, size_t unit, unsigned from, int rc, const char *why);
     void *arg;
+    uint64_t door_ns; /* the door's time from tw_share_begin on; 0: 60 s */
 } tw_share_opts;
 
 typedef struct tw_share_news {
@@ -36,6 +37,8 @@ TW_MUST_CHECK int tw_share_open(const tw_share_opts *o, tw_share **ret, uint16_t
 /* Connects to a peer and waits for orders. ip: as this host sees it. */
 TW_MUST_CHECK int tw_share_meet(tw_share *s, unsigned peer, const char *ip, uint16_t port,
                                 tw_err *err);
+/* All nodes are open: who has not come when the door's time is over has gone. */
+void tw_share_begin(tw_share *s);
 TW_MUST_CHECK int tw_share_order(tw_share *s, size_t unit, unsigned from, tw_err *err);
 /* Nothing more is taken from a peer that is known to be dead: who waits for it stops waiting. */
 void tw_share_drop(tw_share *s, unsigned peer);

@@ -12,7 +12,6 @@
 #include "os/sock.h"
 
 enum { DOOR_SLICE_MS = 100, ASK_SLICE_MS = 500 };
-#define DOOR_LIFE_NS (60 * TW_NS_PER_S)
 
 static int send_block(share_conn *c, const uint8_t *p, const tw_share_head *h)
 {
@@ -132,9 +131,9 @@ static void let_in(tw_share *s, int fd)
 void *tw_share_door(void *share)
 {
     tw_share *s = share;
-    const uint64_t until = tw_clock_now_ns() + DOOR_LIFE_NS;
     const unsigned n_all = (s->o.n_nodes - 1) * TW_SHARE_STREAMS;
-    while (!atomic_load(&s->stop) && atomic_load(&s->n_here) < n_all && tw_clock_now_ns() < until) {
+    while (!atomic_load(&s->stop) && atomic_load(&s->n_here) < n_all &&
+           tw_clock_now_ns() < atomic_load(&s->door_until_ns)) {
         struct pollfd pfd = {.fd = s->listen_fd, .events = POLLIN};
         int fd = -1;
         (void)poll(&pfd, 1, DOOR_SLICE_MS);

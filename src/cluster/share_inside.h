@@ -13,6 +13,7 @@
 enum { SHARE_GIVERS_MAX = 32, SHARE_TAKERS_MAX = TW_SHARE_NODES_MAX * TW_SHARE_STREAMS };
 #define SHARE_GREET_NS (5 * TW_NS_PER_S)
 #define SHARE_MEET_NS  (10 * TW_NS_PER_S)
+#define SHARE_DOOR_NS  (60 * TW_NS_PER_S)
 #define SHARE_STALL_NS (20 * TW_NS_PER_S) /* a disk that writes much may let a reader wait */
 
 /* A connection and the thread that serves it. */
@@ -38,6 +39,7 @@ struct tw_share {
     pthread_t door;
     bool has_door;
     atomic_bool stop;
+    _Atomic uint64_t door_until_ns;
     atomic_uint n_here; /* connections of peers that showed the token */
     atomic_bool flip;   /* tests: the next block that is given is damaged */
     _Atomic uint64_t taken_bytes, given_bytes;

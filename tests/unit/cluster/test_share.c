@@ -89,7 +89,7 @@ static void on_unit(void *arg, size_t unit, unsigned from, int rc, const char *w
 }
 
 /* self 0 has the folder, 1 has nothing. */
-static void open_end(end *e, unsigned self, uint8_t token)
+static void open_end_for(end *e, unsigned self, uint8_t token, uint64_t door_ns)
 {
     tw_err err = {0};
     memset(e, 0, sizeof *e);
@@ -100,12 +100,18 @@ static void open_end(end *e, unsigned self, uint8_t token)
                                   .range_bytes = RANGE,
                                   .source = self == 0 ? folder : NULL};
     tw_share_opts o = {.self = self, .n_nodes = 2, .ip = "127.0.0.1", .on_unit = on_unit, .arg = e};
+    o.door_ns = door_ns;
     memset(o.token, token, sizeof o.token);
     if (tw_hub_store_open(&so, &e->store, &err) != 0)
         fail_msg("%s", err.msg);
     o.store = e->store;
     if (tw_share_open(&o, &e->share, &e->port, &err) != 0)
         fail_msg("%s", err.msg);
+}
+
+static void open_end(end *e, unsigned self, uint8_t token)
+{
+    open_end_for(e, self, token, 0);
 }
 
 static void close_end(end *e)
@@ -189,6 +195,30 @@ static void without_the_token_nothing_comes(void **state)
     close_end(&a);
 }
 
+static bool lets_in(uint16_t port)
+{
+    TW_CLEANUP(tw_fd_closep) int fd = -1;
+    return tw_sock_connect("127.0.0.1", port, NULL, tw_clock_now_ns(), &fd, NULL) == 0;
+}
+
+/* A peer may hash for an hour what it has, before it comes; the door's time begins after. */
+static void the_door_waits_for_who_opens_late(void **state)
+{
+    end a;
+    (void)state;
+    open_end_for(&a, 0, 1, 1);
+    for (unsigned ms = 0; ms < 300; ms++) {
+        assert_true(lets_in(a.port));
+        usleep(1000);
+    }
+    tw_share_begin(a.share);
+    for (unsigned ms = 0; lets_in(a.port); ms++) {
+        assert_true(ms < WAIT_MS);
+        usleep(1000);
+    }
+    close_end(&a);
+}
+
 /* Words that no taker says: the giver must neither serve nor fall. */
 static void odd_guests_are_shown_out(void **state)
 {
@@ -240,6 +270,7 @@ int main(void)
         cmocka_unit_test(what_is_ordered_comes),
         cmocka_unit_test(a_damaged_block_comes_again),
         cmocka_unit_test(without_the_token_nothing_comes),
+        cmocka_unit_test(the_door_waits_for_who_opens_late),
         cmocka_unit_test(odd_guests_are_shown_out),
         cmocka_unit_test(words_are_checked),
     };
