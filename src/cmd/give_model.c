@@ -15,6 +15,7 @@
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
 #include "cmd/pull_nodes.h"
+#include "cmd/setup.h"
 #include "hub/list_here.h"
 #include "model/model.h"
 #include "os/file.h"
@@ -121,13 +122,14 @@ static int make_list(gift *g, bool copy, const char *node, tw_err *err)
 /* Consent to copy: --copy, or a person's. lacking: "box2, box3" */
 static int ask(const gift *g, bool copy, const char *lacking, tw_err *err)
 {
-    char size[16], line[16];
+    char size[16], question[400];
     tw_pull_size(tw_hub_list_bytes(&g->list), size);
     if (copy)
         return 0;
-    fprintf(stderr, "%s (%s) is not on %s: copy it over the cluster link? [y/N] ", g->asked, size,
-            lacking);
-    if (fgets(line, sizeof line, stdin) != NULL && (line[0] == 'y' || line[0] == 'Y'))
+    snprintf(question, sizeof question,
+             "%.100s (%s) is not on %.200s: copy it over the cluster link? [y/N] ", g->asked, size,
+             lacking);
+    if (tw_setup_says_yes(question))
         return 0;
     return tw_err_set(err, -ECANCELED, "%.100s: nothing was copied", g->asked);
 }

@@ -14,6 +14,7 @@
 #include "cmd/pull_model.h"
 #include "cmd/pull_nodes.h"
 #include "cmd/push.h"
+#include "cmd/setup.h"
 #include "fmt/json.h"
 #include "hub/verified.h"
 #include "os/file.h"
@@ -321,9 +322,7 @@ static int verify_all(const tw_hub_place *p, const models_opts *o, const char *t
 
 static bool is_yes(void)
 {
-    char line[16];
-    fputs("remove? [y/N] ", stderr);
-    return fgets(line, sizeof line, stdin) != NULL && (line[0] == 'y' || line[0] == 'Y');
+    return tw_setup_says_yes("remove? [y/N] ");
 }
 
 static int remove_all(const tw_hub_place *p, const models_opts *o, const char *text, tw_err *err)

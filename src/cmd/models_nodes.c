@@ -14,6 +14,7 @@
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
 #include "cmd/push.h"
+#include "cmd/setup.h"
 #include "fmt/json.h"
 #include "hub/name.h"
 
@@ -394,16 +395,13 @@ static void each_to_remove(all_nodes *all, bool now, uint64_t *ret_freed)
 
 static int remove_all(all_nodes *all, tw_err *err)
 {
-    char line[16] = "", size[16];
+    char size[16];
     uint64_t freed = 0;
     each_to_remove(all, false, &freed);
     if (!all->o->yes && !isatty(STDIN_FILENO))
         return tw_err_set(err, -EPERM, "nothing is removed without consent: --yes gives it");
-    if (!all->o->yes) {
-        fputs("remove? [y/N] ", stderr);
-        if (fgets(line, sizeof line, stdin) == NULL || (line[0] != 'y' && line[0] != 'Y'))
-            return tw_err_set(err, -ECANCELED, "nothing was removed");
-    }
+    if (!all->o->yes && !tw_setup_says_yes("remove? [y/N] "))
+        return tw_err_set(err, -ECANCELED, "nothing was removed");
     each_to_remove(all, true, &freed);
     tw_pull_size(freed, size);
     if (all->o->json)

@@ -28,6 +28,8 @@ tw_setup_face tw_setup_face_of(setup_face *f);
 bool tw_setup_ask(const char *question, char *out, size_t out_bytes);
 /* "yes" and nothing less. */
 bool tw_setup_consents(const char *question);
+/* "y" is enough: for what is asked in passing. On stderr; ctrl-C: no. */
+bool tw_setup_says_yes(const char *question);
 bool tw_setup_can_ask(void);
 
 /* ---- setup_verify.c ---- */

@@ -87,6 +87,13 @@ bool tw_setup_consents(const char *question)
     return tw_setup_ask(question, line, sizeof line) && strcmp(line, "yes") == 0;
 }
 
+bool tw_setup_says_yes(const char *question)
+{
+    char line[16] = "";
+    fputs(question, stderr);
+    return read_line(STDIN_FILENO, line, sizeof line) && (line[0] == 'y' || line[0] == 'Y');
+}
+
 static char *ask_password(void *ctx, const char *node, bool wrong)
 {
     struct termios before, quiet;

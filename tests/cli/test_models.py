@@ -5,7 +5,10 @@ other revision has."""
 import hashlib
 import json
 import os
+import pty
 import shutil
+import signal
+import subprocess
 import time
 
 import fake_hub
@@ -155,6 +158,26 @@ def test_rm_keeps_what_another_revision_has(hub, home):
     done, _ = models(hub, home, "rm", "org/name", "--yes")
     assert done.returncode == 0 and not (home / "hub/models--org--name").exists()
     assert models(hub, home, "rm", "org/name", "--yes")[0].returncode == 1
+
+
+@pytest.mark.parametrize("nodes", [[], ["--nodes", "local,local"]])
+def test_ctrl_c_at_the_question(hub, home, nodes):
+    pull(hub, home, "org/name")
+    more = ["--agent-path", cli.BINARY] if nodes else []
+    master, slave = pty.openpty()
+    p = subprocess.Popen([cli.BINARY, "models", "rm", "org/name", *nodes, *more], stdin=slave, stdout=slave,
+                         stderr=slave, env=os.environ | hub.env(home))  # fmt: skip
+    os.close(slave)
+    text = b""
+    while b"[y/N]" not in text:
+        text += os.read(master, 4096)
+    p.send_signal(signal.SIGINT)
+    try:
+        assert p.wait(20) != 0
+    finally:
+        p.kill()
+        os.close(master)
+    assert list(home.rglob("snapshots/*"))
 
 
 @pytest.mark.parametrize("env", [{"HF_HUB_CACHE": "CACHE"}, {"HUGGINGFACE_HUB_CACHE": "CACHE"}, {"HF_HOME": "HOME"},
