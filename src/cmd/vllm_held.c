@@ -2,9 +2,11 @@
 #include "cmd/vllm_held.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -15,7 +17,8 @@
 #include "vllm/hold.h"
 
 enum { LINE_MAX_BYTES = 1024 };
-#define END_WAIT_NS (2500 * TW_NS_PER_MS)
+#define END_WAIT_NS  (2500 * TW_NS_PER_MS)
+#define PUMP_WAIT_NS (2500 * TW_NS_PER_MS) /* the holder needs less to end what is left */
 
 typedef struct reader {
     tw_vllm_held *h;
@@ -51,13 +54,22 @@ static void *pump(void *arg)
 {
     reader r = {.h = arg};
     char chunk[4096];
-    ssize_t n;
-    while ((n = read(r.h->child.out_fd, chunk, sizeof chunk)) > 0 || (n < 0 && errno == EINTR))
+    ssize_t n = 1;
+    struct pollfd p[2] = {{.fd = r.h->child.out_fd, .events = POLLIN},
+                          {.fd = r.h->stop_fd, .events = POLLIN}};
+    while (n > 0 || (n < 0 && errno == EINTR)) {
+        if (poll(p, 2, -1) < 0)
+            continue;
+        if (p[1].revents != 0)
+            break;
+        n = read(r.h->child.out_fd, chunk, sizeof chunk);
         if (n > 0)
             take(&r, chunk, (size_t)n);
+    }
     put_line(&r);
     if (r.h->on_end != NULL)
         r.h->on_end(r.h->ctx);
+    atomic_store(&r.h->pump_ended, true);
     return NULL;
 }
 
@@ -93,12 +105,28 @@ int tw_vllm_held_start(tw_vllm_held *h, json_t *owned, tw_err *err)
         rc = tell(h, part, err);
     if (rc != 0)
         return rc;
+    h->stop_fd = eventfd(0, EFD_CLOEXEC);
+    if (h->stop_fd < 0)
+        return tw_err_set(err, -errno, "%s: eventfd: %s", h->node, strerror(errno));
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
     rc = -pthread_create(&h->pump, NULL, pump, h);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     h->has_pump = rc == 0;
+    if (rc != 0)
+        tw_fd_closep(&h->stop_fd);
     return rc == 0 ? 0 : tw_err_set(err, rc, "%s: no thread: %s", h->node, strerror(-rc));
+}
+
+/* A process that hangs in a driver keeps its end of the pipe: it is not waited for. */
+static void end_pump(tw_vllm_held *h)
+{
+    const uint64_t until = tw_clock_now_ns() + PUMP_WAIT_NS, one = 1;
+    while (!atomic_load(&h->pump_ended) && tw_clock_now_ns() < until)
+        usleep(5000);
+    (void)!write(h->stop_fd, &one, sizeof one);
+    pthread_join(h->pump, NULL);
+    tw_fd_closep(&h->stop_fd);
 }
 
 void tw_vllm_held_stop(tw_vllm_held *h)
@@ -113,7 +141,7 @@ void tw_vllm_held_stop(tw_vllm_held *h)
         (void)kill(h->child.pid, SIGKILL); /* the guard; the holder ends the rest */
     /* The pump reads until nobody has the other end any more: the fd stays open for it. */
     if (h->has_pump)
-        pthread_join(h->pump, NULL);
+        end_pump(h);
     h->has_pump = false;
     tw_child_stop(&h->child, 0);
 }

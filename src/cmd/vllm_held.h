@@ -19,12 +19,14 @@ typedef struct tw_vllm_held {
     void *ctx;
     bool has_pump;
     pthread_t pump;
+    int stop_fd; /* the pump's: it is to read no more */
+    atomic_bool pump_ended;
 } tw_vllm_held;
 
 /* part: taken over. What h says beside child, and pump, is the caller's. From the main thread: it dies
  * with it. */
 TW_MUST_CHECK int tw_vllm_held_start(tw_vllm_held *h, json_t *part, tw_err *err);
-/* Ends its lifeline and waits until nothing of it is left, 2.5 s at most. Safe on a zeroed one. */
+/* Ends its lifeline and waits until nothing of it is left, 5 s at most: what a driver holds stays. Safe on a zeroed one. */
 void tw_vllm_held_stop(tw_vllm_held *h);
 
 #endif

@@ -172,6 +172,18 @@ def test_ctrl_c_while_it_loads(hosts, serve):
     assert time.monotonic() - began + hosts.quiet_after(60) < 3 * GONE_S * TIME_SCALE
 
 
+def test_one_that_cannot_be_killed_is_not_waited_for(hosts, serve):
+    """A driver that hangs keeps its process, and so our pipe: here this test does."""
+    s = serve()
+    s.ready()
+    kept = os.open(f"/proc/{who(hosts, KILLED['vllm'])}/fd/1", os.O_WRONLY)
+    try:
+        s.p.send_signal(signal.SIGINT)
+        assert s.p.wait(20 * TIME_SCALE) == 0
+    finally:
+        os.close(kept)
+
+
 def test_rdma_that_is_not_there_is_no_slow_success(hosts, serve):
     s = serve(wire="roce")
     err = s.wait()
