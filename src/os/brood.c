@@ -136,11 +136,16 @@ static void send_signal(const proc *p, int sig)
         (void)kill(p->pid, sig);
 }
 
+/* A look may miss one that is begun, or whose parent ends, meanwhile. That we have no child is no
+ * matter of looking: of all that is below us, the topmost one is ours. */
 static unsigned signal_all(procs *all, int sig)
 {
     unsigned n = 0;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
+    pid_t got;
+    while ((got = waitpid(-1, NULL, WNOHANG)) > 0)
         continue;
+    if (got < 0 && errno == ECHILD)
+        return 0;
     look(all);
     for (size_t i = 0; i < all->n; i++)
         if (all->v[i].ours && !all->v[i].zombie) {
@@ -148,7 +153,7 @@ static unsigned signal_all(procs *all, int sig)
             if (sig != 0)
                 send_signal(&all->v[i], sig);
         }
-    return n;
+    return TW_MAX(n, 1u);
 }
 
 unsigned tw_brood_count(void)
