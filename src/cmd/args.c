@@ -161,7 +161,7 @@ const tw_option tw_options_serve[] = {
 
 int tw_args_keep_key(tw_args *a, const char *name, const char *key, tw_err *err)
 {
-    static char kept[512];
+    static char kept[TW_ARGS_KEY_BYTES];
     size_t n = strlen(key);
     if (n == 0)
         return tw_err_set(err, -EINVAL, "%s is empty: wanted the key that clients must send", name);

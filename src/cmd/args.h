@@ -24,6 +24,8 @@ typedef struct tw_vllm_wishes {
 
 enum tw_engine_kind { TW_ENGINE_AUTO, TW_ENGINE_NATIVE, TW_ENGINE_VLLM };
 
+enum { TW_ARGS_KEY_BYTES = 512 }; /* an API key with its end */
+
 typedef struct tw_args {
     const char *model;
     const char *prompt;           /* -p, NULL: none */

@@ -2,6 +2,7 @@
 #include "cmd/serve_config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/scope.h"
@@ -110,7 +111,9 @@ int tw_serve_args_parse(const tw_command *c, int argc, char **argv, tw_args *a, 
     static tw_config_found found; /* the args point into it */
     const tw_args defaults = *a;
     int rc = parse_over(c, argc, argv, a, err);
-    const char *key = a->api_key;
+    const bool has_key = a->api_key != NULL;
+    char key[TW_ARGS_KEY_BYTES];
+    snprintf(key, sizeof key, "%s", has_key ? a->api_key : "");
     const bool has_file = !a->local && a->nodes_list == NULL && !(a->has_tp && a->tp == 1);
     if (rc == 0 && has_file)
         rc = tw_find_config(&found, err);
@@ -119,10 +122,12 @@ int tw_serve_args_parse(const tw_command *c, int argc, char **argv, tw_args *a, 
         rc = take_config(&found.config, a, err);
         if (rc == 0) /* again, over it; the words are where the first time has put them */
             rc = parse_over(c, argc, argv, a, err);
-        a->api_key = key; /* its place in argv was wiped */
-        if (rc == 0 && key == NULL)
-            rc = take_key(&found.config.serve, a, err);
+        a->api_key = NULL; /* what stands in argv now are asterisks */
+        if (rc == 0)
+            rc = has_key ? tw_args_keep_key(a, "--api-key", key, err)
+                         : take_key(&found.config.serve, a, err);
     }
+    explicit_bzero(key, sizeof key);
     if (rc == 0 && a->model == NULL)
         rc = miss_model(has_file, found.path, err);
     return rc == 0 ? tw_args_check_ranks(a, err) : rc;

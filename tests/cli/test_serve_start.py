@@ -69,3 +69,26 @@ def test_key(how):
         p.terminate()
         _, e = p.communicate(timeout=60)
         assert p.returncode == 0 and KEY.encode() not in e
+
+
+@pytest.mark.parametrize("how", ["argument", "argument="])
+def test_key_beside_a_file(folder, how):
+    """Where twinax.conf is read the command line is read twice, the second time with its key wiped: what
+    counts is the key, not the asterisks."""
+    conf = folder / "twinax" / "twinax.conf"
+    conf.parent.mkdir()
+    conf.write_text(f"[serve]\nmodel = {cli.DEMO}\ntp = 1\n")
+    conf.chmod(0o600)
+    argv = {"argument": ["--api-key", KEY], "argument=": [f"--api-key={KEY}"]}[how]
+    with cli.running("serve", "--port", "0", *argv, env={"XDG_CONFIG_HOME": str(folder)}) as p:
+        url = re.search(r"http://\S+", p.stdout.readline().decode()).group(0)
+        status = {}
+        for key in KEY, "*" * len(KEY):
+            asked = urllib.request.Request(url + "/v1/models", headers={"Authorization": f"Bearer {key}"})
+            try:
+                status[key] = urllib.request.urlopen(asked, timeout=60).status
+            except urllib.error.HTTPError as e:
+                status[key] = e.code
+        p.terminate()
+        p.communicate(timeout=60)
+    assert status == {KEY: 200, "*" * len(KEY): 401}
