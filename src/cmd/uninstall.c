@@ -2,6 +2,7 @@
 /* `twinax uninstall`: lists what twinax made on all nodes, then removes it. What setup changed is
  * undone first, on consent of its own; models are kept. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "host/facts_field.h"
 #include "hub/place.h"
 #include "os/child.h"
+#include "os/fd.h"
 
 #define CALL_LIMIT_NS (60 * TW_NS_PER_S)
 
@@ -170,14 +172,28 @@ static int consent(const uninstall *u, const char *question, tw_err *err)
     return tw_setup_consents(question) ? 0 : tw_err_set(err, -ECANCELED, "nothing was removed");
 }
 
+/* Its words are not part of our one object: they go to stderr. */
+static int run_setup(const uninstall *u, int argc, char **argv)
+{
+    TW_CLEANUP(tw_fd_closep) int out = -1;
+    fflush(stdout);
+    if (u->o.json)
+        out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (out >= 0)
+        (void)dup2(STDERR_FILENO, STDOUT_FILENO);
+    int rc = tw_command_setup.run(argc, argv);
+    fflush(stdout);
+    if (out >= 0)
+        (void)dup2(out, STDOUT_FILENO);
+    return rc;
+}
+
 static int undo_setup(const uninstall *u, tw_err *err)
 {
-    static char name[] = "setup", undo[] = "--undo", yes[] = "--yes", json[] = "--json";
+    static char name[] = "setup", undo[] = "--undo", yes[] = "--yes";
     static char nodes[] = "--nodes", agent[] = "--agent-path";
-    char *argv[9] = {name, undo, yes}, list[2048], path[512];
+    char *argv[8] = {name, undo, yes}, list[2048], path[512];
     int n = 3;
-    if (u->o.json)
-        argv[n++] = json;
     if (u->o.nodes_list != NULL) {
         snprintf(list, sizeof list, "%s", u->o.nodes_list);
         argv[n++] = nodes;
@@ -188,7 +204,7 @@ static int undo_setup(const uninstall *u, tw_err *err)
         argv[n++] = agent;
         argv[n++] = path;
     }
-    return tw_command_setup.run(n, argv) == TW_EXIT_OK
+    return run_setup(u, n, argv) == TW_EXIT_OK
                ? 0
                : tw_err_set(err, -EIO, "setup was not undone: nothing was removed");
 }

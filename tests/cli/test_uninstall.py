@@ -162,6 +162,13 @@ def test_undone_and_removed(hosts, homes):
     assert not (head / "usr" / "bin" / "twinax").exists()
 
 
+def test_one_object_whatever_is_undone(hosts, homes):
+    done = uninstall(hosts, homes[0], "--nodes", "head", "--yes", "--json", prepare=PUT)
+    assert done.returncode == 0, done.stderr
+    v, end = json.JSONDecoder().raw_decode(done.stdout)
+    assert v["state"] == "removed" and done.stdout[end:] == "\nbefore\n" and "undo limits" in done.stderr, done.stdout
+
+
 def test_a_service_is_there(hosts, homes):
     head, _ = homes
     fill(head, OURS[1:2])
