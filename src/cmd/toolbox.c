@@ -28,10 +28,13 @@ enum { OLD_MAX = TW_TOOLBOX_IMAGES_MAX, GUIDE_STEPS = 2 };
 
 static int set_rccl(void *opts, char *value, tw_err *err)
 {
-    if (value[0] != '/' || strpbrk(value, " \t\n:,'\"\\") != NULL)
+    /* distrobox has a shell read what its containers are made of. */
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "/._-+@%=";
+    if (value[0] != '/' || strspn(value, plain) != strlen(value))
         return tw_err_set(err, -EINVAL,
-                          "--rccl '%.80s': wanted a path from / on, without spaces, colons and "
-                          "quotes",
+                          "--rccl '%.80s': wanted a path from / on, of letters, digits and "
+                          "/._-+@%%= alone",
                           value);
     ((toolbox_opts *)opts)->rccl = value;
     return 0;

@@ -251,3 +251,6 @@ def test_what_becomes_of_words(folder):
     assert p.stdout == "ran run --container box rm -r there\n" and p.returncode == -signal.SIGPIPE, (p.stdout, p.stderr)
     p = cli.run("toolbox", "enter", "--name", "box", "--", "rm", "-r", os.fsdecode(b"\xff"), "there", env=env)
     assert p.returncode == 1 and "word 3 " in p.stderr and "ran" not in p.stdout, p.stdout + p.stderr
+    for path in "/lib/$(id).so", "/lib/a;b.so", "/lib/`id`.so", "/lib/a&b", "/lib/a b.so":
+        p = cli.run("toolbox", "refresh", "--rccl", path, env=env)
+        assert p.returncode == 2 and "--rccl" in p.stderr, (path, p.stderr)  # distrobox evals its flags
