@@ -20,7 +20,7 @@ static uint64_t read_size(const char *p)
                         : *end == 'M'              ? 1048576.0
                         : *end == 'G'              ? 1073741824.0
                                                    : 1.0;
-    return (uint64_t)(v * unit);
+    return v * unit < 1e18 ? (uint64_t)(v * unit) : 0;
 }
 
 static tw_toolbox_blob *find_blob(tw_toolbox_progress *p, const char *id, size_t n)

@@ -155,7 +155,10 @@ void tw_toolbox_pick_line(const char *says, char *out, size_t out_bytes)
     drop_colours(last);
     tw_field_text(best[0] != '\0' ? best : last, line, sizeof line);
     const size_t n = strlen(line), room = out_bytes - 4;
-    snprintf(out, out_bytes, "%s%s", n > room ? "..." : "", line + (n > room ? n - room : 0));
+    const char *end = line + (n > room ? n - room : 0);
+    while (((unsigned char)*end & 0xc0) == 0x80) /* not from within a character */
+        end++;
+    snprintf(out, out_bytes, "%s%s", n > room ? "..." : "", end);
 }
 
 int tw_toolbox_explain(const char *what, enum tw_toolbox_trouble t, const char *line, tw_err *err)

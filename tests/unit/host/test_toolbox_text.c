@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/str.h"
 #include "host/toolbox_probe.h"
 #include "host/toolbox_progress.h"
 #include "host/toolbox_say.h"
@@ -149,6 +150,22 @@ static void podmans_json(void **state)
     assert_true(tw_toolbox_take_boxes("[", 1, NULL, l, &err) < 0);
 }
 
+/* What is cut from a long line is still UTF-8: it goes into JSON. */
+static void long_complaints(void **state)
+{
+    (void)state;
+    for (unsigned odd = 0; odd < 2; odd++) {
+        char says[1200], line[300];
+        size_t n = (size_t)snprintf(says, sizeof says, "Error: ");
+        for (; n < 1000; n += 2)
+            memcpy(says + n, "\xc3\xa9", 2);
+        snprintf(says + n, sizeof says - n, "%s", odd ? "!" : "");
+        tw_toolbox_pick_line(says, line, sizeof line);
+        assert_true(strlen(line) > 290);
+        assert_true(tw_utf8_valid(line, strlen(line)));
+    }
+}
+
 /* Whoever has many: the one that is asked for is seen all the same, else it would not be put aside. */
 static void many_containers(void **state)
 {
@@ -250,6 +267,9 @@ static void bars(void **state)
     assert_int_equal(done, (5u << 19) + (1u << 30));
     assert_int_equal(total, (4u << 20) + (1u << 30));
     assert_string_equal(p->last, "Error: no");
+    static const char huge[] = "Copying blob ffff01 [] 1.0GiB / 999999999999GiB\n"; /* no number */
+    tw_toolbox_progress_feed(p, huge, sizeof huge - 1);
+    assert_int_equal(p->blobs[2].total_bytes, 0);
     for (unsigned i = 0; i < 400; i++) { /* no more than there is room for */
         char line[80];
         int n = snprintf(line, sizeof line, "Copying blob %x [] 1.0GiB / 1e99GiB\n", 0x10000u + i);
@@ -297,15 +317,11 @@ static void answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_of_images),
-        cmocka_unit_test(names_of_containers),
-        cmocka_unit_test(stamps),
-        cmocka_unit_test(manifests),
-        cmocka_unit_test(podmans_json),
-        cmocka_unit_test(a_containers_changes),
-        cmocka_unit_test(many_containers),
-        cmocka_unit_test(complaints),
-        cmocka_unit_test(bars),
+        cmocka_unit_test(names_of_images), cmocka_unit_test(names_of_containers),
+        cmocka_unit_test(stamps),          cmocka_unit_test(manifests),
+        cmocka_unit_test(podmans_json),    cmocka_unit_test(a_containers_changes),
+        cmocka_unit_test(many_containers), cmocka_unit_test(long_complaints),
+        cmocka_unit_test(complaints),      cmocka_unit_test(bars),
         cmocka_unit_test(answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
