@@ -18,8 +18,8 @@ static void flatten_line(char *s)
         const unsigned len = tw_utf8_decode(s, n, &cp);
         if (len == 0)
             *s = '?';
-        else if (cp < 0x20 || cp == 0x7f)
-            *s = ' ';
+        else if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0)) /* U+009B is "ESC [" to some */
+            memset(s, ' ', len);
         s += len > 0 ? len : 1;
         n -= len > 0 ? len : 1;
     }

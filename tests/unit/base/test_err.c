@@ -72,6 +72,8 @@ static void test_one_line(void **state)
     tw_err err;
     (void)tw_err_set(&err, -EIO, "a\nb\x1b[31mc\td\x7f");
     assert_string_equal(err.msg, "a b [31mc d ");
+    (void)tw_err_set(&err, -EIO, "a%s31mb", "\xC2\x9B");
+    assert_string_equal(err.msg, "a  31mb");
 }
 
 static void test_wraps_itself(void **state)
