@@ -98,8 +98,9 @@ def test_interrupted(tp):
 def test_interrupted_while_peers_run(folder):
     """Peers that would take for ever, and that have children of their own."""
     script = folder / "peers.py"
-    script.write_text("import subprocess\nprint('peers', flush=True)\nsubprocess.run(['setpriv',"
-                      " '--pdeathsig', 'KILL', 'sleep', '1000'])\n")  # fmt: skip
+    # The word comes once the child hears of its parent's death: who is killed before has nobody to tell it.
+    script.write_text("import subprocess\nsubprocess.run(['setpriv', '--pdeathsig', 'KILL',"
+                      " 'sh', '-c', 'echo peers; exec sleep 1000'])\n")  # fmt: skip
     argv = ["--local", "--tp", 2, "--transport", "shm", "--sizes", "8", "--peers"]
     with cli.running("bench", "coll", *argv, env={"TWINAX_PEERS_SCRIPT": str(script)}) as p:
         interrupted_within(p, 1, b"peers")
