@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two processes, so that either may be killed: the guard is the parent of the holder, which is the
  * parent of the program. Both take in orphans. The holder's death leaves all to the guard; the guard's
- * death is the end of a pipe that the holder watches beside the lifeline. */
+ * death is the end of a pipe that the holder watches beside the lifeline. A SIGTERM ends neither by
+ * itself: sent to both at once (by a holder outside this container, which sees both below it), it would
+ * leave what minds none. */
 #include "vllm/hold.h"
 
 #include <errno.h>
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +29,8 @@
 #include "vllm/hold_part.h"
 
 #define END_GRACE_NS (600 * TW_NS_PER_MS)
+#define INNER_GRACE_NS                                                                             \
+    (1000 * TW_NS_PER_MS) /* where another holder is below: it ends its own first */
 
 enum { HELD_FAILED = 125 };
 
@@ -100,6 +105,20 @@ static int start_program(const tw_hold_part *p, pid_t *ret_pid, int *ret_in, tw_
     return told ? 0 : tw_err_set(err, -EPIPE, "hold: %s does not read its stdin", p->argv[0]);
 }
 
+static uint64_t grace_of(const tw_hold_part *p)
+{
+    return p->in != NULL ? INNER_GRACE_NS : END_GRACE_NS;
+}
+
+static sigset_t asked_to_end(void)
+{
+    sigset_t s;
+    sigemptyset(&s);
+    sigaddset(&s, SIGTERM);
+    sigaddset(&s, SIGHUP);
+    return s;
+}
+
 static bool has_ended(int fd)
 {
     char rest[256];
@@ -107,13 +126,16 @@ static bool has_ended(int fd)
     return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
 }
 
-/* Until the program has ended, or one of the two lifelines has. */
+/* Until the program has ended, or one of the two lifelines has, or a signal asks for it. */
 static int watch(pid_t program, int in_fd, int guard_fd, int *ret_status)
 {
+    const sigset_t asked = asked_to_end();
     TW_CLEANUP(tw_fd_closep) int pidfd = (int)syscall(SYS_pidfd_open, program, 0);
+    TW_CLEANUP(tw_fd_closep) int asked_fd = signalfd(-1, &asked, SFD_CLOEXEC);
     struct pollfd p[] = {{.fd = in_fd, .events = POLLIN},
                          {.fd = guard_fd, .events = POLLIN},
-                         {.fd = pidfd, .events = POLLIN}};
+                         {.fd = pidfd, .events = POLLIN},
+                         {.fd = asked_fd, .events = POLLIN}};
     *ret_status = 0;
     for (;;) {
         if (waitpid(program, ret_status, WNOHANG) == program)
@@ -125,6 +147,8 @@ static int watch(pid_t program, int in_fd, int guard_fd, int *ret_status)
         for (unsigned i = 0; n > 0 && i < 2; i++)
             if (p[i].revents != 0 && has_ended(p[i].fd))
                 return -ECANCELED;
+        if (n > 0 && p[3].revents != 0)
+            return -ECANCELED;
     }
 }
 
@@ -145,20 +169,23 @@ static int hold(tw_hold_part *p, int in_fd, int guard_fd)
         rc = watch(program, in_fd, guard_fd, &status);
     if (own_in >= 0)
         close(own_in);
-    (void)tw_brood_end(END_GRACE_NS);
+    (void)tw_brood_end(grace_of(p));
     tw_hold_part_close(p); /* the guard may be dead */
     if (rc != 0)
         return HELD_FAILED;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* The guard: whatever the holder's end, nothing is left. */
-static int guard(pid_t holder)
+/* The guard: whatever the holder's end, nothing is left. lifeline: the holder's, closed when asked. */
+static int guard(const tw_hold_part *p, pid_t holder, const sigset_t *awaited, int *lifeline)
 {
     int status = 0;
-    while (waitpid(holder, &status, 0) < 0 && errno == EINTR)
-        continue;
-    (void)tw_brood_end(0);
+    while (waitpid(holder, &status, WNOHANG) != holder) {
+        const int sig = sigwaitinfo(awaited, NULL);
+        if (sig == SIGTERM || sig == SIGHUP)
+            tw_fd_closep(lifeline);
+    }
+    (void)tw_brood_end(p->in != NULL ? INNER_GRACE_NS : 0);
     return status;
 }
 
@@ -173,6 +200,9 @@ static int run_both(tw_hold_part *p, int in_fd, void (*on_start)(unsigned report
         return rc;
     if (pipe2(ends, O_CLOEXEC) != 0)
         return tw_err_set(err, -errno, "hold: no pipe: %s", strerror(errno));
+    sigset_t awaited = asked_to_end();
+    sigaddset(&awaited, SIGCHLD);
+    (void)sigprocmask(SIG_BLOCK, &awaited, NULL);
     const pid_t holder = fork();
     if (holder == 0) {
         close(ends[1]);
@@ -182,8 +212,8 @@ static int run_both(tw_hold_part *p, int in_fd, void (*on_start)(unsigned report
     if (holder > 0 && p->report_ms > 0)
         on_start(p->report_ms);
     if (holder > 0)
-        *ret_status = guard(holder);
-    close(ends[1]);
+        *ret_status = guard(p, holder, &awaited, &ends[1]);
+    tw_fd_closep(&ends[1]);
     return holder > 0 ? 0 : tw_err_set(err, -EAGAIN, "hold: no new process: %s", strerror(errno));
 }
 

@@ -107,7 +107,7 @@ def holders(h):
     raise AssertionError("the guard has no holder")
 
 
-@pytest.mark.parametrize("who", ["lifeline", "guard", "holder", "term", "both"])
+@pytest.mark.parametrize("who", ["lifeline", "guard", "holder", "term", "both", "terms"])
 @pytest.mark.parametrize("program", ["twinax", "twinax-node"])
 def test_nothing_is_left(held, who, program):
     node = pathlib.Path(cli.BINARY).with_name(program)
@@ -119,8 +119,10 @@ def test_nothing_is_left(held, who, program):
         os.kill(guard, signal.SIGKILL)
     if who == "holder":
         os.kill(holder, signal.SIGKILL)
-    if who == "term":
+    if who in ("term", "terms"):
         os.kill(guard, signal.SIGTERM)
+    if who == "terms":  # as a holder outside its container, or systemd, sends it to all
+        os.kill(holder, signal.SIGTERM)
     if who == "both":
         h.p.stdin.close()
     assert h.gone() < GONE_S * TIME_SCALE
