@@ -177,7 +177,9 @@ static void note_store(transfer *t)
 static int wait_a_while(fetch *f, transfer *t, const char *why)
 {
     const uint64_t ns = tw_hub_http_pause_ns(&t->answer, f->n_failed);
-    if (++f->n_failed > TW_HUB_RETRIES || ns > PAUSE_MAX_NS)
+    /* What breaks off while all wait is the same trouble: connections end together. */
+    f->n_failed += f->n_failed == 0 || tw_clock_now_ns() >= f->not_before_ns;
+    if (f->n_failed > TW_HUB_RETRIES || ns > PAUSE_MAX_NS)
         return f->err != NULL && f->err->code != 0 ? f->err->code : -EIO;
     /* Another transfer may have been told to wait longer. */
     f->not_before_ns = TW_MAX(f->not_before_ns, tw_clock_now_ns() + ns);

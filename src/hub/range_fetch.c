@@ -284,7 +284,9 @@ static const char *store_of(const transfer *t)
 static int wait_a_while(tw_hub_getter *g, transfer *t, const char *why, tw_err *err)
 {
     const uint64_t ns = tw_hub_http_pause_ns(&t->answer, g->n_failed);
-    if (++g->n_failed > TW_HUB_RETRIES || ns > PAUSE_MAX_NS)
+    /* What breaks off while all wait is the same trouble: connections end together. */
+    g->n_failed += g->n_failed == 0 || tw_clock_now_ns() >= g->not_before_ns;
+    if (g->n_failed > TW_HUB_RETRIES || ns > PAUSE_MAX_NS)
         return err->code != 0 ? err->code : tw_err_set(err, -EIO, "%s", why);
     /* Another transfer may have been told to wait longer. */
     g->not_before_ns = TW_MAX(g->not_before_ns, tw_clock_now_ns() + ns);

@@ -298,6 +298,12 @@ def test_connections_that_break_off_go_on(hub, home):
     assert hub.sent_bytes() == sum(len(model_files()[n]) for n in NEEDED), "no byte twice"
 
 
+def test_all_connections_at_once_are_one_trouble(hub, home):
+    """A router that restarts ends all eight: that is no eight tries."""
+    hub.cuts = [0] * 8
+    check_whole(pulled(hub, home), model_files(), NEEDED)
+
+
 def test_too_many_requests_are_waited_for(hub, home):
     hub.troubles = [(False, "/api/", 429, {"Retry-After": "1"}), (True, "/", 429, {"Retry-After": "1"}),
                     (True, "/", 503, {}), (False, "tokenizer", 500, {})]

@@ -112,6 +112,13 @@ def test_a_damaged_block_is_refused_and_comes_again(cluster, hub):
         cluster.check(host, model_files())
 
 
+def test_all_connections_at_once_are_one_trouble(cluster, hub):
+    hub.cuts = [0] * 16
+    cluster.pulled(*RANGE)
+    for host in 0, 1:
+        cluster.check(host, model_files())
+
+
 def test_one_without_a_net_gets_it_from_the_other(cluster, hub, net):
     net.cut(1)
     p = cluster.run("--json", *RANGE)
