@@ -387,8 +387,12 @@ static int work(upgrade *u, tw_err *err)
     if (rc == 0)
         rc = u->o.rollback ? backward(u, err) : forward(u, err);
     tw_err why = {0};
-    if (tw_upgrade_resume(&u->pause, u->self, &why) == 0 || rc != 0)
+    if (tw_upgrade_resume(&u->pause, u->self, &why) == 0)
         return rc;
+    if (rc != 0) {
+        fprintf(stderr, "the service does not start again: %s: `twinax up`\n", why.msg);
+        return rc;
+    }
     return tw_err_set(err, why.code,
                       "done, but the service does not start: %.150s; `twinax upgrade "
                       "--rollback` takes it back",

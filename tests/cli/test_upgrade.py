@@ -277,6 +277,21 @@ def test_while_a_service_runs(site, new):
         site.run("down")
 
 
+def test_a_service_that_stays_ended_is_told(site, new, tmp_path):
+    """The upgrade fails, and its model has gone since it was started."""
+    model = tmp_path / "model"
+    shutil.copytree(cli.DEMO, model)
+    site.good("up", model, "--tp", "1", "--port", "0", "--threads", "1")
+    try:
+        shutil.rmtree(model)
+        (site.bin / "twinax.old" / "full").mkdir(parents=True)
+        done = site.run("upgrade", new[0], "--nodes", f"head={ROCE[A]}", "--yes", "--restart")
+        assert done.returncode == 1 and "twinax.old" in done.stderr
+        assert "service does not start again" in done.stderr, done.stderr
+    finally:
+        site.run("down")
+
+
 def test_by_the_package_manager(site, new, tmp_path):
     """Where the program is a package's, its manager does this machine; what was installed is kept."""
     if not shutil.which("dpkg-deb"):
