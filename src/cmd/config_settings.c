@@ -211,8 +211,9 @@ static void add_api_key(const config_opts *o, settings *s, const char *file)
 /* https://user:password@host: the middle is nobody's business. */
 static void hide_login(char *value)
 {
-    char *from = strstr(value, "://"), *at = from != NULL ? strchr(from + 3, '@') : NULL;
-    if (at != NULL && at < from + 3 + strcspn(from + 3, "/"))
+    char *from = strstr(value, "://");
+    char *at = from != NULL ? memrchr(from + 3, '@', strcspn(from + 3, "/")) : NULL;
+    if (at != NULL) /* the last one: a password may have one too, curl takes it so */
         memset(from + 3, '*', (size_t)(at - from - 3));
 }
 

@@ -129,7 +129,7 @@ def test_secrets_are_not_printed(home):
     key.write_text("file-secret\n")
     key.chmod(0o600)
     conf = home / "twinax" / "twinax.conf"
-    env = {"TWINAX_API_KEY": "env-secret", "HF_TOKEN": "hf_secret", "HF_ENDPOINT": "https://me:pw-secret@hub.example"}
+    env = {"TWINAX_API_KEY": "env-secret", "HF_TOKEN": "hf_secret", "HF_ENDPOINT": "https://me:p@w-secret@hub.example"}
     _, s = settings(env=env)
     assert s["serve.api_key"]["source"] == "env" and s["environment.HF_TOKEN"]["secret"] is True
     conf.write_text(CONF + f"api_key_file = {key}\n")
