@@ -405,41 +405,80 @@ static void write_program(const char *folder, const char *name, const char *scri
     assert_int_equal(chmod(path, 0700), 0);
 }
 
-/* It came while the image was pulled: a create that fails must not take it away. */
-static void anothers_container_stays(void **state)
+/* The swap of the plan for what was set up; *ret_removed: whether podman was told to remove it. */
+static json_t *do_with_fakes(const char *podman, const char *toolbox, const tw_toolbox_face *face,
+                             bool *ret_removed)
 {
-    (void)state;
     char folder[] = "/tmp/twinax-test-XXXXXX", removed[200], path[4200];
-    const tw_toolbox_face face = {.ctx = NULL};
-    TW_CLEANUP(tw_json_freep) json_t *answer = NULL;
-    tw_err err = {0};
-    machine("fedora", "");
-    has("0.3", "");
-    wish("box");
     TW_CLEANUP(tw_json_freep) json_t *plan = plan_of();
+    json_t *answer = NULL;
+    tw_err err = {0};
     assert_non_null(mkdtemp(folder));
     snprintf(removed, sizeof removed, "%s/removed", folder);
-    write_program(folder, "podman",
-                  "#!/bin/sh\n[ \"$1\" = rm ] && : >\"${0%/*}/removed\"\nexit 0\n");
-    write_program(folder, "toolbox", "#!/bin/sh\necho 'Error: it exists' >&2\nexit 1\n");
+    write_program(folder, "podman", podman);
+    write_program(folder, "toolbox", toolbox);
     char *old_path = strdup(getenv("PATH"));
     snprintf(path, sizeof path, "%s:%s", folder, old_path);
     setenv("PATH", path, 1);
-    const int rc = tw_toolbox_do(json_object_get(plan, "swap"), &face, &answer, &err);
+    const int rc = tw_toolbox_do(json_object_get(plan, "swap"), face, &answer, &err);
     setenv("PATH", old_path, 1);
     free(old_path);
-    const bool was_removed = unlink(removed) == 0;
+    *ret_removed = unlink(removed) == 0;
     snprintf(path, sizeof path, "%s/podman", folder);
     unlink(path);
     snprintf(path, sizeof path, "%s/toolbox", folder);
     unlink(path);
     rmdir(folder);
     assert_int_equal(rc, 0);
+    return answer;
+}
+
+/* It came while the image was pulled: a create that fails must not take it away. */
+static void anothers_container_stays(void **state)
+{
+    (void)state;
+    const tw_toolbox_face face = {.ctx = NULL};
+    bool removed = false;
+    machine("fedora", "");
+    has("0.3", "");
+    wish("box");
+    TW_CLEANUP(tw_json_freep)
+    json_t *answer =
+        do_with_fakes("#!/bin/sh\n[ \"$1\" = rm ] && : >\"${0%/*}/removed\"\nexit 0\n",
+                      "#!/bin/sh\necho 'Error: it exists' >&2\nexit 1\n", &face, &removed);
     const json_t *failed = json_object_get(answer, "failed");
     assert_non_null(failed);
-    assert_false(was_removed);
+    assert_false(removed);
     assert_string_equal(tw_json_text_at(failed, "id"), "vacant");
     assert_non_null(strstr(tw_json_text_at(failed, "says"), "container box has come in"));
+}
+
+static void note_line(void *ctx, const char *line)
+{
+    bool *heard = ctx;
+    *heard = *heard || strstr(line, "its storage is busy") != NULL;
+}
+
+/* The new one is good: were it removed for the old one's sake, which is half gone, there would be
+ * neither. */
+static void the_old_one_does_not_go(void **state)
+{
+    (void)state;
+    bool removed = false, heard = false;
+    const tw_toolbox_face face = {.ctx = &heard, .line = note_line};
+    machine("fedora", "");
+    has("0.3", "");
+    container("box", OLD_ID, "toolbox");
+    wish("box");
+    TW_CLEANUP(tw_json_freep)
+    json_t *answer =
+        do_with_fakes("#!/bin/sh\ncase \"$*\" in container*) exit 1;; *-before-*) [ $1 != rm ] || "
+                      "{ echo 'Error: its storage is busy' >&2; exit 1; };; rm*) : "
+                      ">\"${0%/*}/removed\";; esac\nexit 0\n",
+                      "#!/bin/sh\necho twinax end\n", &face, &removed);
+    assert_null(json_object_get(answer, "failed"));
+    assert_false(removed);
+    assert_true(heard);
 }
 
 int main(void)
@@ -460,6 +499,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(what_does_not_fit_is_named),
         cmocka_unit_test(anothers_container_stays),
+        cmocka_unit_test(the_old_one_does_not_go),
         cmocka_unit_test(a_look_survives_json),
     };
     look = tw_mem_calloc(1, sizeof *look);
