@@ -284,6 +284,7 @@ def test_step_that_cuts_ssh_reverts(clean, folder):
     """The worker's ifup takes the LAN's address away too: nobody can come in, so it is undone."""
     nodes = Node(folder, A), Node(folder, B, ifup=f"ip addr del {LAN[B]}/24 dev lan0",
                                   ifdown=f"ip addr add {LAN[B]}/24 dev lan0")  # fmt: skip
+    nodes[B].agent(6)
     p = setup(clean, nodes, "--yes", "--only", "network")
     assert p.returncode == 1 and "node-b: network" in p.err, p.out + p.err
     until = time.monotonic() + 3 * REVERT_S
