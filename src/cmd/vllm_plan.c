@@ -56,6 +56,14 @@ static const char *find_box(const tw_facts *f)
     return NULL;
 }
 
+static bool is_users_own(const tw_facts *f, const char *box)
+{
+    for (size_t i = 0; i < f->container.n_boxes; i++)
+        if (strcmp(f->container.boxes[i].name, box) == 0)
+            return f->container.boxes[i].made_by[0] != '\0';
+    return false;
+}
+
 static int take_venv(tw_vllm_run *r, tw_err *err)
 {
     char vllm[300];
@@ -88,6 +96,7 @@ static int find_place(tw_vllm_run *r, tw_err *err)
             "on PATH; twinax toolbox refresh gets it, or --venv DIR says where it is");
     r->place.where = TW_VLLM_IN_CONTAINER;
     snprintf(r->place.name, sizeof r->place.name, "%s", box);
+    r->place.as_user = is_users_own(r->facts[0], box);
     snprintf(r->place.home, sizeof r->place.home, "%s", "/run/host@SELF@"); /* hold_part.c */
     return 0;
 }

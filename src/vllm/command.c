@@ -147,8 +147,24 @@ json_t *tw_vllm_own_words(const tw_vllm_place *p, json_t *words)
     return NULL;
 }
 
+/* As toolbox and distrobox enter their own; else a model would be fetched into the container. */
 json_t *tw_vllm_outer_words(const tw_vllm_place *p)
 {
-    return json_pack("[s, s, s, s, s, s]", "podman", "exec", "--interactive", p->name, p->home,
-                     "hold");
+    word_list w = words_new();
+    add(&w, "podman");
+    add(&w, "exec");
+    add(&w, "--interactive");
+    if (p->as_user) {
+        add_pair(&w, "--user", "@USER@"); /* hold_part.c */
+        add_pair(&w, "--env", "HOME=@HOME@");
+    }
+    add(&w, p->name);
+    add(&w, p->home);
+    add(&w, "hold");
+    return words_take(&w);
+}
+
+json_t *tw_vllm_before_words(const tw_vllm_place *p)
+{
+    return json_pack("[s, s, s]", "podman", "start", p->name);
 }

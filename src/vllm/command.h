@@ -16,6 +16,7 @@ typedef struct tw_vllm_place {
     enum tw_vllm_where where;
     char name[256]; /* of the container, or the virtual environment's folder */
     char home[256]; /* container: our own program as it is seen inside */
+    bool as_user;   /* container: of toolbox or distrobox, whose user and home are this machine's */
 } tw_vllm_place;
 
 typedef struct tw_vllm_serve {
@@ -48,6 +49,8 @@ json_t *tw_vllm_serve_words(const tw_vllm_serve *s);
 json_t *tw_vllm_own_words(const tw_vllm_place *p, json_t *words);
 /* What goes before it for a container: podman, and our own program there, which holds it (hold.h). */
 json_t *tw_vllm_outer_words(const tw_vllm_place *p);
+/* What starts the container, where it does not run. */
+json_t *tw_vllm_before_words(const tw_vllm_place *p);
 
 /* All return NULL when out of memory. Owns: the caller. */
 #endif

@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "os/brood.h"
+#include "os/child.h"
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/secret.h"
@@ -193,7 +194,10 @@ static int run_both(tw_hold_part *p, int in_fd, void (*on_start)(unsigned report
                     int *ret_status, tw_err *err)
 {
     int ends[2];
-    int rc = tw_brood_begin(err);
+    /* Orphans are not ours yet: a container that it starts stays. */
+    int rc = p->before[0] != NULL ? tw_child_run(p->before, err) : 0;
+    if (rc == 0)
+        rc = tw_brood_begin(err);
     if (rc == 0)
         rc = tw_hold_part_export(p, err);
     if (rc != 0)

@@ -9,11 +9,13 @@
  *     "env":{"NAME":"value","RAY_AUTH_TOKEN_PATH":"@DIR@/token"},   over the environment it came to
  *     "dir":"/tmp/twinax-0011aabb-ray",     0700; removed at the end with what is in it
  *     "files":{"token":"..."},              written into dir, 0600
+ *     "before":["podman","start",...],      runs to its end first; what it leaves running is not held
  *     "erase":true,                         removes what vLLM has compiled (its torch_compile_cache)
  *     "report_ms":2000,                     tells of itself that often (cmd/rank_report.h)
  *     "stdin":{...}}                        a line for the program's own stdin, which then stays open
  *
- * @DIR@ in a value or word stands for dir, @SELF@ for twinax-node beside this program (else itself). What the program prints goes to stdout as it is.
+ * @DIR@ in a value or word stands for dir, @SELF@ for twinax-node beside this program (else itself),
+ * @USER@ and @HOME@ for who started it. What the program prints goes to stdout as it is.
  * Must not know Ray, vLLM, agents. */
 #ifndef TWINAX_VLLM_HOLD_H
 #define TWINAX_VLLM_HOLD_H

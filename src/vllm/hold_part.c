@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,13 +40,33 @@ static const char *find_self(char out[VALUE_MAX])
     return out;
 }
 
+/* A directory of users may be far away: asked only where a text wants it. */
+static const char *find_user(const char *text, char out[VALUE_MAX])
+{
+    const struct passwd *p = strstr(text, "@USER@") != NULL ? getpwuid(geteuid()) : NULL;
+    if (p != NULL)
+        snprintf(out, VALUE_MAX, "%s", p->pw_name);
+    else
+        snprintf(out, VALUE_MAX, "%u", (unsigned)geteuid());
+    return out;
+}
+
+static const char *find_home(void)
+{
+    const char *home = getenv("HOME");
+    return home != NULL && home[0] == '/' ? home : "/";
+}
+
 /* text with every mark replaced, new; NULL: no memory, or too long. */
 static json_t *with_dir(const char *text, const char *dir)
 {
-    char out[VALUE_MAX], self[VALUE_MAX];
+    char out[VALUE_MAX], self[VALUE_MAX], user[VALUE_MAX];
     const struct {
         const char *mark, *means;
-    } marks[] = {{"@DIR@", dir}, {"@SELF@", find_self(self)}};
+    } marks[] = {{"@DIR@", dir},
+                 {"@SELF@", find_self(self)},
+                 {"@USER@", find_user(text, user)},
+                 {"@HOME@", find_home()}};
     size_t at = 0;
     for (const char *p = text; *p != '\0';) {
         const char *piece = p;
@@ -70,23 +91,27 @@ static int refuse(const char *what, tw_err *err)
     return tw_err_set(err, -EPROTO, "hold: the part on stdin: %s", what);
 }
 
-static int read_words(tw_hold_part *p, tw_err *err)
+/* ret: max + 1, NULL at the end. */
+static int read_words(const tw_hold_part *p, const char *key, const char **ret, size_t max,
+                      tw_err *err)
 {
-    json_t *words = json_object_get(p->json, "argv"), *word;
+    json_t *words = json_object_get(p->json, key), *word;
     size_t i;
-    if (!json_is_array(words) || json_array_size(words) == 0 ||
-        json_array_size(words) > TW_HOLD_WORDS_MAX)
-        return refuse("argv is no list of 1 to 256 words", err);
+    if (!json_is_array(words) || json_array_size(words) == 0 || json_array_size(words) > max)
+        return tw_err_set(err, -EPROTO, "hold: the part on stdin: %s is no list of 1 to %zu words",
+                          key, max);
     json_array_foreach(words, i, word)
     {
         if (!json_is_string(word))
-            return refuse("a word of argv is no text", err);
+            return tw_err_set(err, -EPROTO, "hold: the part on stdin: a word of %s is no text",
+                              key);
         json_t *made = with_dir(json_string_value(word), p->dir);
         if (made == NULL || json_array_set_new(words, i, made) != 0)
-            return refuse("a word of argv is too long", err);
-        p->argv[p->n_words++] = json_string_value(made);
+            return tw_err_set(err, -EPROTO, "hold: the part on stdin: a word of %s is too long",
+                              key);
+        ret[i] = json_string_value(made);
     }
-    p->argv[p->n_words] = NULL;
+    ret[json_array_size(words)] = NULL;
     return 0;
 }
 
@@ -165,7 +190,9 @@ int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err
     if (rc == 0)
         rc = read_dir(ret, err);
     if (rc == 0)
-        rc = read_words(ret, err);
+        rc = read_words(ret, "argv", ret->argv, TW_HOLD_WORDS_MAX, err);
+    if (rc == 0 && json_object_get(ret->json, "before") != NULL)
+        rc = read_words(ret, "before", ret->before, TW_HOLD_BEFORE_MAX, err);
     if (rc == 0)
         rc = read_texts(ret, "env", &ret->env, err);
     if (rc == 0)

@@ -5,16 +5,16 @@
 
 #include "fmt/json.h"
 
-enum { TW_HOLD_WORDS_MAX = 256 };
+enum { TW_HOLD_WORDS_MAX = 256, TW_HOLD_BEFORE_MAX = 16 };
 
 typedef struct tw_hold_part {
     json_t *json; /* owns the texts below */
     char dir[64]; /* "": none */
     bool erase;
-    unsigned report_ms; /* 0: it does not */
-    size_t n_words;
-    const char *argv[TW_HOLD_WORDS_MAX + 1]; /* NULL at the end */
-    const json_t *env, *files, *in;          /* NULL: none */
+    unsigned report_ms;                         /* 0: it does not */
+    const char *argv[TW_HOLD_WORDS_MAX + 1];    /* NULL at the end */
+    const char *before[TW_HOLD_BEFORE_MAX + 1]; /* likewise; may have none */
+    const json_t *env, *files, *in;             /* NULL: none */
 } tw_hold_part;
 
 /* Checks all, makes dir and its files. Words and values have @DIR@ replaced. -EPROTO names what is

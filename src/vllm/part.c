@@ -58,7 +58,8 @@ json_t *tw_vllm_part(const json_t *plan, size_t i, const char *what, const json_
         return NULL;
     }
     if (part != NULL && !json_is_null(outer))
-        part = json_pack("{s:O, s:o}", "argv", outer, "stdin", part);
+        part = json_pack("{s:O, s:O, s:o}", "before", json_object_get(plan, "before"), "argv",
+                         outer, "stdin", part);
     if (part != NULL && !asks &&
         (json_object_set_new(part, "rank", json_integer((json_int_t)i)) != 0 ||
          json_object_set_new(part, "report_ms", json_integer(REPORT_MS)) != 0)) {

@@ -58,6 +58,12 @@ static json_t *outer_words(const tw_vllm_ask *ask)
                                                      : json_null();
 }
 
+static json_t *before_words(const tw_vllm_ask *ask)
+{
+    return ask->place->where == TW_VLLM_IN_CONTAINER ? tw_vllm_before_words(ask->place)
+                                                     : json_null();
+}
+
 int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err)
 {
     tw_vllm_link links[TW_VLLM_NODES_MAX];
@@ -69,10 +75,10 @@ int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err)
     TW_CLEANUP(tw_json_freep) json_t *nodes = json_array();
     for (size_t i = 0; i < ask->n_nodes && rc == 0; i++)
         rc = add_part(ask, &links[i], i, nodes);
-    json_t *plan = rc == 0
-                       ? json_pack("{s:s, s:o, s:o, s:O}", "why", why, "outer", outer_words(ask),
-                                   "status", status_words(ask), "nodes", nodes)
-                       : NULL;
+    json_t *plan =
+        rc == 0 ? json_pack("{s:s, s:o, s:o, s:o, s:O}", "why", why, "before", before_words(ask),
+                            "outer", outer_words(ask), "status", status_words(ask), "nodes", nodes)
+                : NULL;
     if (plan == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the plan of %zu nodes", ask->n_nodes);
     *ret = plan;
@@ -93,12 +99,15 @@ static int put_words(const json_t *outer, const json_t *words, tw_buf *out)
     return tw_vllm_show_words(all, out);
 }
 
-static int put_part(const json_t *outer, json_t *part, tw_buf *out)
+static int put_part(const json_t *plan, json_t *part, tw_buf *out)
 {
+    const json_t *none = json_null(), *outer = json_object_get(plan, "outer");
     static const char *const commands[] = {"ray", "serve"};
     int rc = tw_buf_printf(out, "\n# %s\n", tw_json_text_at(part, "node"));
     if (rc == 0)
         rc = tw_vllm_show_env(json_object_get(part, "env"), out);
+    if (rc == 0)
+        rc = put_words(none, json_object_get(plan, "before"), out);
     for (size_t k = 0; k < TW_ARRAY_LEN(commands) && rc == 0; k++)
         rc = put_words(outer, json_object_get(part, commands[k]), out);
     return rc;
@@ -110,6 +119,6 @@ int tw_vllm_plan_text(const json_t *plan, tw_buf *out, tw_err *err)
     size_t i;
     int rc = tw_buf_printf(out, "# transport %s\n", tw_json_text_at(plan, "why"));
     json_array_foreach(json_object_get(plan, "nodes"), i, part) rc =
-        rc != 0 ? rc : put_part(json_object_get(plan, "outer"), part, out);
+        rc != 0 ? rc : put_part(plan, part, out);
     return rc == 0 ? 0 : tw_err_set(err, rc, "the plan is too long to be shown");
 }

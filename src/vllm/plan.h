@@ -3,6 +3,7 @@
  * holder starts, --print shows it as its owner would type it.
  *
  *    {"why":"roce: asked for",
+ *     "before":["podman","start","vllm"],                                   null without a container
  *     "outer":["podman","exec","--interactive","vllm","/run/...","hold"],   null without a container
  *     "status":["ray","status",...],                                        null with mp
  *     "nodes":[NODE,...]}

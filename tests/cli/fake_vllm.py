@@ -30,7 +30,7 @@ def note(what):
     """For the test: what reached this process, beside its command line."""
     folder = os.environ.get("FAKE_VLLM_NOTES")
     if folder:
-        seen = {"words": WORDS, "env": dict(os.environ), "token": token(), "what": what}
+        seen = {"words": WORDS, "env": dict(os.environ), "token": token(), "what": what, "uid": os.getuid()}
         (pathlib.Path(folder) / f"{what}-{os.getpid()}.json").write_text(json.dumps(seen))
 
 

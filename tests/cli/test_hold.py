@@ -174,6 +174,8 @@ def test_a_killed_middle_ends_the_inner_one(held):
     ('{"argv":["true"],"dir":"/etc"}', "dir is no /tmp/twinax-NAME"),
     ('{"argv":["true"],"dir":"/tmp/twinax-../etc"}', "dir is no /tmp/twinax-NAME"),
     ('{"argv":["true"],"files":{"a":"b"}}', "files without a dir"),
+    ('{"argv":["true"],"before":[]}', "before is no list of 1 to 16 words"),
+    ('{"argv":["true"],"before":["false"]}', "false"),
     ('{"argv":["true"],"env":{"A=B":"c"}}', "env.A=B"),
     ("", "no part on stdin"),
 ])  # fmt: skip

@@ -32,17 +32,22 @@ class Box:
     def __init__(self, world, who):
         self.w, self.who = world, {"root": world.as_root, "user": world.as_user}[who]
         self.name, mark = f"box-{who}", f"TWINAX_TEST_BOX={uuid.uuid4().hex}"
+        self.is_root = who == "root"
         self.notes = world.w / f"notes-{who}"
         self.notes.mkdir()
         self.notes.chmod(0o777)
-        # What toolbox and distrobox give: the host's network, and its files below /run/host.
+        # What toolbox and distrobox give: the host's network, its files below /run/host, its user.
         self.podman("run", "--detach", "--name", self.name, "--network=host", "--user=root:root",
-                    *(["--userns=keep-id"] if who == "user" else []),
+                    *(["--userns=keep-id", "--label=manager=distrobox"] if who == "user" else []),
                     "--volume=/:/run/host:rslave", "--volume=/usr:/usr:ro", "--env", mark,
                     f"--volume={world.w}/fake:/opt/fake:ro", f"--volume={self.notes}:/notes",
                     "--env=PATH=/opt/fake:/usr/bin:/bin", "--env=FAKE_VLLM=one-node",
                     "--env=FAKE_VLLM_NOTES=/notes", "localhost/box", "sleep", "infinity")  # fmt: skip
-        until = time.monotonic() + START_S
+        self.mark = mark
+        self.find()
+
+    def find(self):
+        mark, until = self.mark, time.monotonic() + START_S
         while not (inits := with_environ(mark)):
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -105,6 +110,7 @@ def world():
         for name in "ray", "vllm":
             shutil.copy(FAKE, w.w / "fake" / name)
             (w.w / "fake" / name).chmod(0o755)
+        (w.rootfs / "tmp").chmod(0o1777)
         container_world.sh(["tar", "-C", w.rootfs, "-cf", w.w / "image.tar", "."])
         yield w
     finally:
@@ -188,9 +194,9 @@ def test_nothing_is_left_inside(held, box, who):
 KEY, HF_TOKEN = "k3y-of-the-api", "hf_0123456789"
 
 
-def serve(box, port, *more):
+def serve(box, port, *more, name=None):
     secrets = ["env", f"TWINAX_API_KEY={KEY}", f"HF_TOKEN={HF_TOKEN}"]
-    words = ["serve", "org/model", "--engine", "vllm", "--container", box.name, "--local", "--port", str(port)]
+    words = ["serve", "org/model", "--engine", "vllm", "--container", name or box.name, "--local", "--port", str(port)]
     return subprocess.Popen([*box.who(), *secrets, str(cli.BINARY), *words, *more], text=True, cwd="/",
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env=box.w.env)  # fmt: skip
@@ -205,14 +211,20 @@ def free_port():
 @pytest.mark.parametrize("executor", ["ray", "mp"])
 def test_serve(box, executor):
     port = free_port()
+    if executor == "ray":  # as after a reboot, and after `toolbox refresh`
+        box.podman("stop", "-t", "0", box.name)
     with serve(box, port, "--executor", executor) as p:
         try:
             line = p.stdout.readline()
             assert line == f"listening on http://127.0.0.1:{port}\n", line + p.stderr.read()
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as r:
                 assert r.status == 200
+            if executor == "ray":
+                box.find()
             seen = next(json.loads(n.read_text()) for n in box.notes.glob("vllm-*"))
             assert seen["env"]["VLLM_API_KEY"] == KEY and seen["env"]["HF_TOKEN"] == HF_TOKEN
+            assert seen["env"]["HOME"] == ("/root" if box.is_root else str(box.w.w / "user"))
+            assert seen["uid"] == (0 if box.is_root else container_world.UID)
             lines = " ".join(container_world.sh(["ps", "-eo", "args"]).split("\n"))
             assert seen["token"] not in lines
             os.kill(cli.children(p.pid)[0], signal.SIGINT)  # p is nsenter
@@ -220,9 +232,26 @@ def test_serve(box, executor):
             assert p.returncode == 0, err
             assert box.gone() < GONE_S * TIME_SCALE
             assert box.files() == []
+            assert cli.alive(box.init)
         finally:
             for pid in [*cli.children(p.pid), *box.inside()]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             for n in box.notes.iterdir():
                 n.unlink()
+
+
+def test_no_way_in(box):
+    """A container that is not there; one that does not show this machine's files."""
+    bare = f"{box.name}-bare"
+    box.podman("create", "--name", bare, "--network=host", "localhost/box", "sleep", "infinity")
+    for name, says, mend in [
+        ("nothing", "no container of that name", "toolbox refresh"),
+        (bare, "below /run/host", "--volume /:/run/host:rslave"),
+    ]:
+        with serve(box, free_port(), name=name) as p:
+            _, err = p.communicate(timeout=cli.LIMIT_S)
+        assert p.returncode == 1, err
+        last = err.splitlines()[-1]
+        assert says in last and mend in last, err
+    box.podman("rm", "-f", "-t", "0", bare)

@@ -141,7 +141,8 @@ static const tw_vllm_place places[] = {
     [TW_VLLM_IN_VENV] = {.where = TW_VLLM_IN_VENV, .name = "/srv/vllm env"},
     [TW_VLLM_IN_CONTAINER] = {.where = TW_VLLM_IN_CONTAINER,
                               .name = "vllm-therock-gfx1151",
-                              .home = "/run/twinax/twinax-node"},
+                              .home = "/run/twinax/twinax-node",
+                              .as_user = true},
 };
 
 static void plan_into(const plan_case *c, const tw_check_record *r, tw_buf *out)
