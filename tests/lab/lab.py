@@ -64,6 +64,7 @@ def work(args):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         return work(arguments())
     except (image.Unavailable, image.Broken, machines.LabError) as why:

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 openai = pytest.importorskip("openai")
-from conftest import Server  # noqa: E402
+from net_server import Server  # noqa: E402
 
 HELLO = [{"role": "user", "content": "Hello, who are you?"}]
 
