@@ -25,7 +25,7 @@ def mutate(rng):
     for _ in range(rng.randint(1, 2)):
         where = rng.choice([part, part["engine"]]) if isinstance(part.get("engine"), dict) else part
         key = rng.choice([*where, "bind", "rdma_device", "job", "sizes", "fault", "veth", "cpu", "model_id", "report"])
-        where[key] = rng.choice(VALUES)
+        where[key] = copy.deepcopy(rng.choice(VALUES))  # a part that is changed again changes no value
     return part
 
 
