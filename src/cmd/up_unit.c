@@ -137,6 +137,19 @@ bool tw_up_unit_is_there(void)
     return tw_life_unit_places(unit, env_file, sizeof unit, &ignored) == 0 && tw_file_exists(unit);
 }
 
+/* systemd/user/UNIT: the two folders above it, where nothing else is in them. */
+static void remove_empty_folders(char *unit)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        char *slash = strrchr(unit, '/');
+        if (slash == NULL)
+            return;
+        *slash = '\0';
+        if (rmdir(unit) != 0)
+            return;
+    }
+}
+
 int tw_up_unit_stop(bool keep, tw_err *err)
 {
     static const char *const stop[] = {"systemctl", "--user", "stop", TW_LIFE_UNIT, NULL};
@@ -159,6 +172,7 @@ int tw_up_unit_stop(bool keep, tw_err *err)
     if (unlink(unit) != 0 && errno != ENOENT)
         return tw_err_set(err, -errno, "%s: cannot be removed: %s", unit, strerror(errno));
     (void)unlink(env_file);
+    remove_empty_folders(unit);
     rc = do_aloud(reload, "the unit is gone", err);
     if (rc == 0 && b.data != NULL && tw_life_unit_made_linger(b.data))
         rc = do_aloud(no_linger, "it was off before", err);

@@ -476,6 +476,7 @@ def test_install(systemd):
     assert asked[-3:] == ["systemctl --user disable --now twinax.service", "systemctl --user daemon-reload",
                           "loginctl disable-linger"], asked  # fmt: skip
     assert not unit.exists() and not env_file.exists() and not systemd.processes()
+    assert not (systemd.folder / "config/systemd").exists()  # it was made for the unit
 
 
 def test_install_without_systemd(service):
