@@ -25,7 +25,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 COMPILERS = ("gcc", "clang")
 BASE_FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-Iinclude", "-Isrc", "-Wall", "-Wextra", "-Werror"]
 # Headers that only make sense for one machine, and with its flags.
-FOLDER_FLAGS = {"src/kern/x86/": ("x86_64", ["-mavx2", "-mfma", "-mf16c", "-DTW_X86_AVX2"]), "src/kern/arm/": ("aarch64", [])}
+AVX2_FLAGS = ["-mavx2", "-mfma", "-mf16c"]
+FOLDER_FLAGS = {
+    "src/kern/wide/": ("x86_64", AVX2_FLAGS),
+    "src/kern/x86/": ("x86_64", AVX2_FLAGS),
+    "src/kern/arm/": ("aarch64", []),
+}
 # clang names tests, and others that need a library of their own, are compiled with its flags.
 SYMBOL = re.compile(r"^(?:[0-9a-f]* )?([TDBRGSVWCiu]) (\S+)$")
 # What compilers and sanitizers add.

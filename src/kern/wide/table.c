@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "kern/x86/x86.h"
+#include "kern/wide/wide.h"
 
 const tw_kern TW_FN(table) = {
-    .name = TW_X86_NAME,
+    .name = TW_WIDE_NAME,
     .matmul = TW_FN(matmul),
     .attn = TW_FN(attn),
     .rmsnorm = TW_FN(rmsnorm),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kern/x86/tables.h"
-#include "kern/x86/vec.h"
+#include "kern/wide/vec.h"
 
 double TW_FN(peak_fma)(size_t n_steps, float *ret_sink)
 {
@@ -27,10 +27,10 @@ double TW_FN(peak_sum)(const void *p, size_t bytes)
     for (int j = 0; j < 8; j++)
         s[j] = v_zero();
     for (size_t i = 0; i + 8 * TW_W <= bytes / sizeof *x; i += 8 * TW_W) {
-        _mm_prefetch((const char *)(x + i) + 2048, _MM_HINT_T0);
-        _mm_prefetch((const char *)(x + i) + 2048 + 64, _MM_HINT_T0);
-        _mm_prefetch((const char *)(x + i) + 2048 + 128, _MM_HINT_T0);
-        _mm_prefetch((const char *)(x + i) + 2048 + 192, _MM_HINT_T0);
+        __builtin_prefetch((const char *)(x + i) + 2048);
+        __builtin_prefetch((const char *)(x + i) + 2048 + 64);
+        __builtin_prefetch((const char *)(x + i) + 2048 + 128);
+        __builtin_prefetch((const char *)(x + i) + 2048 + 192);
         TW_UNROLL
         for (size_t j = 0; j < 8; j++)
             s[j] = v_or_f(s[j], v_load(x + i + j * TW_W));

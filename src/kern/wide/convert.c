@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kern/half.h"
-#include "kern/x86/x86.h"
+#include "kern/wide/wide.h"
 
 void TW_FN(to_f32)(float *y, const void *x, enum tw_dtype type, size_t n)
 {

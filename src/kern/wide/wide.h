@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The functions of one x86 table, named by TW_FN of vec.h. */
-#ifndef TWINAX_KERN_X86_X86_H
-#define TWINAX_KERN_X86_X86_H
+/* The functions of one table, named by TW_FN of vec.h. */
+#ifndef TWINAX_KERN_WIDE_WIDE_H
+#define TWINAX_KERN_WIDE_WIDE_H
 
-#include "kern/x86/vec.h"
+#include "kern/wide/vec.h"
 
 void TW_FN(matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *scratch);
 void TW_FN(attn)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch);

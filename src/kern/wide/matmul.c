@@ -2,7 +2,7 @@
 /* Blocks of M rows x one panel x up to TW_BLOCK_K steps of one segment. Every output is one chain:
  * it lives in registers during a block and in memory between blocks, which changes no bit. Few rows
  * widen the weights as they stream by; many rows share 16 columns widened once into scratch. */
-#include "kern/x86/x86.h"
+#include "kern/wide/wide.h"
 
 #include "kern/scratch.h"
 
@@ -42,7 +42,7 @@ TW_INLINE void run_tile(const block *b, size_t i_row, size_t i_col, enum tw_dtyp
     for (size_t k = 0; k < b->k_n; k++) {
         if (n_rows == 1) {
             for (size_t j = 0; j < TW_PANEL * (type == TW_F32 ? 4 : 2); j += 64)
-                _mm_prefetch(w + PREFETCH + j, _MM_HINT_T0);
+                __builtin_prefetch(w + PREFETCH + j);
         }
         TW_UNROLL
         for (size_t j = 0; j < n16; j++) {

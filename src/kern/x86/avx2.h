@@ -1,22 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The few vector operations that the x86 kernels are written in. Each source file is compiled once
- * an instruction set; the -m flags choose the branch, a wider set adds its own.
- * No other file knows an intrinsic. */
-#ifndef TWINAX_KERN_X86_VEC_H
-#define TWINAX_KERN_X86_VEC_H
+/* The vector operations of kern/wide/vec.h in AVX2, FMA and F16C. */
+#ifndef TWINAX_KERN_X86_AVX2_H
+#define TWINAX_KERN_X86_AVX2_H
 
 #include <immintrin.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
-#include "kern/expf.h"
-#include "kern/kern.h"
-#include "kern/unroll.h"
-
-#define TW_INLINE static inline __attribute__((always_inline))
-
-#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include "kern/wide/vec.h"
 
 #define TW_FN(name) tw_avx2_##name
 enum { TW_W = 8 };
@@ -258,9 +247,5 @@ TW_INLINE void v_transpose(vf r[8])
         r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
     }
 }
-
-#else
-#error "no instruction set chosen"
-#endif
 
 #endif

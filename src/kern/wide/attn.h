@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the two files of attention share: attn.c walks the blocks and has the tiles for many pairs,
  * attn_few.c those for few. */
-#ifndef TWINAX_KERN_X86_ATTN_H
-#define TWINAX_KERN_X86_ATTN_H
+#ifndef TWINAX_KERN_WIDE_ATTN_H
+#define TWINAX_KERN_WIDE_ATTN_H
 
 #include "kern/scratch.h"
-#include "kern/x86/x86.h"
+#include "kern/wide/wide.h"
 
 enum { V16 = 16 / TW_W, TILE = 6, MAX_PAIRS = TW_ATTN_PAIRS, BLOCK = TW_KV_BLOCK, FEW = 8 };
 

@@ -5,7 +5,7 @@
  *
  * Scores want lane i mod 16 and then the halving tree. Lanes are visited in the order of a binary
  * counter (0, 8, 4, 12, ...), so that the tree needs a stack of four. */
-#include "kern/x86/attn.h"
+#include "kern/wide/attn.h"
 
 #include <math.h>
 

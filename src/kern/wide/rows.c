@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "kern/x86/x86.h"
+#include "kern/wide/wide.h"
 
 void TW_FN(rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps)
 {

@@ -2,7 +2,7 @@
 /* Decode: few pairs share a block, so nothing is transposed nor widened into memory. Scores run
  * along the dims, 16 lanes in registers, 2 pairs x 2 keys or 1 x 4 at a time; eight keys finish
  * their trees together. */
-#include "kern/x86/attn.h"
+#include "kern/wide/attn.h"
 
 /* n pairs x 8 keys from key, in steps of 4 / n keys. */
 TW_INLINE void few_tile(const walk *w, const void *page, enum tw_dtype type, size_t i_pair,
