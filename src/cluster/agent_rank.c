@@ -15,17 +15,11 @@
 enum { PART_MAX = 60 * 1024 };
 #define END_GRACE_NS (300 * TW_NS_PER_MS) /* less than TW_AGENT_OVERDUE_NS */
 
-static int append_text(const char *p, size_t n, void *ctx)
-{
-    return tw_buf_append(ctx, p, n) == 0 ? 0 : -1;
-}
-
 /* A pipe takes PART_MAX bytes at once: nobody need read yet. */
 static int tell_part(tw_agent_rank *r, const json_t *part, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(PART_MAX);
-    if (json_dump_callback(part, append_text, &text, JSON_COMPACT) != 0 ||
-        tw_buf_append(&text, "\n", 1) != 0)
+    if (tw_json_dump(part, JSON_COMPACT, &text) != 0 || tw_buf_append(&text, "\n", 1) != 0)
         return tw_err_set(err, -E2BIG, "run-rank: a part of more than %d bytes", PART_MAX);
     ssize_t n = write(r->child.in_fd, text.data, text.len);
     return n == (ssize_t)text.len

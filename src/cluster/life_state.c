@@ -162,18 +162,12 @@ static json_t *record_json(const tw_life_record *r)
         "status", r->status, "end", r->end, "ranks", ranks_json(r));
 }
 
-static int append_text(const char *p, size_t n, void *ctx)
-{
-    return tw_buf_append(ctx, p, n) == 0 ? 0 : -1;
-}
-
 int tw_life_record_write(const tw_life_paths *p, const tw_life_record *r, tw_err *err)
 {
     char fresh[TW_LIFE_PATH_BYTES + 16];
     TW_CLEANUP(tw_json_freep) json_t *v = record_json(r);
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_LIFE_RECORD_MAX);
-    if (v == NULL || json_dump_callback(v, append_text, &b, JSON_INDENT(1)) != 0 ||
-        tw_buf_puts(&b, "\n") != 0)
+    if (v == NULL || tw_json_dump(v, JSON_INDENT(1), &b) != 0 || tw_buf_puts(&b, "\n") != 0)
         return tw_err_set(err, -ENOMEM,
                           "%s: a record that cannot be written (text that is no "
                           "UTF-8?)",

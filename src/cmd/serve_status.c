@@ -205,11 +205,6 @@ static json_t *make_status(struct tw_serve_status *s)
     return v;
 }
 
-static int append_text(const char *p, size_t n, void *ctx)
-{
-    return tw_buf_append(ctx, p, n) == 0 ? 0 : -1;
-}
-
 static void answer(struct tw_serve_status *s, int fd)
 {
     struct timeval limit = {.tv_sec = SEND_LIMIT_S};
@@ -221,8 +216,7 @@ static void answer(struct tw_serve_status *s, int fd)
         return;
     TW_CLEANUP(tw_json_freep) json_t *v = make_status(s);
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(TW_STATUS_MAX_BYTES);
-    if (v == NULL || json_dump_callback(v, append_text, &b, JSON_COMPACT) != 0 ||
-        tw_buf_puts(&b, "\n") != 0)
+    if (v == NULL || tw_json_dump(v, JSON_COMPACT, &b) != 0 || tw_buf_puts(&b, "\n") != 0)
         return;
     (void)!tw_sock_send_all(fd, b.data, b.len, tw_clock_now_ns() + SEND_LIMIT_S * TW_NS_PER_S);
 }

@@ -73,17 +73,11 @@ static void *pump(void *arg)
     return NULL;
 }
 
-static int append_text(const char *p, size_t n, void *ctx)
-{
-    return tw_buf_append(ctx, p, n) == 0 ? 0 : -1;
-}
-
 /* Less than a pipe takes at once: nobody need read yet. */
 static int tell(tw_vllm_held *h, const json_t *part, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(60 * 1024);
-    if (json_dump_callback(part, append_text, &text, JSON_COMPACT) != 0 ||
-        tw_buf_append(&text, "\n", 1) != 0)
+    if (tw_json_dump(part, JSON_COMPACT, &text) != 0 || tw_buf_append(&text, "\n", 1) != 0)
         return tw_err_set(err, -E2BIG, "%s: the part is too long", h->node);
     const bool told = write(h->child.in_fd, text.data, text.len) == (ssize_t)text.len;
     explicit_bzero(text.data, text.len);

@@ -17,15 +17,10 @@ bool tw_agent_is_beat(const json_t *v)
     return json_object_size(v) == 1 && json_object_get(v, "beat") != NULL;
 }
 
-static int append_text(const char *p, size_t n, void *ctx)
-{
-    return tw_buf_append(ctx, p, n) == 0 ? 0 : -1;
-}
-
 int tw_agent_frame_put(tw_buf *b, const json_t *v, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(TW_AGENT_FRAME_MAX);
-    if (!json_is_object(v) || json_dump_callback(v, append_text, &text, JSON_COMPACT) != 0)
+    if (!json_is_object(v) || tw_json_dump(v, JSON_COMPACT, &text) != 0)
         return tw_err_set(err, -E2BIG, "agent: a message of more than %d bytes is not sent",
                           TW_AGENT_FRAME_MAX);
     uint8_t head[LENGTH_BYTES];

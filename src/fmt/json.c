@@ -149,6 +149,16 @@ static double read_f64(tw_json_obj *o, const char *key, double def, double lo, d
     return def;
 }
 
+static int append_piece(const char *p, size_t n, void *out)
+{
+    return tw_buf_append(out, p, n) == 0 ? 0 : -1;
+}
+
+int tw_json_dump(const json_t *v, size_t flags, tw_buf *out)
+{
+    return json_dump_callback(v, append_piece, out, flags) == 0 ? 0 : -E2BIG;
+}
+
 double tw_json_f64(tw_json_obj *o, const char *key, double def, double lo, double hi)
 {
     return tw_json_get(o, key) == NULL ? def : read_f64(o, key, def, lo, hi);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "twinax/err.h"
 
 /* json_loadb that knows when memory ran out: jansson may go on with cut text then, or call it bad
@@ -24,6 +25,10 @@ void tw_json_freep(json_t **v); /* for TW_CLEANUP */
 
 /* The text under key of v; "" when v is no object, or has no text there. Borrowed from v. */
 const char *tw_json_text_at(const json_t *v, const char *key);
+
+/* Appends v's text to out; flags: jansson's, JSON_COMPACT. -E2BIG: beyond out's ceiling, out of memory,
+ * or text that is no UTF-8. */
+TW_MUST_CHECK int tw_json_dump(const json_t *v, size_t flags, tw_buf *out);
 
 /* Prints v on one line of ASCII into out, cut with "..." when longer. */
 void tw_json_show(const json_t *v, char *out, size_t out_bytes);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages of a chat. Templates want content as one string and the arguments of tool calls as an
  * object; the API allows parts and sends arguments as JSON text: both are turned into the former. */
+#include "fmt/json.h"
 #include "fmt/openai_chat.h"
 
 #include <errno.h>
@@ -14,14 +15,9 @@ static int no_memory(tw_openai_fail *f)
     return tw_openai_fail_set(f, 500, "server_error", NULL, NULL, "out of memory");
 }
 
-static int dump_piece(const char *p, size_t n, void *buf)
-{
-    return tw_buf_append(buf, p, n) ? -1 : 0;
-}
-
 static int dump(const json_t *v, tw_buf *b, tw_openai_fail *f)
 {
-    if (json_dump_callback(v, dump_piece, b, JSON_COMPACT | JSON_ENCODE_ANY))
+    if (tw_json_dump(v, JSON_COMPACT | JSON_ENCODE_ANY, b) != 0)
         return tw_openai_fail_set(f, 400, "invalid_request_error", "invalid_value", "messages",
                                   "messages: too long");
     return 0;

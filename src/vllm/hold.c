@@ -77,11 +77,6 @@ static void become_program(const tw_hold_part *p, int in_fd)
     _exit(errno == ENOENT ? 127 : 126); /* budget: likewise */
 }
 
-static int append_text(const char *bytes, size_t n, void *ctx)
-{
-    return tw_buf_append(ctx, bytes, n) == 0 ? 0 : -1;
-}
-
 /* ret_in: our end of the program's stdin, kept open while it lives; -1: none. */
 static int start_program(const tw_hold_part *p, pid_t *ret_pid, int *ret_in, tw_err *err)
 {
@@ -100,7 +95,7 @@ static int start_program(const tw_hold_part *p, pid_t *ret_pid, int *ret_in, tw_
     if (p->in == NULL)
         return 0;
     TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(TW_HOLD_PART_MAX);
-    const bool told = json_dump_callback(p->in, append_text, &text, JSON_COMPACT) == 0 &&
+    const bool told = tw_json_dump(p->in, JSON_COMPACT, &text) == 0 &&
                       tw_buf_puts(&text, "\n") == 0 &&
                       tw_fd_write_all(ends[1], text.data, text.len) == 0;
     return told ? 0 : tw_err_set(err, -EPIPE, "hold: %s does not read its stdin", p->argv[0]);
