@@ -169,12 +169,7 @@ static int print_json(const settings *s, tw_err *err)
     json_t *v = json_pack("{s:i, s:s?, s:o, s:o}", "schema", 1, "file",
                           s->found.path[0] != '\0' ? s->found.path : NULL, "settings", list,
                           "problems", problems);
-    char *text = v != NULL ? json_dumps(v, JSON_INDENT(1)) : NULL;
-    if (text == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for JSON");
-    puts(text);
-    tw_mem_free(text);
-    return 0;
+    return tw_out_json(v, err);
 }
 
 static int parse(config_opts *o, int argc, char **argv, tw_err *err)

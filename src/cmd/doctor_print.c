@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cmd/out.h"
 #include "cmd/doctor.h"
 
 enum { TITLE_COLUMNS = 24 };
@@ -136,12 +137,7 @@ void tw_doctor_print(const doctor_opts *o, const tw_check_record *r, const docto
 int tw_doctor_print_json(const tw_check_record *r, const doctor_results *v, tw_err *err)
 {
     TW_CLEANUP(tw_json_freep) json_t *out = tw_check_results_print(&r->world, v->v, v->n);
-    char *text = out != NULL ? json_dumps(out, JSON_INDENT(1)) : NULL;
-    if (text == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for the results");
-    puts(text);
-    tw_mem_free(text);
-    return 0;
+    return tw_out_json(out, err);
 }
 
 static const char *scope_text(enum tw_check_scope s)

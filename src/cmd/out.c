@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/scope.h"
 
 int tw_out_failed(int cause, tw_err *err)
@@ -23,6 +24,16 @@ int tw_out_flush(tw_err *err)
         return tw_out_failed(errno, err);
     return tw_err_set(err, -EIO,
                       "stdout: cannot write all of it (a full disk?)"); /* an earlier one's */
+}
+
+int tw_out_json(const json_t *v, tw_err *err)
+{
+    char *text = v != NULL ? json_dumps(v, JSON_INDENT(1)) : NULL;
+    if (text == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for JSON");
+    puts(text);
+    tw_mem_free(text);
+    return 0;
 }
 
 void tw_out_bytes(double bytes, char out[24])

@@ -183,12 +183,7 @@ static int print_json(json_t *nodes, const char *state, const tw_err *why, tw_er
     TW_CLEANUP(tw_json_freep)
     json_t *v = json_pack("{s:i, s:o, s:s, s:s*}", "schema", 1, "nodes", nodes, "state", state,
                           "error", why != NULL && why->code != 0 ? why->msg : NULL);
-    char *text = v != NULL ? json_dumps(v, JSON_INDENT(1)) : NULL;
-    if (text == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for JSON");
-    puts(text);
-    tw_mem_free(text);
-    return 0;
+    return tw_out_json(v, err);
 }
 
 /* ---- doing ---- */

@@ -291,12 +291,7 @@ static int print_json(const uninstall *u, const char *state, const tw_err *why, 
     TW_CLEANUP(tw_json_freep)
     json_t *v = json_pack("{s:i, s:s, s:o, s:s*}", "schema", 1, "state", state, "nodes", nodes,
                           "error", why != NULL ? why->msg : NULL);
-    char *text = v != NULL ? json_dumps(v, JSON_INDENT(1)) : NULL;
-    if (text == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for JSON");
-    puts(text);
-    tw_mem_free(text);
-    return 0;
+    return tw_out_json(v, err);
 }
 
 static int work(uninstall *u, tw_err *err)

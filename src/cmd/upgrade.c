@@ -233,6 +233,22 @@ static int consent(const upgrade *u, tw_err *err)
                : tw_err_set(err, -ECANCELED, "nothing was changed");
 }
 
+/* Forward or back: shown, consented to, with the service at rest. */
+static int do_asked(upgrade *u, const char *to, int (*roll)(upgrade *u, tw_err *err), tw_err *err)
+{
+    if (!u->o.json)
+        show_plan(u, to);
+    if (u->o.dry_run)
+        return tw_upgrade_pause(u->o.restart, true, &u->pause, err);
+    int rc = consent(u, err);
+    if (rc == 0)
+        rc = tw_upgrade_pause(u->o.restart, false, &u->pause, err);
+    if (rc == 0)
+        rc = roll(u, err);
+    u->is_done = rc == 0;
+    return rc;
+}
+
 static int roll_forward(upgrade *u, tw_err *err)
 {
     int rc = tw_upgrade_nodes_push(&u->nodes, u->source.node, err);
@@ -265,17 +281,7 @@ static int forward(upgrade *u, tw_err *err)
         rc = tw_upgrade_nodes_look(&u->nodes, err);
     if (rc != 0)
         return rc;
-    if (!u->o.json)
-        show_plan(u, u->source.version);
-    if (u->o.dry_run)
-        return tw_upgrade_pause(u->o.restart, true, &u->pause, err);
-    rc = consent(u, err);
-    if (rc == 0)
-        rc = tw_upgrade_pause(u->o.restart, false, &u->pause, err);
-    if (rc == 0)
-        rc = roll_forward(u, err);
-    u->is_done = rc == 0;
-    return rc;
+    return do_asked(u, u->source.version, roll_forward, err);
 }
 
 /* ---- back ---- */
@@ -329,17 +335,7 @@ static int backward(upgrade *u, tw_err *err)
         rc = check_old(u, err);
     if (rc != 0)
         return rc;
-    if (!u->o.json)
-        show_plan(u, "the version before");
-    if (u->o.dry_run)
-        return tw_upgrade_pause(u->o.restart, true, &u->pause, err);
-    rc = consent(u, err);
-    if (rc == 0)
-        rc = tw_upgrade_pause(u->o.restart, false, &u->pause, err);
-    if (rc == 0)
-        rc = roll_back(u, err);
-    u->is_done = rc == 0;
-    return rc;
+    return do_asked(u, "the version before", roll_back, err);
 }
 
 /* ---- the command ---- */
@@ -358,12 +354,7 @@ static int print_json(const upgrade *u, const char *state, const tw_err *why, tw
                   "from", tw_version(), "to",
                   u->source.version[0] != '\0' ? u->source.version : NULL, "program", u->self,
                   "manager", u->manager, "nodes", nodes, "error", why != NULL ? why->msg : NULL);
-    char *text = v != NULL ? json_dumps(v, JSON_INDENT(1)) : NULL;
-    if (text == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for JSON");
-    puts(text);
-    tw_mem_free(text);
-    return 0;
+    return tw_out_json(v, err);
 }
 
 static int parse(upgrade_opts *o, int argc, char **argv, tw_err *err)
