@@ -89,19 +89,6 @@ static void read_patterns(const json_t *v, const char **out, unsigned *n)
             out[(*n)++] = json_string_value(json_array_get(v, i));
 }
 
-/* A whole one of this cache. */
-static int list_cache(const tw_hub_place *p, const tw_hub_name *name, const tw_hub_choice *c,
-                      tw_hub_list *ret, tw_err *err)
-{
-    char path[TW_HUB_PATH_BYTES];
-    int rc = tw_hub_find(p, name, path, err);
-    if (rc != 0)
-        return rc;
-    const tw_hub_list_here_opts h = {.folder = path, .commit = strrchr(path, '/') + 1};
-    rc = tw_hub_list_here(&h, ret, err);
-    return rc == 0 ? tw_hub_choose(name->repo, c, ret, err) : rc;
-}
-
 int tw_pull_tell_list(const json_t *request, json_t **ret, tw_err *err)
 {
     tw_json_obj o = {.file = "pull", .prefix = "", .v = request, .err = err};
@@ -120,8 +107,8 @@ int tw_pull_tell_list(const json_t *request, json_t **ret, tw_err *err)
     if (rc == 0)
         rc = tw_pull_take_hub(&p, &o, err);
     if (rc == 0)
-        rc =
-            by_net ? tw_hub_pull_list(&p, &name, &po, &l, err) : list_cache(&p, &name, &c, &l, err);
+        rc = by_net ? tw_hub_pull_list(&p, &name, &po, &l, err)
+                    : tw_hub_list_cached(&p, &name, &c, &l, err);
     if (rc == 0)
         *ret =
             json_pack("{s:s, s:o}", "sha", l.commit, "siblings", tw_pull_files_print(&l, 0, l.n));

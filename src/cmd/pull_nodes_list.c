@@ -65,18 +65,6 @@ static int ask_node(const tw_pull_nodes_opts *o, tw_share_spec *s, const tw_hub_
                                err);
 }
 
-static int look_here(const tw_pull_nodes_opts *o, const tw_hub_place *p, const tw_hub_name *name,
-                     tw_hub_list *ret, tw_err *err)
-{
-    char path[TW_HUB_PATH_BYTES];
-    int rc = tw_hub_find(p, name, path, err);
-    if (rc != 0)
-        return rc;
-    const tw_hub_list_here_opts h = {.folder = path, .commit = strrchr(path, '/') + 1};
-    rc = tw_hub_list_here(&h, ret, err);
-    return rc == 0 ? tw_hub_choose(name->repo, o->choice, ret, err) : rc;
-}
-
 int tw_pull_nodes_list(const tw_pull_nodes_opts *o, const tw_hub_place *p, const char *text,
                        const tw_hub_name *name, tw_share_job *j, tw_hub_list *ret, tw_err *err)
 {
@@ -99,7 +87,7 @@ int tw_pull_nodes_list(const tw_pull_nodes_opts *o, const tw_hub_place *p, const
             return rc;
     }
     j->no_net = true;
-    if (look_here(o, p, name, ret, &ignored) == 0)
+    if (tw_hub_list_cached(p, name, o->choice, ret, &ignored) == 0)
         return 0;
     for (unsigned i = 1; i < j->n; i++)
         if (ask_node(o, &j->nodes[i], p, text, false, ret, &why) == 0) {

@@ -8,6 +8,7 @@
 
 #include "base/scope.h"
 #include "hub/cache.h"
+#include "hub/scan.h"
 #include "hub/verified.h"
 
 typedef struct listing {
@@ -75,4 +76,16 @@ int tw_hub_list_here(const tw_hub_list_here_opts *o, tw_hub_list *ret, tw_err *e
     *ret = l;
     l = (tw_hub_list){.n = 0};
     return 0;
+}
+
+int tw_hub_list_cached(const tw_hub_place *p, const tw_hub_name *name, const tw_hub_choice *c,
+                       tw_hub_list *ret, tw_err *err)
+{
+    char path[TW_HUB_PATH_BYTES];
+    int rc = tw_hub_find(p, name, path, err);
+    if (rc != 0)
+        return rc;
+    const tw_hub_list_here_opts h = {.folder = path, .commit = strrchr(path, '/') + 1};
+    rc = tw_hub_list_here(&h, ret, err);
+    return rc == 0 ? tw_hub_choose(name->repo, c, ret, err) : rc;
 }

@@ -4,7 +4,10 @@
 #ifndef TWINAX_HUB_LIST_HERE_H
 #define TWINAX_HUB_LIST_HERE_H
 
+#include "hub/choose.h"
 #include "hub/list.h"
+#include "hub/name.h"
+#include "hub/place.h"
 
 typedef struct tw_hub_list_here_opts {
     const char *folder;
@@ -13,6 +16,10 @@ typedef struct tw_hub_list_here_opts {
     bool (*on_bytes)(void *arg, uint64_t n);
     void *arg;
 } tw_hub_list_here_opts;
+
+/* A snapshot that the cache has, without what the choice leaves out. */
+TW_MUST_CHECK int tw_hub_list_cached(const tw_hub_place *p, const tw_hub_name *name,
+                                     const tw_hub_choice *c, tw_hub_list *ret, tw_err *err);
 
 TW_MUST_CHECK int tw_hub_list_here(const tw_hub_list_here_opts *o, tw_hub_list *ret, tw_err *err);
 

@@ -134,26 +134,6 @@ static int fill(const tw_hub_place *p, const tw_hub_name *name, const tw_hub_pul
     return rc == 0 ? tw_hub_cache_set_ref(p, name, l->commit, err) : rc;
 }
 
-int tw_hub_pull(const tw_hub_place *p, const tw_hub_name *name, const tw_hub_pull_opts *o,
-                tw_hub_pulled *ret, tw_err *err)
-{
-    TW_CLEANUP(tw_hub_list_done) tw_hub_list l = {.n = 0};
-    *ret = (tw_hub_pulled){.n_files = 0};
-    if (p->offline)
-        return tw_err_set(err, -ENETDOWN,
-                          "%.80s: HF_HUB_OFFLINE is set: nothing is fetched; unset it", name->repo);
-    int rc = get_list(p, name, o->watch, &l, err);
-    if (rc == 0)
-        rc = tw_hub_choose(name->repo, o->choice, &l, err);
-    if (rc != 0)
-        return rc;
-    snprintf(ret->commit, sizeof ret->commit, "%s", l.commit);
-    ret->n_files = l.n;
-    ret->total_bytes = tw_hub_list_bytes(&l);
-    rc = tw_hub_cache_snapshot(p, name->repo, l.commit, ret->path, err);
-    return rc == 0 ? fill(p, name, o, &l, ret, err) : rc;
-}
-
 int tw_hub_pull_list(const tw_hub_place *p, const tw_hub_name *name, const tw_hub_pull_opts *o,
                      tw_hub_list *ret, tw_err *err)
 {
@@ -169,4 +149,19 @@ int tw_hub_pull_list(const tw_hub_place *p, const tw_hub_name *name, const tw_hu
         l = (tw_hub_list){.n = 0};
     }
     return rc;
+}
+
+int tw_hub_pull(const tw_hub_place *p, const tw_hub_name *name, const tw_hub_pull_opts *o,
+                tw_hub_pulled *ret, tw_err *err)
+{
+    TW_CLEANUP(tw_hub_list_done) tw_hub_list l = {.n = 0};
+    *ret = (tw_hub_pulled){.n_files = 0};
+    int rc = tw_hub_pull_list(p, name, o, &l, err);
+    if (rc != 0)
+        return rc;
+    snprintf(ret->commit, sizeof ret->commit, "%s", l.commit);
+    ret->n_files = l.n;
+    ret->total_bytes = tw_hub_list_bytes(&l);
+    rc = tw_hub_cache_snapshot(p, name->repo, l.commit, ret->path, err);
+    return rc == 0 ? fill(p, name, o, &l, ret, err) : rc;
 }
