@@ -17,6 +17,7 @@ import tempfile
 import textwrap
 import time
 
+import pytest
 import twinax_cli as cli
 
 STEP_S = 90
@@ -251,6 +252,24 @@ def make_rootfs(root):
 def linked(program):
     done = subprocess.run(["ldd", program], capture_output=True, text=True)
     return [word for word in done.stdout.split() if word.startswith("/") and os.path.exists(word)]
+
+
+def made(prepare=None):
+    """For a fixture of module scope: built and prepared before, removed after. CI must have podman."""
+    why, package = why_not()
+    if why and package and os.environ.get("CI"):
+        pytest.fail(why)
+    why = why or cli.missing_binary()
+    if why:
+        pytest.skip(why)
+    w = World()
+    try:
+        w.build()
+        if prepare:
+            prepare(w)
+        yield w
+    finally:
+        w.remove()
 
 
 # ---- what an image has beside programs -------------------------------------------------------------

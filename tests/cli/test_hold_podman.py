@@ -95,26 +95,18 @@ def with_environ(mark):
     return found
 
 
+def add_fakes(w):
+    (w.w / "fake").mkdir()
+    for name in "ray", "vllm":
+        shutil.copy(FAKE, w.w / "fake" / name)
+        (w.w / "fake" / name).chmod(0o755)
+    (w.rootfs / "tmp").chmod(0o1777)
+    container_world.sh(["tar", "-C", w.rootfs, "-cf", w.w / "image.tar", "."])
+
+
 @pytest.fixture(scope="module")
 def world():
-    why, package = container_world.why_not()
-    if why and package and os.environ.get("CI"):
-        pytest.fail(why)
-    why = why or cli.missing_binary()
-    if why:
-        pytest.skip(why)
-    w = container_world.World()
-    try:
-        w.build()
-        (w.w / "fake").mkdir()
-        for name in "ray", "vllm":
-            shutil.copy(FAKE, w.w / "fake" / name)
-            (w.w / "fake" / name).chmod(0o755)
-        (w.rootfs / "tmp").chmod(0o1777)
-        container_world.sh(["tar", "-C", w.rootfs, "-cf", w.w / "image.tar", "."])
-        yield w
-    finally:
-        w.remove()
+    yield from container_world.made(add_fakes)
 
 
 @pytest.fixture(scope="module", params=WHO)

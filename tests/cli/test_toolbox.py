@@ -20,18 +20,7 @@ NODES = "--nodes=here,there"
 
 @pytest.fixture(scope="module")
 def built():
-    why, package = container_world.why_not()
-    if why and package and os.environ.get("CI"):
-        pytest.fail(why)
-    why = why or cli.missing_binary()
-    if why:
-        pytest.skip(why)
-    w = container_world.World()
-    try:
-        w.build()
-        yield w
-    finally:
-        w.remove()
+    yield from container_world.made()
 
 
 @pytest.fixture
