@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of tw_weights_load: a plan of pieces (one a tensor of the shard), each cut into chunks
+ * of whole panels, which the team loads in ascending order. */
+#ifndef TWINAX_MODEL_WEIGHTS_INSIDE_H
+#define TWINAX_MODEL_WEIGHTS_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "model/model_state.h"
+
+typedef struct tw_piece {
+    const tw_tensor *t;
+    size_t row0, n_rows, col0, n_cols;
+    bool is_vector; /* widened to f32 */
+    size_t off_bytes;
+    size_t n_chunk_rows, i_chunk0; /* i_chunk0: among the chunks of all pieces */
+} tw_piece;
+
+typedef struct tw_loader {
+    const tw_model *m;
+    tw_piece *pieces;
+    size_t n_pieces, n_chunks, n_bytes;
+    uint64_t total_bytes; /* of source, for progress */
+    uint8_t *base;
+    tw_progress_fn *progress;
+    void *ctx;
+    _Atomic size_t i_next;
+    _Atomic size_t i_bad; /* lowest chunk with a non-finite number; SIZE_MAX: none */
+    _Atomic uint64_t done_bytes;
+    _Atomic int stopped; /* by progress; 0: not */
+} tw_loader;
+
+/* Fills the pieces of everything that the shard holds, layer by layer, the final norm and the head
+ * last, and the counts; reads no weight. Owns: l->pieces from base/mem.h, also after a failure. */
+TW_MUST_CHECK int tw_weights_plan(tw_loader *l, const tw_shard *s, tw_err *err);
+/* The piece that a chunk belongs to. */
+const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk);
+/* Loads all chunks into l->base with the team (NULL: in the caller alone). */
+TW_MUST_CHECK int tw_weights_load_chunks(tw_loader *l, tw_team *team, tw_err *err);
+
+#endif

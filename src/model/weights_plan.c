@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan of loading: which part of which tensor goes where, and in which chunks. */
+#include <errno.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "model/weights_inside.h"
+
+enum {
+    CHUNK_BYTES = 1 << 20, /* of source, about */
+    ALIGN_BYTES = 64,
+};
+
+const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk)
+{
+    size_t lo = 0, hi = l->n_pieces - 1;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo + 1) / 2;
+        if (l->pieces[mid].i_chunk0 <= i_chunk)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return &l->pieces[lo];
+}
+
+static bool plan_piece(tw_loader *l, const tw_shard *s, enum tw_part part, const tw_tensor *t,
+                       tw_piece *ret)
+{
+    const tw_part_spec *spec = tw_part_get(part);
+    tw_piece p = {.t = t, .is_vector = spec->cols == TW_AXIS_ONE};
+    tw_axis_cut(&l->m->config, s, spec->rows, &p.row0, &p.n_rows);
+    tw_axis_cut(&l->m->config, s, spec->cols, &p.col0, &p.n_cols);
+    size_t panel_bytes = TW_PANEL * t->n_cols * tw_dtype_bytes(t->type);
+    size_t n_panels = TW_MAX(CHUNK_BYTES / panel_bytes, (size_t)1);
+    p.n_chunk_rows = p.is_vector ? p.n_rows : n_panels * TW_PANEL;
+    p.i_chunk0 = l->n_chunks;
+    p.off_bytes = l->n_bytes;
+    size_t bytes =
+        p.is_vector ? p.n_rows * sizeof(float) : tw_packed_bytes(t->type, p.n_rows, p.n_cols);
+    l->n_chunks += TW_DIV_UP(p.n_rows, p.n_chunk_rows);
+    l->total_bytes += (uint64_t)p.n_rows * p.n_cols * tw_dtype_bytes(t->type);
+    *ret = p;
+    return bytes != 0 && tw_size_add(bytes, ALIGN_BYTES - 1, &bytes) &&
+           tw_size_add(l->n_bytes, bytes / ALIGN_BYTES * ALIGN_BYTES, &l->n_bytes);
+}
+
+int tw_weights_plan(tw_loader *l, const tw_shard *s, tw_err *err)
+{
+    const tw_model *m = l->m;
+    size_t n_max = (size_t)m->config.n_layers * TW_PART_LAYER_END + TW_PART_END;
+    l->pieces = tw_mem_calloc(n_max, sizeof(*l->pieces));
+    if (l->pieces == NULL)
+        return tw_err_set(err, -ENOMEM, "model %s: no memory for the plan of loading", m->path);
+    bool fits = true;
+    for (uint32_t i = 0; i < m->config.n_layers; i++) {
+        for (enum tw_part part = 0; part < TW_PART_LAYER_END; part++) {
+            const tw_tensor *t = tw_model_tensor(m, part, i);
+            if (t->name != NULL)
+                fits = plan_piece(l, s, part, t, &l->pieces[l->n_pieces++]) && fits;
+        }
+    }
+    const tw_tensor *norm = tw_model_tensor(m, TW_PART_FINAL_NORM, 0);
+    fits = plan_piece(l, s, TW_PART_FINAL_NORM, norm, &l->pieces[l->n_pieces++]) && fits;
+    enum tw_part head = m->config.tied ? TW_PART_EMBED : TW_PART_LM_HEAD;
+    const tw_tensor *t = tw_model_tensor(m, head, 0);
+    fits = plan_piece(l, s, head, t, &l->pieces[l->n_pieces++]) && fits;
+    if (!fits)
+        return tw_err_set(err, -EOVERFLOW, "model %s: weights too large for this machine", m->path);
+    return 0;
+}
