@@ -10,12 +10,12 @@
 #include "model/rope.h"
 
 enum {
-    DIM_MAX = 1 << 20,
-    FFN_MAX = 1 << 22,
-    VOCAB_MAX = 1 << 24,
-    HEADS_MAX = 4096,
-    HEAD_DIM_MAX = 512,
-    CTX_MAX = 1 << 30,
+    DIM_MAX = TW_MODEL_DIM_MAX,
+    FFN_MAX = TW_MODEL_FFN_MAX,
+    VOCAB_MAX = TW_MODEL_VOCAB_MAX,
+    HEADS_MAX = TW_MODEL_HEADS_MAX,
+    HEAD_DIM_MAX = TW_MODEL_HEAD_DIM_MAX,
+    CTX_MAX = TW_MODEL_CTX_MAX,
 };
 
 static const tw_family *read_family(tw_json_obj *o)

@@ -14,17 +14,29 @@
 
 enum { TW_LAYERS_MAX = 512, TW_EOS_MAX = 16 };
 
-enum tw_rope_kind { TW_ROPE_PLAIN, TW_ROPE_LINEAR, TW_ROPE_LLAMA3, TW_ROPE_YARN };
+/* What any file may claim. */
+enum {
+    TW_MODEL_DIM_MAX = 1 << 20,
+    TW_MODEL_FFN_MAX = 1 << 22,
+    TW_MODEL_VOCAB_MAX = 1 << 24,
+    TW_MODEL_HEADS_MAX = 4096,
+    TW_MODEL_HEAD_DIM_MAX = 512,
+    TW_MODEL_CTX_MAX = 1 << 30,
+};
+
+/* FACTORS: each frequency has a divisor of its own, as GGUF files say it. */
+enum tw_rope_kind { TW_ROPE_PLAIN, TW_ROPE_LINEAR, TW_ROPE_LLAMA3, TW_ROPE_YARN, TW_ROPE_FACTORS };
 
 typedef struct tw_rope_config {
     enum tw_rope_kind kind;
     double theta;
-    double factor;                            /* linear, llama3, yarn */
-    double low_freq_factor, high_freq_factor; /* llama3 */
-    double beta_fast, beta_slow;              /* yarn */
-    double attention_factor;                  /* yarn; cos and sin are multiplied by it; else 1 */
-    bool truncate;                            /* yarn: correction range rounded to whole dims */
-    uint32_t original_ctx;                    /* llama3, yarn */
+    double factor;                             /* linear, llama3, yarn */
+    double low_freq_factor, high_freq_factor;  /* llama3 */
+    double beta_fast, beta_slow;               /* yarn */
+    double attention_factor;                   /* yarn; cos and sin are multiplied by it; else 1 */
+    bool truncate;                             /* yarn: correction range rounded to whole dims */
+    uint32_t original_ctx;                     /* llama3, yarn */
+    float divisors[TW_MODEL_HEAD_DIM_MAX / 2]; /* factors: [Q/2] */
 } tw_rope_config;
 
 typedef struct tw_model_config {

@@ -30,7 +30,7 @@ static enum tw_rope_kind read_kind(tw_json_obj *r)
     return TW_ROPE_PLAIN;
 }
 
-static double yarn_mscale(double factor, double mscale)
+double tw_rope_yarn_scale(double factor, double mscale)
 {
     return factor <= 1 ? 1 : 0.1 * mscale * tw_ln(factor) + 1;
 }
@@ -51,8 +51,9 @@ static void read_yarn(tw_json_obj *r, uint32_t max_ctx, tw_rope_config *c)
     c->truncate = tw_json_bool(r, "truncate", true);
     double m = tw_json_f64(r, "mscale", 0, 0, 1e6);
     double m_all = tw_json_f64(r, "mscale_all_dim", 0, 0, 1e6);
-    double def = m > 0 && m_all > 0 ? yarn_mscale(c->factor, m) / yarn_mscale(c->factor, m_all)
-                                    : yarn_mscale(c->factor, 1);
+    double def = m > 0 && m_all > 0
+                     ? tw_rope_yarn_scale(c->factor, m) / tw_rope_yarn_scale(c->factor, m_all)
+                     : tw_rope_yarn_scale(c->factor, 1);
     c->attention_factor = tw_json_f64(r, "attention_factor", def, 1e-6, 1e6);
 }
 
@@ -183,5 +184,8 @@ void tw_rope_freqs(const tw_model_config *c, float *ret_freq, float *ret_scale)
         scale_llama3(r, ret_freq, n);
     else if (r->kind == TW_ROPE_YARN)
         scale_yarn(r, ret_freq, n);
+    else if (r->kind == TW_ROPE_FACTORS)
+        for (uint32_t i = 0; i < n; i++)
+            ret_freq[i] /= r->divisors[i];
     *ret_scale = (float)r->attention_factor;
 }

@@ -7,6 +7,8 @@
 #include "fmt/json.h"
 #include "model/config.h"
 
+/* YaRN's factor of cos and sin. */
+double tw_rope_yarn_scale(double factor, double mscale);
 /* o: the whole config. Errors stay in o->rc. */
 void tw_rope_config_read(tw_json_obj *o, uint32_t max_ctx, tw_rope_config *ret);
 
