@@ -14,9 +14,41 @@
 
 enum { TW_SEGMENTS = 8, TW_LANES = 16, TW_PANEL = 64, TW_KV_BLOCK = 64, TW_KV_SPAN = 1024 };
 
-enum tw_dtype { TW_F32, TW_F16, TW_BF16 };
+/* Plain types, then those of quantised weights: blocks of elements with common scales, as GGUF files
+ * have them. */
+enum tw_dtype {
+    TW_F32,
+    TW_F16,
+    TW_BF16,
+    TW_Q8_0,
+    TW_Q4_0,
+    TW_Q4_1,
+    TW_Q5_0,
+    TW_Q5_1,
+    TW_Q4_K,
+    TW_Q5_K,
+    TW_Q6_K,
+    TW_MXFP4,
+    TW_DTYPE_END
+};
 
-size_t tw_dtype_bytes(enum tw_dtype t);
+const char *tw_dtype_name(enum tw_dtype t); /* "BF16", "Q4_K" */
+bool tw_dtype_is_quant(enum tw_dtype t);    /* blocks */
+size_t tw_dtype_bytes(enum tw_dtype t);     /* of one element; 0: it lies in a block */
+size_t tw_dtype_block(enum tw_dtype t);     /* elements of a block in a file: 1, 32 or 256 */
+size_t tw_dtype_block_bytes(enum tw_dtype t);
+/* k elements of a row in a file; 0 where k is no multiple of the block, or the bytes do not fit. */
+size_t tw_dtype_row_bytes(enum tw_dtype t, size_t k);
+
+/* One row of a file's elements, exactly widened: each value is rounded once, where a minimum is
+ * subtracted, else not at all. Any type; src unaligned. k: a multiple of the block. An MXFP4 scale of
+ * 255 gives NaN. */
+void tw_dequantize_row(enum tw_dtype type, float *dst, const void *src, size_t k);
+/* A row of blocks from f32, to Q8_0 or Q4_0, finite values. Q8_0: per 32 d = amax / 127,
+ * q = x * (1 / d) rounded half away from zero. Q4_0: d = v / -8 for the v of the largest magnitude
+ * (the first of them), q = trunc(x * (1 / d) + 8.5), at most 15. d is stored as f16, not above
+ * its largest number; where it is 0 every q is 0 (Q4_0: 8). */
+void tw_quantize_rows(enum tw_dtype to, void *dst_blocks, const float *src, size_t k);
 
 /* A weight matrix W [N][K], packed for streaming: panels of 64 outputs, [N/64 rounded up][K][64],
  * outputs past N are zero. Inside a row of a BF16 panel every 16 columns are interleaved: position

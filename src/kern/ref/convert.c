@@ -5,11 +5,6 @@
 
 #include "kern/half.h"
 
-size_t tw_dtype_bytes(enum tw_dtype t)
-{
-    return t == TW_F32 ? 4 : 2;
-}
-
 static uint16_t load_u16(const void *p, size_t i)
 {
     uint16_t h;
