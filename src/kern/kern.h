@@ -125,6 +125,10 @@ typedef struct tw_kern {
     /* y = silu(g) * u, silu(g) = g / (1 + exp(-g)); y may be g. */
     void (*silu_mul)(float *y, const float *g, const float *u, size_t n);
     void (*add)(float *y, const float *a, const float *b, size_t n); /* y = a + b; may alias */
+    void (*axpy)(float *y, float a, const float *x, size_t n);       /* y = fmaf(a, x, y) */
+    /* y = exp(x - max) / sum, max the largest of x, the sum of exp(x - max) in 16 lanes by index mod
+     * 16, halving tree. A NaN or +inf anywhere makes every y a NaN. y may be x; n >= 1. */
+    void (*softmax)(float *y, const float *x, size_t n);
     void (*to_f32)(float *y, const void *x, enum tw_dtype type, size_t n);   /* exact widening */
     void (*from_f32)(void *y, const float *x, enum tw_dtype type, size_t n); /* nearest even */
     /* y = exp(x); the same fixed sequence that attention and silu use. y may be x. */

@@ -11,6 +11,8 @@ void tw_ref_rmsnorm(float *y, const float *x, const float *w, size_t n, float ep
 void tw_ref_rope(float *x, size_t n_heads, size_t ld, size_t n_rot, const float *c, const float *s);
 void tw_ref_silu_mul(float *y, const float *g, const float *u, size_t n);
 void tw_ref_add(float *y, const float *a, const float *b, size_t n);
+void tw_ref_axpy(float *y, float a, const float *x, size_t n);
+void tw_ref_softmax(float *y, const float *x, size_t n);
 void tw_ref_to_f32(float *y, const void *x, enum tw_dtype type, size_t n);
 void tw_ref_from_f32(void *y, const float *x, enum tw_dtype type, size_t n);
 void tw_ref_exp(float *y, const float *x, size_t n);

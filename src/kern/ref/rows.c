@@ -49,6 +49,24 @@ void tw_ref_add(float *y, const float *a, const float *b, size_t n)
         y[i] = a[i] + b[i];
 }
 
+void tw_ref_axpy(float *y, float a, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = fmaf(a, x[i], y[i]);
+}
+
+void tw_ref_softmax(float *y, const float *x, size_t n)
+{
+    float m = x[tw_ref_argmax(x, n)], l[TW_LANES] = {0};
+    for (size_t i = 0; i < n; i++) {
+        y[i] = tw_expf(x[i] - m);
+        l[i % TW_LANES] += y[i];
+    }
+    float sum = tw_ref_tree16(l);
+    for (size_t i = 0; i < n; i++)
+        y[i] = y[i] / sum;
+}
+
 void tw_ref_exp(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -11,6 +11,8 @@ const tw_kern *tw_kern_ref(void)
         .rope = tw_ref_rope,
         .silu_mul = tw_ref_silu_mul,
         .add = tw_ref_add,
+        .axpy = tw_ref_axpy,
+        .softmax = tw_ref_softmax,
         .to_f32 = tw_ref_to_f32,
         .from_f32 = tw_ref_from_f32,
         .exp = tw_ref_exp,

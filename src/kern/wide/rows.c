@@ -59,6 +59,34 @@ void TW_FN(add)(float *y, const float *a, const float *b, size_t n)
         v_store_n(y + i, v_add(v_load_n(a + i, n - i), v_load_n(b + i, n - i)), n - i);
 }
 
+void TW_FN(axpy)(float *y, float a, const float *x, size_t n)
+{
+    const vf va = v_set1(a);
+    for (size_t i = 0; i < n; i += TW_W)
+        v_store_n(y + i, v_fma(va, v_load_n(x + i, n - i), v_load_n(y + i, n - i)), n - i);
+}
+
+/* What lies past n is loaded as +0, which changes no sum of exponentials. argmax of a NaN may be
+ * any place, n too: then all is NaN, whatever is subtracted. */
+void TW_FN(softmax)(float *y, const float *x, size_t n)
+{
+    const size_t i_max = TW_FN(argmax)(x, n);
+    const vf m = v_set1(x[i_max < n ? i_max : 0]);
+    for (size_t i = 0; i < n; i += TW_W)
+        v_store_n(y + i, v_exp(v_sub(v_load_n(x + i, n - i), m)), n - i);
+    vf l[16 / TW_W];
+    TW_UNROLL
+    for (size_t j = 0; j < 16 / TW_W; j++)
+        l[j] = v_zero();
+    for (size_t i = 0; i < n; i += 16) {
+        for (size_t j = 0; j < 16 / TW_W && i + j * TW_W < n; j++)
+            l[j] = v_add(l[j], v_load_n(y + i + j * TW_W, n - i - j * TW_W));
+    }
+    const vf sum = v_set1(v_tree16(l));
+    for (size_t i = 0; i < n; i += TW_W)
+        v_store_n(y + i, v_div(v_load_n(y + i, n - i), sum), n - i);
+}
+
 void TW_FN(exp)(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i += TW_W)

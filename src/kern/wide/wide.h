@@ -11,6 +11,8 @@ void TW_FN(rmsnorm)(float *y, const float *x, const float *w, size_t n, float ep
 void TW_FN(rope)(float *x, size_t n_heads, size_t ld, size_t n_rot, const float *c, const float *s);
 void TW_FN(silu_mul)(float *y, const float *g, const float *u, size_t n);
 void TW_FN(add)(float *y, const float *a, const float *b, size_t n);
+void TW_FN(axpy)(float *y, float a, const float *x, size_t n);
+void TW_FN(softmax)(float *y, const float *x, size_t n);
 void TW_FN(to_f32)(float *y, const void *x, enum tw_dtype type, size_t n);
 void TW_FN(from_f32)(void *y, const float *x, enum tw_dtype type, size_t n);
 void TW_FN(exp)(float *y, const float *x, size_t n);

@@ -280,9 +280,22 @@ static void check_rows(const tw_kern *kern, size_t n)
     ref->add(want, a, b, n);
     kern->add(got, a, b, n);
     assert_same(got, want, n, "add");
+    ref->axpy(want, a[0], b, n);
+    kern->axpy(got, a[0], b, n);
+    assert_same(got, want, n, "axpy");
+    for (size_t i = 0; i < n; i++)
+        a[i] = rng_float() * (rng_below(2) ? 1.0f : 90.0f);
+    ref->softmax(want, a, n);
+    kern->softmax(got, a, n);
+    assert_same(got, want, n, "softmax");
+    kern->softmax(a, a, n);
+    assert_same(a, want, n, "softmax in place");
     for (size_t i = 0; i < n; i++)
         a[i] = rng_below(9) ? rng_float() * 120.0f : (float)NAN;
     a[rng_below(n)] = rng_below(2) ? INFINITY : -INFINITY;
+    ref->softmax(want, a, n);
+    kern->softmax(got, a, n);
+    assert_same(got, want, n, "softmax of hard numbers");
     ref->exp(want, a, n);
     kern->exp(got, a, n);
     assert_same(got, want, n, "exp");

@@ -212,6 +212,39 @@ static void test_tensor_parallel(void **state)
     }
 }
 
+/* Sums that are 1, in the order of lanes, close to f64. */
+static void test_softmax(void **state)
+{
+    (void)state;
+    rng_start();
+    for (size_t n = 1; n < 300; n += 1 + rng_below(20)) {
+        float x[300], y[300], e[300], l[TW_LANES] = {0}, m = -INFINITY;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            x[i] = rng_float() * 9.0f;
+            m = x[i] > m ? x[i] : m;
+        }
+        for (size_t i = 0; i < n; i++) {
+            e[i] = tw_expf(x[i] - m);
+            l[i % TW_LANES] += e[i];
+            sum += exp((double)x[i] - (double)m);
+        }
+        for (size_t half = TW_LANES / 2; half > 0; half /= 2)
+            for (size_t i = 0; i < half; i++)
+                l[i] += l[i + half];
+        tw_kern_ref()->softmax(y, x, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(tw_f32_bits(y[i]), tw_f32_bits(e[i] / l[0]));
+            const double want = exp((double)x[i] - (double)m) / sum;
+            assert_true(fabs((double)y[i] - want) < 4e-6 * want);
+        }
+    }
+    float y = -1.0f;
+    const float x = 1.0f + 0x1p-12f;
+    tw_kern_ref()->axpy(&y, x, &x, 1);
+    assert_true(y == 0x1p-11f + 0x1p-24f); /* rounded once */
+}
+
 static void test_segments(void **state)
 {
     (void)state;
@@ -255,8 +288,8 @@ int main(void)
         cmocka_unit_test(test_exp),          cmocka_unit_test(test_sincos),
         cmocka_unit_test(test_pow_ln),       cmocka_unit_test(test_halves),
         cmocka_unit_test(test_matmul_order), cmocka_unit_test(test_tensor_parallel),
-        cmocka_unit_test(test_segments),     cmocka_unit_test(test_packed_bytes),
-        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_softmax),      cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_packed_bytes), cmocka_unit_test(test_get),
     };
     return cmocka_run_group_tests_name("kern_ref", tests, NULL, NULL);
 }
