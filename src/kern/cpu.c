@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/scope.h"
 #include "kern/scratch.h"
 
 #ifdef __x86_64__
@@ -28,19 +29,29 @@ const tw_kern *tw_kern_avx2(void)
     return NULL;
 }
 
+const tw_kern *tw_kern_avx512(void)
+{
+#ifdef __x86_64__
+    /* These look at what the system saves of the registers, too. */
+    if (tw_kern_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        return &tw_avx512_table;
+#endif
+    return NULL;
+}
+
 const tw_kern *tw_kern_get(const char *tw_cpu)
 {
-    const tw_kern *avx2 = tw_kern_avx2();
-    if (!tw_cpu || !*tw_cpu)
-        return avx2 ? avx2 : tw_kern_ref();
-    if (!strcmp(tw_cpu, "ref"))
-        return tw_kern_ref();
-    return !strcmp(tw_cpu, "avx2") ? avx2 : NULL;
+    const tw_kern *const tables[] = {tw_kern_avx512(), tw_kern_avx2(), tw_kern_ref()};
+    for (size_t i = 0; i < TW_ARRAY_LEN(tables); i++)
+        if (tables[i] && (!tw_cpu || !*tw_cpu || !strcmp(tw_cpu, tables[i]->name)))
+            return tables[i];
+    return NULL;
 }
 
 const char *tw_kern_names(void)
 {
-    return tw_kern_avx2() ? "ref avx2" : "ref";
+    return tw_kern_avx512() ? "ref avx2 avx512" : tw_kern_avx2() ? "ref avx2" : "ref";
 }
 
 size_t tw_kern_matmul_scratch_bytes(size_t k)

@@ -21,16 +21,24 @@ static double plain_fma(size_t n_steps, float *ret_sink)
     return 16.0 * (double)n_steps;
 }
 
-static double run_fma(size_t n_steps, float *ret_sink)
+static double run_fma(const tw_kern *k, size_t n_steps, float *ret_sink)
 {
 #ifdef __x86_64__
-    if (tw_kern_avx2())
+    if (k == tw_kern_avx512())
+        return tw_avx512_peak_fma(n_steps, ret_sink);
+    if (k == tw_kern_avx2())
         return tw_avx2_peak_fma(n_steps, ret_sink);
 #endif
+    (void)k;
     return plain_fma(n_steps, ret_sink);
 }
 
 double tw_peak_fma_gflops(void)
+{
+    return tw_peak_fma_gflops_of(tw_kern_get(NULL));
+}
+
+double tw_peak_fma_gflops_of(const tw_kern *k)
 {
     double best = 0;
     float sink = 0.0f;
@@ -38,7 +46,7 @@ double tw_peak_fma_gflops(void)
     /* Many short runs: one of them falls between the neighbours' time slices. */
     for (int done = 0; done < 100;) {
         uint64_t t0 = tw_clock_now_ns();
-        double flops = run_fma(n, &sink);
+        double flops = run_fma(k, n, &sink);
         uint64_t ns = tw_clock_now_ns() - t0;
         if (ns < 300 * TW_NS_PER_US) {
             n *= 2;
@@ -55,6 +63,8 @@ double tw_peak_fma_gflops(void)
 double tw_peak_sum(const void *p, size_t bytes)
 {
 #ifdef __x86_64__
+    if (tw_kern_avx512())
+        return tw_avx512_peak_sum(p, bytes);
     if (tw_kern_avx2())
         return tw_avx2_peak_sum(p, bytes);
 #endif

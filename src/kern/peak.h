@@ -6,7 +6,11 @@
 
 #include <stddef.h>
 
-double tw_peak_fma_gflops(void); /* f32 fma in registers, widest table that runs; about 50 ms */
+#include "kern/kern.h"
+
+/* f32 fma in registers, of the widest table that runs or of the one given; about 50 ms. */
+double tw_peak_fma_gflops(void);
+double tw_peak_fma_gflops_of(const tw_kern *k);
 
 /* Reads all bytes once, as fast as one thread can; returns a sum that must be used. p is 64-byte
  * aligned, bytes a multiple of 256. */

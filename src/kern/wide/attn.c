@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Up to TW_ATTN_PAIRS (row, head) pairs walk the blocks of keys together. Per block K is widened
  * and transposed to [Q][64] and V widened to [64][Q]; scores and sums of values are then tiles of 6
- * pairs x 16 keys or dims, as in matmul.
+ * pairs x TILE_V vectors of keys or dims, as in matmul.
  *
  * Scores want lane i mod 16 and then the halving tree. Lanes are visited in the order of a binary
  * counter (0, 8, 4, 12, ...), so that the tree needs a stack of four. */
@@ -109,46 +109,46 @@ static void take_block_f32(const walk *w, uint32_t i, unsigned lo, unsigned hi)
     widen_v(w, w->op->v_pages[i], TW_F32, lo, hi);
 }
 
-/* n pairs x 16 keys. A lane without dims is +0 and is added like any other. */
+/* n pairs x KEYS keys. A lane without dims is +0 and is added like any other. */
 TW_INLINE void score_tile(const walk *w, size_t i_pair, size_t key, const size_t n)
 {
     const size_t steps = w->q_pad / 16, rest = w->op->q_dim % 16, ld = w->q_pad;
     const float *q = w->q + i_pair * ld, *k = w->k + key;
-    vf stack[4][TILE * V16];
+    vf stack[4][TILE * TILE_V];
     for (unsigned i = 0; i < 16; i++) {
-        vf c[TILE * V16];
+        vf c[TILE * TILE_V];
         TW_UNROLL
-        for (size_t j = 0; j < n * V16; j++)
+        for (size_t j = 0; j < n * TILE_V; j++)
             c[j] = v_zero();
         size_t here = rest && lane_order[i] >= rest ? steps - 1 : steps;
         for (size_t t = 0; t < here; t++) {
-            vf kv[V16];
+            vf kv[TILE_V];
             TW_UNROLL
-            for (size_t j = 0; j < V16; j++)
+            for (size_t j = 0; j < TILE_V; j++)
                 kv[j] = v_load(k + (i * steps + t) * BLOCK + j * TW_W);
             TW_UNROLL
             for (size_t r = 0; r < n; r++) {
                 vf qv = v_set1(q[r * ld + i * steps + t]);
                 TW_UNROLL
-                for (size_t j = 0; j < V16; j++)
-                    c[r * V16 + j] = v_fma(qv, kv[j], c[r * V16 + j]);
+                for (size_t j = 0; j < TILE_V; j++)
+                    c[r * TILE_V + j] = v_fma(qv, kv[j], c[r * TILE_V + j]);
             }
         }
         unsigned l = 0;
         for (unsigned t = i; t & 1; t >>= 1, l++) {
             TW_UNROLL
-            for (size_t j = 0; j < n * V16; j++)
+            for (size_t j = 0; j < n * TILE_V; j++)
                 c[j] = v_add(stack[l][j], c[j]);
         }
         if (l < 4) {
             TW_UNROLL
-            for (size_t j = 0; j < n * V16; j++)
+            for (size_t j = 0; j < n * TILE_V; j++)
                 stack[l][j] = c[j];
         } else {
             vf scale = v_set1(w->op->scale);
             TW_UNROLL
-            for (size_t j = 0; j < n * V16; j++)
-                v_store(w->p + (i_pair + j / V16) * BLOCK + key + j % V16 * TW_W,
+            for (size_t j = 0; j < n * TILE_V; j++)
+                v_store(w->p + (i_pair + j / TILE_V) * BLOCK + key + j % TILE_V * TW_W,
                         v_mul(c[j], scale));
         }
     }
@@ -214,12 +214,12 @@ static void weigh_pair(pair *a, float *p)
     a->m = m;
 }
 
-/* o = o * c, then fmaf(p, v, o) for the visible keys: n pairs x 16 dims. Pairs of a tile share the
+/* o = o * c, then fmaf(p, v, o) for the visible keys: n pairs x n_v vectors of dims. Pairs of a tile share the
  * keys [lo, hi); each has its own before and after. */
 TW_INLINE void value_tile(const walk *w, size_t i_pair, size_t dim, unsigned lo, unsigned hi,
-                          const size_t n)
+                          const size_t n, const size_t n_v)
 {
-    vf c[TILE * V16];
+    vf c[TILE * TILE_V];
     const size_t ld = w->q_pad;
     const float *v = w->v + dim, *p = w->p + i_pair * BLOCK;
     TW_UNROLL
@@ -227,26 +227,26 @@ TW_INLINE void value_tile(const walk *w, size_t i_pair, size_t dim, unsigned lo,
         const pair *a = &w->pairs[i_pair + r];
         float *o = w->o + (i_pair + r) * ld + dim;
         TW_UNROLL
-        for (size_t j = 0; j < V16; j++)
-            c[r * V16 + j] = v_mul(a->in_span ? v_load(o + j * TW_W) : v_zero(), v_set1(a->c));
+        for (size_t j = 0; j < n_v; j++)
+            c[r * n_v + j] = v_mul(a->in_span ? v_load(o + j * TW_W) : v_zero(), v_set1(a->c));
         for (size_t key = a->lo; key < lo; key++) {
             TW_UNROLL
-            for (size_t j = 0; j < V16; j++)
-                c[r * V16 + j] = v_fma(v_set1(p[r * BLOCK + key]), v_load(v + key * ld + j * TW_W),
-                                       c[r * V16 + j]);
+            for (size_t j = 0; j < n_v; j++)
+                c[r * n_v + j] = v_fma(v_set1(p[r * BLOCK + key]), v_load(v + key * ld + j * TW_W),
+                                       c[r * n_v + j]);
         }
     }
     for (size_t key = lo; key < hi; key++) {
-        vf vv[V16];
+        vf vv[TILE_V];
         TW_UNROLL
-        for (size_t j = 0; j < V16; j++)
+        for (size_t j = 0; j < n_v; j++)
             vv[j] = v_load(v + key * ld + j * TW_W);
         TW_UNROLL
         for (size_t r = 0; r < n; r++) {
             vf pv = v_set1(p[r * BLOCK + key]);
             TW_UNROLL
-            for (size_t j = 0; j < V16; j++)
-                c[r * V16 + j] = v_fma(pv, vv[j], c[r * V16 + j]);
+            for (size_t j = 0; j < n_v; j++)
+                c[r * n_v + j] = v_fma(pv, vv[j], c[r * n_v + j]);
         }
     }
     TW_UNROLL
@@ -255,39 +255,46 @@ TW_INLINE void value_tile(const walk *w, size_t i_pair, size_t dim, unsigned lo,
         float *o = w->o + (i_pair + r) * ld + dim;
         for (size_t key = hi; key < a->hi; key++) {
             TW_UNROLL
-            for (size_t j = 0; j < V16; j++)
-                c[r * V16 + j] = v_fma(v_set1(p[r * BLOCK + key]), v_load(v + key * ld + j * TW_W),
-                                       c[r * V16 + j]);
+            for (size_t j = 0; j < n_v; j++)
+                c[r * n_v + j] = v_fma(v_set1(p[r * BLOCK + key]), v_load(v + key * ld + j * TW_W),
+                                       c[r * n_v + j]);
         }
         TW_UNROLL
-        for (size_t j = 0; j < V16; j++)
-            v_store(o + j * TW_W, c[r * V16 + j]);
+        for (size_t j = 0; j < n_v; j++)
+            v_store(o + j * TW_W, c[r * n_v + j]);
     }
+}
+
+TW_INLINE void value_rows(const walk *w, size_t i, unsigned lo, unsigned hi, const size_t n)
+{
+    size_t dim = 0;
+    for (; dim + TILE_V * TW_W <= w->q_pad; dim += TILE_V * TW_W)
+        value_tile(w, i, dim, lo, hi, n, TILE_V);
+    for (; dim < w->q_pad; dim += 16)
+        value_tile(w, i, dim, lo, hi, n, V16);
 }
 
 static void value_pairs(const walk *w, size_t i, size_t n, unsigned lo, unsigned hi)
 {
-    for (size_t dim = 0; dim < w->q_pad; dim += 16) {
-        switch (n) {
-        case 1:
-            value_tile(w, i, dim, lo, hi, 1);
-            break;
-        case 2:
-            value_tile(w, i, dim, lo, hi, 2);
-            break;
-        case 3:
-            value_tile(w, i, dim, lo, hi, 3);
-            break;
-        case 4:
-            value_tile(w, i, dim, lo, hi, 4);
-            break;
-        case 5:
-            value_tile(w, i, dim, lo, hi, 5);
-            break;
-        default:
-            value_tile(w, i, dim, lo, hi, 6);
-            break;
-        }
+    switch (n) {
+    case 1:
+        value_rows(w, i, lo, hi, 1);
+        break;
+    case 2:
+        value_rows(w, i, lo, hi, 2);
+        break;
+    case 3:
+        value_rows(w, i, lo, hi, 3);
+        break;
+    case 4:
+        value_rows(w, i, lo, hi, 4);
+        break;
+    case 5:
+        value_rows(w, i, lo, hi, 5);
+        break;
+    default:
+        value_rows(w, i, lo, hi, 6);
+        break;
     }
 }
 
@@ -336,7 +343,7 @@ static void add_block(walk *w, uint32_t i_block)
     (w->op->kv_type == TW_F32 ? take_block_f32 : take_block_bf16)(w, i_block, lo, hi);
     for (size_t i = 0; i < w->n_pairs; i += TILE) {
         size_t n = w->n_pairs - i < TILE ? w->n_pairs - i : TILE;
-        for (size_t key = lo / 16 * 16; key < hi; key += 16)
+        for (size_t key = lo / KEYS * KEYS; key < hi; key += KEYS)
             score_pairs(w, i, key);
         for (size_t j = i; j < i + n; j++)
             if (w->pairs[j].lo < w->pairs[j].hi)

@@ -7,7 +7,15 @@
 #include "kern/scratch.h"
 #include "kern/wide/wide.h"
 
-enum { V16 = 16 / TW_W, TILE = 6, MAX_PAIRS = TW_ATTN_PAIRS, BLOCK = TW_KV_BLOCK, FEW = 8 };
+enum {
+    V16 = 16 / TW_W,
+    TILE = 6,
+    TILE_V = TW_REGS / 8,
+    KEYS = TILE_V * TW_W,
+    MAX_PAIRS = TW_ATTN_PAIRS,
+    BLOCK = TW_KV_BLOCK,
+    FEW = 8,
+};
 
 typedef struct pair {
     uint32_t begin, end; /* visible keys */
@@ -30,7 +38,7 @@ typedef struct walk {
     pair pairs[MAX_PAIRS];
 } walk;
 
-/* Up to FEW pairs, Q a multiple of 16: keys [lo, hi) of page i_page, rounded out to eights, give
+/* Up to FEW pairs, Q a multiple of 16: keys [lo, hi) of page i_page, rounded out to whole vectors, give
  * scores to w->p; values likewise go to w->o, pair by pair as far as each sees. */
 void TW_FN(attn_few_scores)(const walk *w, size_t i_page, unsigned lo, unsigned hi);
 void TW_FN(attn_few_values)(const walk *w, size_t i_page);

@@ -1,62 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decode: few pairs share a block, so nothing is transposed nor widened into memory. Scores run
- * along the dims, 16 lanes in registers, 2 pairs x 2 keys or 1 x 4 at a time; eight keys finish
- * their trees together. */
+/* Decode: few pairs share a block, so nothing is transposed nor widened into memory. Up to QUAD pairs
+ * share every element of K and V that is loaded. Scores run along the dims, 16 lanes in registers;
+ * TW_W keys finish their trees together. */
 #include "kern/wide/attn.h"
 
-/* n pairs x 8 keys from key, in steps of 4 / n keys. */
+enum { QUAD = 4, CHAINS = TW_REGS / 2 };
+
+/* n pairs x TW_W keys from key, in steps of at_once keys. */
 TW_INLINE void few_tile(const walk *w, const void *page, enum tw_dtype type, size_t i_pair,
-                        size_t key, const size_t n)
+                        size_t key, const size_t n, const size_t at_once)
 {
-    const size_t q_dim = w->op->q_dim, at_once = 4 / n;
-    vf sum[2][8];
-    TW_UNROLL
-    for (size_t j0 = 0; j0 < 8; j0 += at_once) {
-        vf c[4][V16];
+    const size_t q_dim = w->op->q_dim;
+    const float *q = w->q + i_pair * q_dim;
+    vf sum[QUAD][16];
+    for (size_t j0 = 0; j0 < TW_W; j0 += at_once) {
+        vf c[CHAINS];
         TW_UNROLL
-        for (size_t i = 0; i < 4; i++) {
-            TW_UNROLL
-            for (size_t v = 0; v < V16; v++)
-                c[i][v] = v_zero();
-        }
+        for (size_t i = 0; i < n * at_once * V16; i++)
+            c[i] = v_zero();
         for (size_t dim = 0; dim < q_dim; dim += 16) {
             TW_UNROLL
             for (size_t v = 0; v < V16; v++) {
-                vf q[2];
+                const size_t at = dim + v * TW_W;
+                vf kv[CHAINS / V16];
                 TW_UNROLL
-                for (size_t r = 0; r < n; r++)
-                    q[r] = v_load(w->q + (i_pair + r) * q_dim + dim + v * TW_W);
+                for (size_t j = 0; j < at_once; j++)
+                    kv[j] = v_load_kv(type, page, (key + j0 + j) * q_dim + at);
                 TW_UNROLL
-                for (size_t j = 0; j < at_once; j++) {
-                    vf kv = v_load_kv(type, page, (key + j0 + j) * q_dim + dim + v * TW_W);
+                for (size_t r = 0; r < n; r++) {
+                    vf qv = v_load(q + r * q_dim + at);
                     TW_UNROLL
-                    for (size_t r = 0; r < n; r++)
-                        c[r * at_once + j][v] = v_fma(q[r], kv, c[r * at_once + j][v]);
+                    for (size_t j = 0; j < at_once; j++) {
+                        vf *to = &c[(r * at_once + j) * V16 + v];
+                        *to = v_fma(qv, kv[j], *to);
+                    }
                 }
             }
         }
         TW_UNROLL
         for (size_t r = 0; r < n; r++) {
             TW_UNROLL
-            for (size_t j = 0; j < at_once; j++)
-                sum[r][j0 + j] = v_add(c[r * at_once + j][0], c[r * at_once + j][1]);
+            for (size_t j = 0; j < at_once * V16; j++)
+                sum[r][j0 * V16 + j] = c[r * at_once * V16 + j];
         }
     }
     TW_UNROLL
     for (size_t r = 0; r < n; r++)
         v_store(w->p + (i_pair + r) * BLOCK + key,
-                v_mul(v_tree8_each(sum[r]), v_set1(w->op->scale)));
+                v_mul(v_tree16_each(sum[r]), v_set1(w->op->scale)));
+}
+
+/* Keys in flight with n pairs: a power of two. */
+TW_INLINE size_t keys_at_once(const size_t n)
+{
+    const size_t fit = CHAINS / V16 / n;
+    return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
 }
 
 TW_INLINE void few_scores(const walk *w, const void *page, enum tw_dtype type, unsigned lo,
                           unsigned hi)
 {
-    for (size_t key = lo / 8 * 8; key < hi; key += 8) {
-        size_t i = 0;
-        for (; i + 2 <= w->n_pairs; i += 2)
-            few_tile(w, page, type, i, key, 2);
-        if (i < w->n_pairs)
-            few_tile(w, page, type, i, key, 1);
+    for (size_t key = lo / TW_W * TW_W; key < hi; key += TW_W) {
+        for (size_t i = 0; i < w->n_pairs; i += QUAD) {
+            switch (w->n_pairs - i) {
+            case 1:
+                few_tile(w, page, type, i, key, 1, keys_at_once(1));
+                break;
+            case 2:
+                few_tile(w, page, type, i, key, 2, keys_at_once(2));
+                break;
+            case 3:
+                few_tile(w, page, type, i, key, 3, keys_at_once(3));
+                break;
+            default:
+                few_tile(w, page, type, i, key, QUAD, keys_at_once(QUAD));
+                break;
+            }
+        }
     }
 }
 
@@ -75,7 +95,7 @@ TW_INLINE void few_values_tile(const walk *w, const void *page, enum tw_dtype ty
 {
     const size_t q_dim = w->op->q_dim;
     const float *p = w->p + i_pair * BLOCK;
-    vf c[8];
+    vf c[CHAINS];
     TW_UNROLL
     for (size_t r = 0; r < n; r++) {
         const pair *a = &w->pairs[i_pair + r];
@@ -103,26 +123,35 @@ TW_INLINE void few_values_tile(const walk *w, const void *page, enum tw_dtype ty
     }
 }
 
-/* As many dims at once as keep eight chains in flight. */
+/* As many dims at once as keep the chains in registers. */
+TW_INLINE void few_values_rows(const walk *w, const void *page, enum tw_dtype type, size_t i,
+                               const size_t n)
+{
+    const size_t q_dim = w->op->q_dim, most = n == 1 ? 8 : n == 2 ? 4 : TW_REGS / 8;
+    size_t dim = 0;
+    for (; dim + most * TW_W <= q_dim; dim += most * TW_W)
+        few_values_tile(w, page, type, i, dim, n, most);
+    for (; n == 1 && dim + 4 * TW_W <= q_dim; dim += 4 * TW_W)
+        few_values_tile(w, page, type, i, dim, 1, 4);
+    for (; dim < q_dim; dim += 16)
+        few_values_tile(w, page, type, i, dim, n, V16);
+}
+
 TW_INLINE void few_values(const walk *w, const void *page, enum tw_dtype type, size_t i, size_t n)
 {
-    const size_t q_dim = w->op->q_dim;
-    size_t dim = 0;
-    if (n == 1)
-        for (; dim + 8 * TW_W <= q_dim; dim += 8 * TW_W)
-            few_values_tile(w, page, type, i, dim, 1, 8);
-    if (n == 2)
-        for (; dim + 4 * TW_W <= q_dim; dim += 4 * TW_W)
-            few_values_tile(w, page, type, i, dim, 2, 4);
-    for (; dim < q_dim; dim += 16) {
-        if (n == 1)
-            few_values_tile(w, page, type, i, dim, 1, V16);
-        else if (n == 2)
-            few_values_tile(w, page, type, i, dim, 2, V16);
-        else if (n == 3)
-            few_values_tile(w, page, type, i, dim, 3, V16);
-        else
-            few_values_tile(w, page, type, i, dim, 4, V16);
+    switch (n) {
+    case 1:
+        few_values_rows(w, page, type, i, 1);
+        break;
+    case 2:
+        few_values_rows(w, page, type, i, 2);
+        break;
+    case 3:
+        few_values_rows(w, page, type, i, 3);
+        break;
+    default:
+        few_values_rows(w, page, type, i, QUAD);
+        break;
     }
 }
 
@@ -130,10 +159,9 @@ TW_INLINE void few_values(const walk *w, const void *page, enum tw_dtype type, s
 void TW_FN(attn_few_values)(const walk *w, size_t i_page)
 {
     const void *page = w->op->v_pages[i_page];
-    const size_t most = 8 / V16;
     for (size_t i = 0, n; i < w->n_pairs; i += n) {
         const pair *a = &w->pairs[i];
-        for (n = 1; n < most && i + n < w->n_pairs; n++)
+        for (n = 1; n < QUAD && i + n < w->n_pairs; n++)
             if (a[n].lo != a->lo || a[n].hi != a->hi)
                 break;
         if (a->lo >= a->hi)

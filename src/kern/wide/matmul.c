@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks of M rows x one panel x up to TW_BLOCK_K steps of one segment. Every output is one chain:
- * it lives in registers during a block and in memory between blocks, which changes no bit. Few rows
- * widen the weights as they stream by; many rows share 16 columns widened once into scratch. */
+ * it lives in registers during a block and in memory between blocks, which changes no bit. A tile is
+ * some rows x some strips of 2 * TW_W columns; when a segment ends it adds the sums before it that
+ * the tree pairs it with, still in registers.
+ *
+ * Chains keep the order of columns that v_strip gives until a row is stored. */
 #include "kern/wide/wide.h"
 
 #include "kern/scratch.h"
 
 enum {
-    V16 = 16 / TW_W,      /* vectors in 16 columns */
-    TILE_M = 6,           /* rows of the large tile */
-    WIDEN_M = 8 * TILE_M, /* from here on widening pays */
+    STRIP = 2 * TW_W,
+    STRIPS = TW_PANEL / STRIP,
+    CHAINS = TW_REGS / 4 * 3, /* vectors of chains in a tile */
+    TILE_M = 6,               /* rows of the largest tile */
+    TILE_S = CHAINS / (2 * TILE_M),
+    FEW_M = CHAINS / 2,   /* so many rows still go at once, strip by strip */
+    WIDEN_M = 8 * TILE_M, /* from here on weights are widened first, where that pays */
     PREFETCH = 4096,      /* bytes ahead of a single stream */
+    LINE = 64,
+    LEVELS = 3, /* of the tree over TW_SEGMENTS, below its root */
 };
 
 typedef struct block {
@@ -18,142 +27,229 @@ typedef struct block {
     size_t ldx, m;
     const char *w; /* [k_n][64] of type */
     size_t k_n;
-    float *acc; /* [m][64]: the chains */
-    bool fresh; /* chains begin here */
+    float *acc;                /* [m][64]: the chains */
+    bool fresh;                /* chains begin here */
+    const float *sums[LEVELS]; /* [m][64] each: to add when the chains end here */
+    unsigned n_sums;
+    const char *ahead, *ahead_end; /* weights of the next block, on their way to the caches */
+    size_t ahead_lines;            /* for every four steps */
+    bool alone;                    /* one tile takes each row of weights whole */
 } block;
 
-/* n_rows x n16 * 16 outputs. w advances w_step bytes a step. All but b and i_row are constants where
- * it is called. */
-TW_INLINE void run_tile(const block *b, size_t i_row, size_t i_col, enum tw_dtype type,
-                        const char *w, size_t w_step, const size_t n_rows, const size_t n16)
+typedef struct tile {
+    size_t i_row, i_col;
+    const char *w; /* as the block's, or widened */
+    size_t w_step; /* bytes from one step to the next */
+} tile;
+
+static size_t size_of(enum tw_dtype type)
 {
-    enum { MAX_V = 12 };
-    const size_t n_v = n16 * V16;
-    const float *x = b->x + i_row * b->ldx;
-    float *acc = b->acc + i_row * TW_PANEL + i_col;
-    vf c[MAX_V];
+    return type == TW_F32 ? 4 : 2;
+}
+
+/* One step of k: all but c constant where it is called. */
+TW_INLINE void add_step(vf *c, const float *x, size_t ldx, const char *w, enum tw_dtype type,
+                        const size_t n_rows, const size_t n_strips)
+{
+    vf wide[8];
+    TW_UNROLL
+    for (size_t s = 0; s < n_strips; s++)
+        v_strip(type, w + s * STRIP * (type == TW_F32 ? 4 : 2), wide + 2 * s);
     TW_UNROLL
     for (size_t r = 0; r < n_rows; r++) {
+        vf xv = v_set1(x[r * ldx]);
         TW_UNROLL
-        for (size_t v = 0; v < n_v; v++)
-            c[r * n_v + v] = b->fresh ? v_zero() : v_load(acc + r * TW_PANEL + v * TW_W);
+        for (size_t v = 0; v < 2 * n_strips; v++)
+            c[r * 2 * n_strips + v] = v_fma(wide[v], xv, c[r * 2 * n_strips + v]);
     }
-    const size_t ldx = b->ldx;
-    for (size_t k = 0; k < b->k_n; k++) {
-        if (n_rows == 1) {
-            for (size_t j = 0; j < TW_PANEL * (type == TW_F32 ? 4 : 2); j += 64)
-                __builtin_prefetch(w + PREFETCH + j);
+}
+
+TW_INLINE void fetch_ahead(block *b)
+{
+    for (size_t i = 0; i < b->ahead_lines; i++)
+        __builtin_prefetch(b->ahead + i * LINE, 0, 2);
+    if (b->ahead < b->ahead_end)
+        b->ahead += b->ahead_lines * LINE;
+}
+
+TW_INLINE void run_chains(block *b, const tile *t, vf *c, enum tw_dtype type, const size_t n_rows,
+                          const size_t n_strips)
+{
+    const size_t ldx = b->ldx, row_bytes = n_strips * STRIP * (type == TW_F32 ? 4 : 2);
+    const float *x = b->x + t->i_row * ldx;
+    const char *w = t->w;
+    size_t k = 0;
+    if (b->alone) {
+        for (; k < b->k_n; k++, w += t->w_step) {
+            for (size_t i = 0; i < row_bytes; i += LINE)
+                __builtin_prefetch(w + PREFETCH + i);
+            add_step(c, x + k, ldx, w, type, n_rows, n_strips);
         }
-        TW_UNROLL
-        for (size_t j = 0; j < n16; j++) {
-            vf wide[V16];
-            v_panel16(type, w + j * 16 * (type == TW_F32 ? 4 : 2), wide);
+        return;
+    }
+    for (; k + 4 <= b->k_n; k += 4) {
+        fetch_ahead(b);
+        if (k % 16 == 0) {
             TW_UNROLL
-            for (size_t r = 0; r < n_rows; r++) {
-                vf xv = v_set1(x[r * ldx + k]);
-                TW_UNROLL
-                for (size_t v = 0; v < V16; v++)
-                    c[(r * n16 + j) * V16 + v] = v_fma(wide[v], xv, c[(r * n16 + j) * V16 + v]);
-            }
+            for (size_t r = 0; r < n_rows; r++)
+                __builtin_prefetch(x + (n_rows + r) * ldx + k);
         }
-        w += w_step;
+        TW_UNROLL
+        for (size_t i = 0; i < 4; i++, w += t->w_step)
+            add_step(c, x + k + i, ldx, w, type, n_rows, n_strips);
+    }
+    for (; k < b->k_n; k++, w += t->w_step)
+        add_step(c, x + k, ldx, w, type, n_rows, n_strips);
+}
+
+/* n_rows x n_strips strips, both constants where it is called. */
+TW_INLINE void run_tile(block *b, const tile *t, enum tw_dtype type, const size_t n_rows,
+                        const size_t n_strips)
+{
+    const size_t n_v = 2 * n_strips, at = t->i_row * TW_PANEL + t->i_col;
+    vf c[CHAINS];
+    TW_UNROLL
+    for (size_t r = 0; r < n_rows; r++) {
+        TW_UNROLL
+        for (size_t v = 0; v < n_v; v++)
+            c[r * n_v + v] = b->fresh ? v_zero() : v_load(b->acc + at + r * TW_PANEL + v * TW_W);
+    }
+    run_chains(b, t, c, type, n_rows, n_strips);
+    for (unsigned i = 0; i < b->n_sums; i++) {
+        const float *sum = b->sums[i] + at;
+        TW_UNROLL
+        for (size_t r = 0; r < n_rows; r++) {
+            TW_UNROLL
+            for (size_t v = 0; v < n_v; v++)
+                c[r * n_v + v] = v_add(v_load(sum + r * TW_PANEL + v * TW_W), c[r * n_v + v]);
+        }
     }
     TW_UNROLL
     for (size_t r = 0; r < n_rows; r++) {
         TW_UNROLL
         for (size_t v = 0; v < n_v; v++)
-            v_store(acc + r * TW_PANEL + v * TW_W, c[r * n_v + v]);
+            v_store(b->acc + at + r * TW_PANEL + v * TW_W, c[r * n_v + v]);
     }
 }
 
-/* Up to TILE_M rows from i_row, all 64 columns, weights widened on the way. */
-TW_INLINE void stream_rows(const block *b, size_t i_row, size_t n_rows, enum tw_dtype type)
+/* As many strips at once as registers hold of so many rows. */
+TW_INLINE size_t strips_of(const size_t n_rows)
 {
-    const size_t bytes = type == TW_F32 ? 4 : 2, step = TW_PANEL * bytes;
-    size_t width = n_rows == 1 ? 64 : n_rows == 2 ? 32 : 16;
-    for (size_t col = 0; col < TW_PANEL; col += width) {
-        const char *w = b->w + col * bytes;
-        switch (n_rows) {
-        case 1:
-            run_tile(b, i_row, col, type, w, step, 1, 4);
-            break;
-        case 2:
-            run_tile(b, i_row, col, type, w, step, 2, 2);
-            break;
-        case 3:
-            run_tile(b, i_row, col, type, w, step, 3, 1);
-            break;
-        case 4:
-            run_tile(b, i_row, col, type, w, step, 4, 1);
-            break;
-        case 5:
-            run_tile(b, i_row, col, type, w, step, 5, 1);
-            break;
-        default:
-            run_tile(b, i_row, col, type, w, step, 6, 1);
-            break;
-        }
+    return n_rows * 2 * STRIPS <= CHAINS ? STRIPS : n_rows * STRIPS <= CHAINS ? STRIPS / 2 : 1;
+}
+
+/* All columns of n_rows rows, a constant. */
+TW_INLINE void run_rows(block *b, tile t, enum tw_dtype type, const size_t n_rows)
+{
+    const size_t n_strips = strips_of(n_rows), step = n_strips * STRIP;
+    for (t.i_col = 0; t.i_col < TW_PANEL; t.i_col += step) {
+        run_tile(b, &t, type, n_rows, n_strips);
+        t.w += step * size_of(type);
     }
 }
 
-TW_INLINE void stream_block(const block *b, enum tw_dtype type)
+TW_INLINE void stream_rows(block *b, size_t i_row, size_t n_rows, enum tw_dtype type)
 {
-    for (size_t m = 0; m < b->m; m += TILE_M)
-        stream_rows(b, m, b->m - m < TILE_M ? b->m - m : TILE_M, type);
+    const tile t = {.i_row = i_row, .w = b->w, .w_step = TW_PANEL * size_of(type)};
+    switch (n_rows) {
+#define TW_ROWS(n)                                                                                 \
+    case n:                                                                                        \
+        run_rows(b, t, type, n);                                                                   \
+        break;
+        TW_ROWS(1)
+        TW_ROWS(2)
+        TW_ROWS(3)
+        TW_ROWS(4)
+        TW_ROWS(5)
+        TW_ROWS(6)
+#if TW_REGS >= 32
+        TW_ROWS(7)
+        TW_ROWS(8)
+        TW_ROWS(9)
+        TW_ROWS(10)
+        TW_ROWS(11)
+        TW_ROWS(12)
+#endif
+    default:
+        break;
+    }
 }
 
-static void stream_bf16(const block *b)
+/* Tiles of about equal height. */
+TW_INLINE void stream_block(block *b, enum tw_dtype type)
+{
+    const size_t most = b->m <= FEW_M ? FEW_M : TILE_M, n = (b->m + most - 1) / most;
+    for (size_t i = 0; i < n; i++) {
+        size_t from = b->m * i / n, to = b->m * (i + 1) / n;
+        stream_rows(b, from, to - from, type);
+    }
+}
+
+static void stream_bf16(block *b)
 {
     stream_block(b, TW_BF16);
 }
-static void stream_f16(const block *b)
+static void stream_f16(block *b)
 {
     stream_block(b, TW_F16);
 }
-static void stream_f32(const block *b)
+static void stream_f32(block *b)
 {
     stream_block(b, TW_F32);
 }
 
-/* Whole tiles only. wide: [k_n][16] */
-static void wide_block(const block *b, enum tw_dtype type, float *wide)
+TW_INLINE void widen(const block *b, enum tw_dtype type, size_t i_col, float *wide)
 {
-    const size_t bytes = type == TW_F32 ? 4 : 2;
-    for (size_t col = 0; col < TW_PANEL; col += 16) {
-        const char *w = b->w + col * bytes;
-        for (size_t k = 0; k < b->k_n; k++) {
-            vf v[V16];
-            if (type == TW_BF16)
-                v_panel16(TW_BF16, w + k * TW_PANEL * 2, v);
-            else if (type == TW_F16)
-                v_panel16(TW_F16, w + k * TW_PANEL * 2, v);
-            else
-                v_panel16(TW_F32, w + k * TW_PANEL * 4, v);
-            for (size_t j = 0; j < V16; j++)
-                v_store(wide + k * 16 + j * TW_W, v[j]);
+    const char *w = b->w + i_col * size_of(type);
+    for (size_t k = 0; k < b->k_n; k++, w += TW_PANEL * size_of(type)) {
+        TW_UNROLL
+        for (size_t s = 0; s < TILE_S; s++) {
+            vf v[2];
+            v_strip(type, w + s * STRIP * size_of(type), v);
+            v_store(wide + (k * TILE_S + s) * STRIP, v[0]);
+            v_store(wide + (k * TILE_S + s) * STRIP + TW_W, v[1]);
         }
-        for (size_t m = 0; m < b->m; m += TILE_M)
-            run_tile(b, m, col, TW_F32, (const char *)wide, 16 * sizeof(float), TILE_M, 1);
     }
 }
 
-static void run_block(const block *b, enum tw_dtype type, float *wide)
+static void widen_bf16(const block *b, size_t i_col, float *wide)
 {
-    block rest = *b;
-    if (b->m >= WIDEN_M) {
-        block whole = *b;
-        whole.m = b->m / TILE_M * TILE_M;
-        wide_block(&whole, type, wide);
-        rest.x += whole.m * b->ldx;
-        rest.acc += whole.m * TW_PANEL;
-        rest.m -= whole.m;
+    widen(b, TW_BF16, i_col, wide);
+}
+static void widen_f16(const block *b, size_t i_col, float *wide)
+{
+    widen(b, TW_F16, i_col, wide);
+}
+
+/* Whole tiles of rows. wide: [k_n][TILE_S strips] */
+static void wide_block(block *b, enum tw_dtype type, float *wide)
+{
+    tile t = {.w = (const char *)wide, .w_step = TILE_S * STRIP * sizeof(float)};
+    for (t.i_col = 0; t.i_col < TW_PANEL; t.i_col += TILE_S * STRIP) {
+        (type == TW_BF16 ? widen_bf16 : widen_f16)(b, t.i_col, wide);
+        for (t.i_row = 0; t.i_row < b->m; t.i_row += TILE_M)
+            run_tile(b, &t, TW_F32, TILE_M, TILE_S);
+    }
+}
+
+static void run_block(const block *whole, enum tw_dtype type, float *wide)
+{
+    block b = *whole;
+    if (b.m >= WIDEN_M && (type == TW_F16 || (type == TW_BF16 && TW_WIDEN_BF16))) {
+        b.m = whole->m / TILE_M * TILE_M;
+        wide_block(&b, type, wide);
+        b.x += b.m * b.ldx;
+        b.acc += b.m * TW_PANEL;
+        for (unsigned i = 0; i < b.n_sums; i++)
+            b.sums[i] += b.m * TW_PANEL;
+        b.m = whole->m - b.m;
     }
     if (type == TW_BF16)
-        stream_bf16(&rest);
+        stream_bf16(&b);
     else if (type == TW_F16)
-        stream_f16(&rest);
+        stream_f16(&b);
     else
-        stream_f32(&rest);
+        stream_f32(&b);
 }
 
 static void add_into(float *y, const float *x, size_t n)
@@ -169,60 +265,101 @@ static void swap(float **a, float **b)
     *b = other;
 }
 
-/* One panel's rows [i_m, i_m + m): the tree as a binary counter. slot[l] holds the sum of 2^l
- * segments; cur and slots change places, nothing is copied. Returns the sums [m][64]. */
+/* The tree as a binary counter: slot[l] holds the sum of 2^l segments; cur and slots change places,
+ * nothing is copied. */
+typedef struct tree {
+    float *slot[LEVELS], *cur; /* [m][64] each */
+    bool full[LEVELS];
+} tree;
+
+/* Segment s without steps: cur holds nothing. Returns whether it does after the slots are in. */
+static bool join_empty(tree *t, unsigned s, size_t n)
+{
+    bool has = false;
+    for (unsigned l = 0; l < LEVELS && (s & 1); s >>= 1, l++) {
+        if (t->full[l] && has)
+            add_into(t->cur, t->slot[l], n);
+        if (t->full[l] && !has)
+            swap(&t->slot[l], &t->cur);
+        has = has || t->full[l];
+    }
+    return has;
+}
+
+/* Steps [k0, k1), not none, of one panel, and the slots that segment s completes. */
+static void run_segment(const tw_matmul *op, block *b, const char *panel, unsigned s, tree *t,
+                        float *wide)
+{
+    const size_t k0 = op->seg[s], k1 = op->seg[s + 1];
+    const size_t row_bytes = TW_PANEL * size_of(op->w->type);
+    const size_t k_step = b->m == 1 ? k1 - k0 : TW_BLOCK_K;
+    const float *x = b->x;
+    const size_t passes = (b->m <= FEW_M ? 1 : (b->m + TILE_M - 1) / TILE_M) *
+                          (STRIPS / strips_of(b->m <= FEW_M ? b->m : TILE_M));
+    b->alone = passes == 1;
+    b->acc = t->cur;
+    for (size_t k = k0; k < k1; k += k_step) {
+        b->x = x + k;
+        b->w = panel + k * row_bytes;
+        b->k_n = k1 - k < k_step ? k1 - k : k_step;
+        b->fresh = k == k0;
+        b->n_sums = 0;
+        if (k + k_step >= k1)
+            for (unsigned l = 0; l < LEVELS && (s >> l & 1); l++)
+                if (t->full[l])
+                    b->sums[b->n_sums++] = t->slot[l];
+        b->ahead = b->w + b->k_n * row_bytes;
+        b->ahead_end = b->ahead + TW_BLOCK_K * row_bytes;
+        b->ahead_lines = (4 * row_bytes / LINE + passes - 1) / passes;
+        run_block(b, op->w->type, wide);
+    }
+    b->x = x;
+}
+
+/* One panel's rows [i_m, i_m + m). Returns the sums [m][64]. */
 static float *sum_panel(const tw_matmul *op, size_t i_panel, size_t i_m, size_t m, float *scratch)
 {
-    const size_t row_bytes = TW_PANEL * (op->w->type == TW_F32 ? 4 : 2);
-    float *slot[4], *wide = scratch, *cur;
-    bool full[4] = {false};
-    scratch += TW_BLOCK_K * TW_PANEL;
-    for (size_t l = 0; l < 4; l++)
-        slot[l] = scratch + l * TW_BLOCK_M * TW_PANEL;
-    cur = slot[3]; /* the root needs no slot: it stays in cur */
+    float *wide = scratch, *slots = scratch + TW_BLOCK_K * TW_PANEL;
+    const size_t n = TW_BLOCK_M * TW_PANEL;
+    const char *panel = op->w->data;
+    panel += i_panel * op->w->k * TW_PANEL * size_of(op->w->type);
+    tree t = {.slot = {slots, slots + n, slots + 2 * n}, .cur = slots + 3 * n};
+    block b = {.x = op->x + i_m * op->ldx, .ldx = op->ldx, .m = m};
     bool has = false;
     for (unsigned s = 0; s < op->n_seg; s++) {
-        size_t k0 = op->seg[s], k1 = op->seg[s + 1];
-        const size_t k_step = m == 1 ? k1 - k0 : TW_BLOCK_K;
-        has = k0 < k1;
-        for (size_t k = k0; k < k1; k += k_step) {
-            block b = {
-                .x = op->x + i_m * op->ldx + k,
-                .ldx = op->ldx,
-                .m = m,
-                .w = (const char *)op->w->data + (i_panel * op->w->k + k) * row_bytes,
-                .k_n = k1 - k < k_step ? k1 - k : k_step,
-                .acc = cur,
-                .fresh = k == k0,
-            };
-            run_block(&b, op->w->type, wide);
+        if (op->seg[s] < op->seg[s + 1]) {
+            run_segment(op, &b, panel, s, &t, wide);
+            has = true;
+        } else {
+            has = join_empty(&t, s, m * TW_PANEL);
         }
-        unsigned l = 0;
-        for (unsigned t = s; t & 1; t >>= 1, l++) {
-            if (full[l] && has)
-                add_into(cur, slot[l], m * TW_PANEL);
-            if (full[l] && !has)
-                swap(&slot[l], &cur);
-            has = has || full[l];
-        }
-        if (s + 1 < op->n_seg) {
-            swap(&slot[l], &cur);
-            full[l] = has;
+        if (s + 1 < op->n_seg) { /* the root needs no slot: it stays in cur */
+            unsigned l = 0;
+            while (l + 1 < LEVELS && (s >> l & 1))
+                l++;
+            swap(&t.slot[l], &t.cur);
+            t.full[l] = has;
         }
     }
     if (!has)
-        memset(cur, 0, m * TW_PANEL * sizeof *cur);
-    return cur;
+        memset(t.cur, 0, m * TW_PANEL * sizeof *t.cur);
+    return t.cur;
 }
 
-/* sum [64] to y [n], n <= 64; add [n] or NULL. */
-static void store_row(float *y, const float *sum, const float *add, size_t n)
+/* sum [64] to y [n], n <= 64, in the order of columns; add [n] or NULL. */
+static void store_row(enum tw_dtype type, float *y, const float *sum, const float *add, size_t n)
 {
-    for (size_t i = 0; i < n; i += TW_W) {
-        vf v = v_load(sum + i);
-        if (add)
-            v = v_add(v, v_load_n(add + i, n - i));
-        v_store_n(y + i, v, n - i);
+    for (size_t i = 0; i < n; i += 32) {
+        vf v[32 / TW_W];
+        TW_UNROLL
+        for (size_t j = 0; j < 32 / TW_W; j++)
+            v[j] = v_load(sum + i + j * TW_W);
+        v_columns(type, v);
+        for (size_t j = 0, at = i; j < 32 / TW_W && at < n; j++, at += TW_W) {
+            if (add)
+                v[j] = v_add(v[j], v_load_n(add + at, n - at));
+            v_store_n(y + at, v[j], n - at);
+        }
     }
 }
 
@@ -234,7 +371,7 @@ void TW_FN(matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *
             size_t m_n = op->m - m0 < TW_BLOCK_M ? op->m - m0 : TW_BLOCK_M;
             const float *sum = sum_panel(op, p, m0, m_n, scratch);
             for (size_t m = 0; m < m_n; m++)
-                store_row(op->y + (m0 + m) * op->ldy + n0, sum + m * TW_PANEL,
+                store_row(op->w->type, op->y + (m0 + m) * op->ldy + n0, sum + m * TW_PANEL,
                           op->add ? op->add + n0 : NULL, n_n);
         }
     }

@@ -13,12 +13,39 @@
 #include "kern/kern.h"
 #include "kern/unroll.h"
 
+/* What a header gives: TW_W lanes, TW_REGS registers, TW_FN for names, types vf and vi, and the
+ * functions below avx2.h's own heads. Lanes are independent except where a name says otherwise. The
+ * chains of a product run in the order in which v_strip splits a packed row; v_columns undoes it
+ * once, at the end. */
 #define TW_INLINE static inline __attribute__((always_inline))
 
-#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#if defined(TW_WIDE_HALVES)
+#include "kern/x86/avx512_halves.h"
+#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
+    defined(__AVX512DQ__)
+#include "kern/x86/avx512.h"
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "kern/x86/avx2.h"
 #else
 #error "no instruction set chosen"
 #endif
+
+/* tw_expf, operation by operation. */
+TW_INLINE vf v_exp(vf x)
+{
+    x = v_min(v_set1(TW_EXP_MAX), x); /* the second operand where either is NaN */
+    x = v_max(v_set1(TW_EXP_MIN), x);
+    vf magic = v_set1(TW_EXP_MAGIC);
+    vf n = v_sub(v_fma(x, v_set1(TW_EXP_LOG2E), magic), magic);
+    vf r = v_fma(n, v_set1(-TW_EXP_LN2_HI), x);
+    r = v_fma(n, v_set1(-TW_EXP_LN2_LO), r);
+    vf p = v_set1(TW_EXP_C6);
+    p = v_fma(p, r, v_set1(TW_EXP_C5));
+    p = v_fma(p, r, v_set1(TW_EXP_C4));
+    p = v_fma(p, r, v_set1(TW_EXP_C3));
+    p = v_fma(p, r, v_set1(TW_EXP_C2));
+    p = v_add(v_fma(p, v_mul(r, r), r), v_set1(1.0f));
+    return v_scale(p, n);
+}
 
 #endif

@@ -6,8 +6,11 @@
 #include <immintrin.h>
 
 #include "kern/wide/vec.h"
+#include "kern/x86/lanes.h"
 
-#define TW_FN(name) tw_avx2_##name
+#define TW_FN(name)   tw_avx2_##name
+#define TW_REGS       16
+#define TW_WIDEN_BF16 1
 enum { TW_W = 8 };
 typedef __m256 vf;
 typedef __m256i vi;
@@ -90,32 +93,18 @@ TW_INLINE vf v_pick(vf a, vf b, size_t lo, size_t hi)
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(m));
 }
 
-/* 8 lanes: + 4, + 2, + 1. */
-TW_INLINE float v_tree8(__m256 v)
-{
-    __m128 a = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
-    return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
-}
 TW_INLINE float v_tree16(const vf l[16 / TW_W])
 {
-    return v_tree8(v_add(l[0], l[1]));
+    return lanes_tree8(v_add(l[0], l[1]));
 }
-/* v_tree8 of eight vectors at once: lane i is that of r[i]. */
-TW_INLINE __m256 v_tree8_each(const __m256 r[8])
+/* Lane i is v_tree16 of r + i * 16 / TW_W. */
+TW_INLINE vf v_tree16_each(const vf r[16])
 {
-    __m256 s[4], u[2];
+    vf s[8];
     TW_UNROLL
-    for (int i = 0; i < 4; i++)
-        s[i] = _mm256_add_ps(_mm256_permute2f128_ps(r[i], r[i + 4], 0x20),
-                             _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-    TW_UNROLL
-    for (int i = 0; i < 2; i++) {
-        __m256d a = _mm256_castps_pd(s[2 * i]), b = _mm256_castps_pd(s[2 * i + 1]);
-        u[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
-                             _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
-    }
-    return _mm256_add_ps(_mm256_shuffle_ps(u[0], u[1], 0x88), _mm256_shuffle_ps(u[0], u[1], 0xdd));
+    for (int i = 0; i < 8; i++)
+        s[i] = v_add(r[2 * i], r[2 * i + 1]);
+    return lanes_tree8_each(s);
 }
 TW_INLINE float v_first(vf v)
 {
@@ -123,9 +112,7 @@ TW_INLINE float v_first(vf v)
 }
 TW_INLINE float v_max_all(vf v)
 {
-    __m128 a = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
-    return _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)));
+    return lanes_max8(v);
 }
 
 /* Any lane infinite or NaN. */
@@ -184,8 +171,8 @@ TW_INLINE vf v_load_kv(enum tw_dtype type, const void *p, size_t at)
     return type == TW_F32 ? v_load((const float *)p + at) : v_load_bf16((const uint16_t *)p + at);
 }
 
-/* 16 columns of a packed panel row, in column order. */
-TW_INLINE void v_panel16(enum tw_dtype type, const void *p, vf ret[16 / TW_W])
+/* 2 * TW_W columns of a packed panel row: two vectors. */
+TW_INLINE void v_strip(enum tw_dtype type, const void *p, vf ret[2])
 {
     if (type == TW_BF16) {
         vi v = _mm256_load_si256((const __m256i *)p);
@@ -199,53 +186,24 @@ TW_INLINE void v_panel16(enum tw_dtype type, const void *p, vf ret[16 / TW_W])
         ret[1] = _mm256_load_ps((const float *)p + 8);
     }
 }
-
-TW_INLINE vf v_pow2(vi n) /* 2^n, n in normal range */
+/* The vectors of 32 columns, as v_strip gave them, into the order of columns. */
+TW_INLINE void v_columns(enum tw_dtype type, vf v[32 / TW_W])
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+    (void)type; /* they are */
+    (void)v;
 }
 
-/* tw_expf, operation by operation. */
-TW_INLINE vf v_exp(vf x)
+/* v * 2^n, rounded once; n: whole numbers in [-150, 128]. */
+TW_INLINE vf v_scale(vf v, vf n)
 {
-    x = v_min(v_set1(TW_EXP_MAX), x); /* the second operand where either is NaN */
-    x = v_max(v_set1(TW_EXP_MIN), x);
-    vf magic = v_set1(TW_EXP_MAGIC);
-    vf t = v_fma(x, v_set1(TW_EXP_LOG2E), magic), n = v_sub(t, magic);
-    vf r = v_fma(n, v_set1(-TW_EXP_LN2_HI), x);
-    r = v_fma(n, v_set1(-TW_EXP_LN2_LO), r);
-    vf p = v_set1(TW_EXP_C6);
-    p = v_fma(p, r, v_set1(TW_EXP_C5));
-    p = v_fma(p, r, v_set1(TW_EXP_C4));
-    p = v_fma(p, r, v_set1(TW_EXP_C3));
-    p = v_fma(p, r, v_set1(TW_EXP_C2));
-    p = v_add(v_fma(p, v_mul(r, r), r), v_set1(1.0f));
-    vi i = _mm256_sub_epi32(_mm256_castps_si256(t), _mm256_castps_si256(magic));
-    vi i1 = _mm256_srai_epi32(i, 1);
-    return v_mul(v_mul(p, v_pow2(i1)), v_pow2(_mm256_sub_epi32(i, i1)));
+    vi i = _mm256_cvtps_epi32(n), i1 = _mm256_srai_epi32(i, 1);
+    return v_mul(v_mul(v, lanes_pow2(i1)), lanes_pow2(_mm256_sub_epi32(i, i1)));
 }
 
 /* TW_W rows become columns. */
-TW_INLINE void v_transpose(vf r[8])
+TW_INLINE void v_transpose(vf r[TW_W])
 {
-    __m256 a[8], b[8];
-    TW_UNROLL
-    for (int i = 0; i < 4; i++) {
-        a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    TW_UNROLL
-    for (int i = 0; i < 2; i++) {
-        b[4 * i] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
-        b[4 * i + 1] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0xee);
-        b[4 * i + 2] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
-        b[4 * i + 3] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xee);
-    }
-    TW_UNROLL
-    for (int i = 0; i < 4; i++) {
-        r[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
-        r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
-    }
+    lanes_transpose8(r);
 }
 
 #endif

@@ -2,6 +2,8 @@
 /* Every table that runs here gives the bits of ref, for every shape, and touches no byte outside. */
 #include "guard.h"
 
+#include "kern/x86/tables.h"
+
 static const tw_kern *tables[4];
 static size_t n_tables;
 
@@ -16,7 +18,11 @@ static void find_tables(void)
         if (k != tw_kern_ref())
             tables[n_tables++] = k;
     }
-    printf("# tables: %s\n", tw_kern_names());
+#ifdef __x86_64__
+    if (tw_kern_avx2()) /* the shape of avx512 on machines without it */
+        tables[n_tables++] = &tw_halves_table;
+#endif
+    printf("# tables: %s and halves of avx512\n", tw_kern_names());
 }
 
 static void narrow(void *dst, const float *src, enum tw_dtype type, size_t n)

@@ -3,6 +3,8 @@
  * asked for and of what cannot be seen. */
 #include "guard.h"
 
+#include "kern/x86/tables.h"
+
 enum { Q = 64, GROUP = 3, ROWS = 21, POS0 = 1015, KEYS = POS0 + ROWS, PAGES = 18 };
 
 static float q[ROWS * GROUP * Q], k[PAGES * TW_KV_BLOCK * Q], v[PAGES * TW_KV_BLOCK * Q];
@@ -108,6 +110,14 @@ static void check_table(const tw_kern *kern, uint32_t window)
     assert_memory_equal(out, out2, sizeof out);
 }
 
+static void check_windows(const tw_kern *kern)
+{
+    check_table(kern, 0);
+    check_table(kern, 100);
+    check_table(kern, 1);
+    check_table(kern, 1017);
+}
+
 static void test_tables(void **state)
 {
     (void)state;
@@ -115,11 +125,12 @@ static void test_tables(void **state)
     char names[64], *save = NULL;
     snprintf(names, sizeof names, "%s", tw_kern_names());
     for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
-        check_table(tw_kern_get(t), 0);
-        check_table(tw_kern_get(t), 100);
-        check_table(tw_kern_get(t), 1);
-        check_table(tw_kern_get(t), 1017);
+        check_windows(tw_kern_get(t));
     }
+#ifdef __x86_64__
+    if (tw_kern_avx2())
+        check_windows(&tw_halves_table);
+#endif
 }
 
 int main(void)

@@ -277,7 +277,9 @@ static void test_get(void **state)
     (void)state;
     assert_ptr_equal(tw_kern_get("ref"), tw_kern_ref());
     assert_ptr_equal(tw_kern_get("avx2"), tw_kern_avx2());
+    assert_ptr_equal(tw_kern_get("avx512"), tw_kern_avx512());
     assert_null(tw_kern_get("avx1024"));
+    assert_null(tw_kern_get("halves"));
     assert_non_null(tw_kern_get(NULL));
     assert_ptr_equal(tw_kern_get(""), tw_kern_get(NULL));
 }
