@@ -2,16 +2,13 @@
 /* `twinax bench`: prefill, decode and batched decode of a model, with their share of what this
  * machine reads and multiplies at most, measured in the same run. */
 #include <errno.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/mem.h"
-#include "base/rng.h"
 #include "base/scope.h"
 #include "base/str.h"
+#include "cmd/bench_crowd.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
 #include "cmd/out.h"
@@ -20,137 +17,53 @@
 #include "os/signal.h"
 #include "os/sys.h"
 
-enum { N_REPEATS = 5, BATCH_MAX = 256, LIST_MAX = 8, TOKENS_MAX = 1 << 20, CACHE_SURE = 32 << 20 };
+enum {
+    N_REPEATS = 5,
+    REPEATS_MAX = TW_CROWD_BLOCKS,
+    LIST_MAX = 8,
+    TOKENS_MAX = 1 << 20,
+    CACHE_SURE = 32 << 20
+};
+/* From this depth on one prompt is read for all repeats. */
+enum { DEEP = 1024, CHUNK_USUAL = 256, CTX_STEP = 64, TEST_NAME = 48 };
+
+/* What is to be measured, out of the command line. */
+struct wishes {
+    uint32_t n_prompt, n, batches[LIST_MAX], depths[LIST_MAX];
+    unsigned n_batches, n_depths;
+    uint32_t n_repeats;
+};
 
 struct bench {
     tw_node node;
     const tw_model_config *cfg;
-    tw_peak peak;
+    tw_peak_meter *meter;
+    tw_peak before; /* the last look at the limits */
+    unsigned n_threads;
     bool json;
     char cpu_name[80]; /* no quotes, no backslashes */
     uint64_t rss_peak;
-    size_t read_bytes;  /* weights that a decoded token reads, all ranks */
-    double layer_flops; /* of one token in the layers' products */
+    uint64_t read_bytes;            /* weights that a decoded token reads, all ranks */
+    double layer_flops, head_flops; /* of one token in the layers' products, in the last one's */
 };
 
-/* ---- one request, from the outside ---- */
-
-struct job {
-    uint64_t id;
-    sem_t *done;
-    tw_event end;
-    tw_err err;
+/* One repeat, between two looks at the limits: the better look counts, so that a share is not good
+ * because somebody else used the machine during one of them. */
+struct sample {
+    double tok_s, bytes /* of a token */, read_gb_s, fma_gflops;
 };
 
-static void on_event(void *ctx, const tw_event *ev)
-{
-    struct job *j = ctx;
-    if (ev->kind != TW_EVENT_DONE)
-        return;
-    j->end = *ev;
-    if (ev->err != NULL)
-        j->err = *ev->err;
-    sem_post(j->done);
-}
-
-/* Until n are done. Ctrl-C cancels them, so that nobody waits for a long one. */
-static void wait_jobs(struct bench *b, const struct job *jobs, unsigned n, sem_t *done)
-{
-    bool cancelled = false;
-    for (unsigned n_done = 0; n_done < n;) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 50 * 1000 * 1000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        if (sem_timedwait(done, &until) == 0)
-            n_done++;
-        if (cancelled || !tw_signal_asked_to_stop())
-            continue;
-        cancelled = true;
-        for (unsigned i = 0; i < n; i++)
-            tw_engine_cancel(b->node.engine, jobs[i].id);
-    }
-}
-
-/* n_jobs equal requests at once: n_prompt random tokens, then n tokens each. */
-static int run_jobs(struct bench *b, struct job *jobs, unsigned n_jobs, uint32_t n_prompt,
-                    uint32_t n, tw_err *err)
-{
-    sem_t done;
-    uint32_t *prompt TW_CLEANUP(tw_mem_freep) = tw_mem_alloc(n_prompt * sizeof(*prompt));
-    if (prompt == NULL)
-        return tw_err_set(err, -ENOMEM, "no memory for a prompt of %u tokens", n_prompt);
-    tw_rng rng = tw_rng_seed(n_prompt);
-    for (uint32_t i = 0; i < n_prompt; i++)
-        prompt[i] = (uint32_t)tw_rng_below(&rng, b->cfg->vocab);
-    sem_init(&done, 0, 0);
-    unsigned n_sent = 0;
-    int rc = 0;
-    for (; rc == 0 && n_sent < n_jobs; n_sent++) {
-        jobs[n_sent] = (struct job){.done = &done};
-        tw_request r = {.prompt = prompt,
-                        .n_prompt = n_prompt,
-                        .max_tokens = n,
-                        .ignore_eos = true,
-                        .on_event = on_event,
-                        .ctx = &jobs[n_sent],
-                        .sampling = {.top_p = 1, .repetition_penalty = 1}};
-        rc = tw_engine_submit(b->node.engine, &r, &jobs[n_sent].id, err);
-        if (rc != 0)
-            break;
-    }
-    wait_jobs(b, jobs, n_sent, &done);
-    if (rc == 0 && tw_signal_asked_to_stop())
-        rc = tw_err_set(err, -EINTR, "interrupted");
-    for (unsigned i = 0; rc == 0 && i < n_sent; i++)
-        if (jobs[i].end.finish == TW_FINISH_ERROR) {
-            *err = jobs[i].err;
-            rc = err->code;
-        }
-    sem_destroy(&done);
-    return rc;
-}
+struct test {
+    char name[TEST_NAME];
+    struct sample s[REPEATS_MAX];
+    unsigned n;
+    double flops; /* of a token */
+};
 
 static int compare_doubles(const void *pa, const void *pb)
 {
     const double *a = pa, *b = pb;
     return (*a > *b) - (*a < *b);
-}
-
-/* ---- the tests ---- */
-
-/* share < 0: none, and of says why. */
-static void report(const struct bench *b, const char *test, double tok_s, double share,
-                   const char *of)
-{
-    char text[24];
-    if (b->json) {
-        snprintf(text, sizeof text, "null");
-        if (share >= 0)
-            snprintf(text, sizeof text, "%.4f", share);
-        printf("{\"test\":\"%s\",\"tok_s\":%.3f,\"share\":%s,\"of\":\"%s\",\"tp\":%u,"
-               "\"threads\":%u,\"cpu\":\"%s\",\"machine\":\"%s\"}\n",
-               test, tok_s, text, of, b->node.args.tp, b->peak.n_threads,
-               b->node.args.engine.cpu != NULL ? b->node.args.engine.cpu : "best", b->cpu_name);
-    } else {
-        text[0] = '\0';
-        if (share >= 0)
-            snprintf(text, sizeof text, "%5.1f %% of ", share * 100);
-        printf("%-12s %10.2f tok/s   %s%s\n", test, tok_s, text, of);
-    }
-    fflush(stdout);
-}
-
-/* Of reading weights and cache from memory; what stays in the processor's cache is read faster. */
-static void report_read(const struct bench *b, const char *test, double tok_s, double bytes)
-{
-    const double share = tok_s * bytes / 1e9 / b->peak.read_gb_s;
-    const double cache = (double)tw_sys_cache_bytes(), sure = TW_MIN(cache, (double)CACHE_SURE);
-    if (bytes <= sure || (share > 1 && bytes <= cache)) /* a guest sees its host's whole cache */
-        report(b, test, tok_s, -1, "weights fit the cache");
-    else
-        report(b, test, tok_s, share, "read bandwidth");
 }
 
 static double median(double *v, unsigned n)
@@ -159,38 +72,130 @@ static double median(double *v, unsigned n)
     return v[n / 2];
 }
 
-/* Measured again after each test, the best so far counts: a share must not look good because
- * somebody else used the memory while the limit was measured. The team of the engine idles. */
-static int refresh_peak(struct bench *b, tw_err *err)
+/* ---- limits ---- */
+
+/* What is measured with is not the engine's memory. */
+static void note_memory(struct bench *b)
+{
+    const uint64_t now = tw_sys_rss_peak_bytes(), meter = tw_peak_meter_bytes(b->meter);
+    b->rss_peak = TW_MAX(b->rss_peak, now > meter ? now - meter : 0);
+}
+
+/* After something: the limits around it. The team of the engine idles. */
+static int look(struct bench *b, tw_peak *ret, tw_err *err)
 {
     tw_peak now;
-    b->rss_peak = TW_MAX(b->rss_peak, tw_sys_rss_peak_bytes());
-    int rc = tw_peak_measure(b->peak.n_threads, &now, err);
-    tw_sys_rss_peak_reset(); /* the memory that was measured with is not the engine's */
+    int rc = tw_peak_meter_read(b->meter, &now, err);
     if (rc != 0)
         return rc;
-    b->peak.read_gb_s = TW_MAX(b->peak.read_gb_s, now.read_gb_s);
-    b->peak.fma_gflops = TW_MAX(b->peak.fma_gflops, now.fma_gflops);
+    *ret = (tw_peak){.n_threads = b->n_threads,
+                     .read_gb_s = TW_MAX(b->before.read_gb_s, now.read_gb_s),
+                     .fma_gflops = TW_MAX(b->before.fma_gflops, now.fma_gflops)};
+    b->before = now;
+    note_memory(b);
     return 0;
 }
 
-static int bench_prefill(struct bench *b, uint32_t n_prompt, tw_err *err)
+static void add_sample(struct test *t, const tw_peak *limits, double tok_s, double bytes)
 {
-    double tok_s[N_REPEATS];
-    struct job j;
-    char test[32];
-    for (unsigned i = 0; i < N_REPEATS; i++) {
-        int rc = run_jobs(b, &j, 1, n_prompt, 1, err);
+    t->s[t->n++] = (struct sample){.tok_s = tok_s,
+                                   .bytes = bytes,
+                                   .read_gb_s = limits->read_gb_s,
+                                   .fma_gflops = limits->fma_gflops};
+}
+
+/* ---- the tests ---- */
+
+enum limit { LIMIT_READ, LIMIT_FMA, LIMIT_CACHE };
+static const char *const limit_names[] = {"read bandwidth", "fma peak", "weights fit the cache"};
+static const char *const limit_units[] = {"GB/s", "GFLOP/s", "GB/s"};
+
+static double share_of(const struct test *t, const struct sample *s, enum limit of)
+{
+    return of == LIMIT_FMA ? s->tok_s * t->flops / 1e9 / s->fma_gflops
+                           : s->tok_s * s->bytes / 1e9 / s->read_gb_s;
+}
+
+static double median_of(const struct test *t, enum limit of, double *ret_tok_s, double *ret_limit)
+{
+    double tok_s[REPEATS_MAX], shares[REPEATS_MAX], limits[REPEATS_MAX];
+    for (unsigned i = 0; i < t->n; i++) {
+        tok_s[i] = t->s[i].tok_s;
+        shares[i] = share_of(t, &t->s[i], of);
+        limits[i] = of == LIMIT_FMA ? t->s[i].fma_gflops : t->s[i].read_gb_s;
+    }
+    *ret_tok_s = median(tok_s, t->n);
+    *ret_limit = median(limits, t->n);
+    return median(shares, t->n);
+}
+
+static void print_json(const struct bench *b, const struct test *t, enum limit of, double tok_s,
+                       double share, double limit)
+{
+    double best = 0, worst = t->s[0].tok_s;
+    char text[24] = "null";
+    tw_engine_info info;
+    tw_engine_get_info(b->node.engine, &info);
+    for (unsigned i = 0; i < t->n; i++) {
+        best = TW_MAX(best, t->s[i].tok_s);
+        worst = TW_MIN(worst, t->s[i].tok_s);
+    }
+    if (of != LIMIT_CACHE)
+        snprintf(text, sizeof text, "%.4f", share);
+    printf("{\"test\":\"%s\",\"tok_s\":%.3f,\"share\":%s,\"of\":\"%s\",\"limit\":%.2f,"
+           "\"unit\":\"%s\",\"repeats\":%u,\"tok_s_min\":%.3f,\"tok_s_max\":%.3f,\"tp\":%u,"
+           "\"threads\":%u,\"cpu\":\"%s\",\"machine\":\"%s\",\"weight_bytes\":%llu,"
+           "\"kv_bytes\":%llu,\"rss_peak_bytes\":%llu}\n",
+           t->name, tok_s, text, limit_names[of], limit, limit_units[of], t->n, worst, best,
+           b->node.args.tp, b->n_threads, info.cpu, b->cpu_name,
+           (unsigned long long)info.weight_bytes, (unsigned long long)info.kv_bytes,
+           (unsigned long long)b->rss_peak);
+}
+
+static void report(const struct bench *b, const struct test *t, enum limit of)
+{
+    double tok_s, limit;
+    const double share = median_of(t, of, &tok_s, &limit);
+    if (b->json)
+        print_json(b, t, of, tok_s, share, limit);
+    else if (of == LIMIT_CACHE)
+        printf("%-16s %10.2f tok/s   %s\n", t->name, tok_s, limit_names[of]);
+    else
+        printf("%-16s %10.2f tok/s   %5.1f %% of %s (%.1f %s)\n", t->name, tok_s, share * 100,
+               limit_names[of], limit, limit_units[of]);
+    fflush(stdout);
+}
+
+/* Decode reads weights and cache; with many sequences at once it multiplies more than it reads. What
+ * stays in the processor's cache is read faster than memory. */
+static enum limit limit_of_decode(const struct test *t, double swept_bytes)
+{
+    const double cache = (double)tw_sys_cache_bytes(), sure = TW_MIN(cache, (double)CACHE_SURE);
+    double tok_s, limit;
+    const double read = median_of(t, LIMIT_READ, &tok_s, &limit);
+    if (median_of(t, LIMIT_FMA, &tok_s, &limit) > read)
+        return LIMIT_FMA;
+    /* A guest sees its host's whole cache. */
+    return swept_bytes <= sure || (read > 1 && swept_bytes <= cache) ? LIMIT_CACHE : LIMIT_READ;
+}
+
+static int bench_prefill(struct bench *b, const struct wishes *w, tw_err *err)
+{
+    const uint32_t n_prompt = w->n_prompt;
+    struct test t = {.flops = b->layer_flops};
+    const tw_crowd_ask ask = {.n_jobs = 1, .n_prompt = n_prompt};
+    snprintf(t.name, sizeof(t.name), "pp%u", n_prompt);
+    for (unsigned i = 0; i < w->n_repeats; i++) {
+        tw_crowd_got got;
+        tw_peak limits;
+        int rc = tw_crowd_run(b->node.engine, &ask, &got, err);
+        if (rc == 0)
+            rc = look(b, &limits, err);
         if (rc != 0)
             return rc;
-        tok_s[i] = n_prompt / ((double)j.end.prefill_ns / 1e9);
+        add_sample(&t, &limits, n_prompt / ((double)got.prefill_ns / 1e9), 0);
     }
-    const double m = median(tok_s, N_REPEATS);
-    int rc = refresh_peak(b, err);
-    if (rc != 0)
-        return rc;
-    snprintf(test, sizeof(test), "pp%u", n_prompt);
-    report(b, test, m, m * b->layer_flops / 1e9 / b->peak.fma_gflops, "fma peak");
+    report(b, &t, LIMIT_FMA);
     return 0;
 }
 
@@ -203,39 +208,42 @@ static double kv_bytes(const struct bench *b, double depth)
     return 2.0 * c->n_layers * c->n_kv_heads * c->head_dim * elem * depth;
 }
 
-static int bench_decode(struct bench *b, uint32_t n, uint32_t depth, unsigned batch, tw_err *err)
+static tw_crowd_ask decode_ask(const tw_args *a, const struct wishes *w, uint32_t depth,
+                               unsigned batch)
 {
-    double tok_s[N_REPEATS];
-    static struct job jobs[BATCH_MAX];
-    char test[48];
-    for (unsigned i = 0; i < N_REPEATS; i++) {
-        int rc = run_jobs(b, jobs, batch, depth, n, err);
-        if (rc != 0)
-            return rc;
-        uint64_t longest = 1;
-        for (unsigned k = 0; k < batch; k++)
-            longest = TW_MAX(longest, jobs[k].end.decode_ns);
-        tok_s[i] = batch * (double)(n - 1) / ((double)longest / 1e9);
-    }
-    const double m = median(tok_s, N_REPEATS);
-    int rc = refresh_peak(b, err);
-    if (rc != 0)
-        return rc;
-    const double bytes = (double)b->read_bytes / batch + kv_bytes(b, depth + n / 2.0);
-    int at = snprintf(test, sizeof(test), "tg%u", n);
-    if (batch > 1)
-        at += snprintf(test + at, sizeof(test) - (size_t)at, "x%u", batch);
-    if (depth > 16)
-        snprintf(test + at, sizeof(test) - (size_t)at, "@d%u", depth);
-    report_read(b, test, m, bytes);
-    return 0;
+    return (tw_crowd_ask){.n_jobs = batch,
+                          .n_prompt = depth,
+                          .n = w->n,
+                          .n_blocks = depth >= DEEP ? w->n_repeats : 1,
+                          .chunk = a->engine.chunk != 0 ? a->engine.chunk : CHUNK_USUAL};
 }
 
-/* What is to be measured, out of the command line. */
-struct wishes {
-    uint32_t n_prompt, n, batches[LIST_MAX], depths[LIST_MAX];
-    unsigned n_batches, n_depths;
-};
+static int bench_decode(struct bench *b, const struct wishes *w, uint32_t depth, unsigned batch,
+                        tw_err *err)
+{
+    const uint32_t n = w->n;
+    struct test t = {.flops = b->layer_flops + b->head_flops};
+    const tw_crowd_ask ask = decode_ask(&b->node.args, w, depth, batch);
+    int at = snprintf(t.name, sizeof(t.name), "tg%u", n);
+    if (batch > 1)
+        at += snprintf(t.name + at, sizeof(t.name) - (size_t)at, "x%u", batch);
+    if (depth > 16)
+        snprintf(t.name + at, sizeof(t.name) - (size_t)at, "@d%u", depth);
+    while (t.n < w->n_repeats) {
+        tw_crowd_got got;
+        tw_peak limits;
+        int rc = tw_crowd_run(b->node.engine, &ask, &got, err);
+        if (rc == 0)
+            rc = look(b, &limits, err);
+        if (rc != 0)
+            return rc;
+        for (unsigned k = 0; k < ask.n_blocks; k++)
+            add_sample(&t, &limits, batch * (double)n * 1e9 / got.block_ns[k],
+                       (double)b->read_bytes / batch + kv_bytes(b, got.depth + n * (k + 0.5)));
+    }
+    report(b, &t, limit_of_decode(&t, (double)b->read_bytes + batch * kv_bytes(b, depth)));
+    return 0;
+}
 
 /* "1,8,32"; default where text is NULL. */
 static int parse_list(const char *option, const char *text, uint32_t usual, uint32_t max,
@@ -269,18 +277,34 @@ static int parse_wishes(const tw_args *a, struct wishes *ret, tw_err *err)
                           TOKENS_MAX);
     ret->n_prompt = (uint32_t)n_prompt;
     ret->n = a->has_max_tokens ? a->max_tokens : 128;
-    int rc = parse_list("-b", a->batches, 1, BATCH_MAX, ret->batches, &ret->n_batches, err);
+    int rc = parse_list("-b", a->batches, 1, TW_CROWD_MAX, ret->batches, &ret->n_batches, err);
     return rc == 0 ? parse_list("-d", a->depths, 16, TOKENS_MAX, ret->depths, &ret->n_depths, err)
                    : rc;
 }
 
 static int run_tests(struct bench *b, const struct wishes *w, tw_err *err)
 {
-    int rc = w->n_prompt > 0 ? bench_prefill(b, w->n_prompt, err) : 0;
+    int rc = w->n_prompt > 0 ? bench_prefill(b, w, err) : 0;
     for (unsigned d = 0; d < w->n_depths; d++)
-        for (unsigned i = 0; rc == 0 && w->n > 1 && i < w->n_batches; i++)
-            rc = bench_decode(b, w->n, w->depths[d], w->batches[i], err);
+        for (unsigned i = 0; rc == 0 && w->n > 0 && i < w->n_batches; i++)
+            rc = bench_decode(b, w, w->depths[d], w->batches[i], err);
     return rc;
+}
+
+/* Room for the largest of the tests, where nobody said how much. */
+static void make_room(tw_args *a, const struct wishes *w)
+{
+    uint32_t ctx = w->n_prompt + 2, n_seqs = 1;
+    for (unsigned d = 0; d < w->n_depths; d++)
+        for (unsigned i = 0; i < w->n_batches; i++) {
+            const tw_crowd_ask ask = decode_ask(a, w, w->depths[d], w->batches[i]);
+            ctx = TW_MAX(ctx, tw_crowd_ctx(&ask));
+            n_seqs = TW_MAX(n_seqs, w->batches[i]);
+        }
+    if (a->engine.ctx == 0)
+        a->engine.ctx = TW_DIV_UP(ctx, (uint32_t)CTX_STEP) * CTX_STEP;
+    if (a->engine.max_seqs == 0)
+        a->engine.max_seqs = n_seqs;
 }
 
 static void count_work(struct bench *b)
@@ -289,9 +313,9 @@ static void count_work(struct bench *b)
     const double d = c->d_model, q = (double)c->n_heads * c->head_dim;
     const double kv = (double)c->n_kv_heads * c->head_dim;
     const double layer = d * q * 2 + 2 * d * kv + 3 * d * c->ffn;
-    const size_t elem = tw_dtype_bytes(c->dtype);
     b->layer_flops = 2 * c->n_layers * layer;
-    b->read_bytes = (size_t)((c->n_layers * layer + d * c->vocab) * (double)elem);
+    b->head_flops = 2 * d * c->vocab;
+    b->read_bytes = tw_model_count_token_bytes(b->node.model);
 }
 
 static void name_cpu(struct bench *b)
@@ -302,7 +326,28 @@ static void name_cpu(struct bench *b)
             *c = ' ';
 }
 
-static int bench_model(const tw_args *a, const struct wishes *w, tw_err *err)
+static int measure(struct bench *b, const struct wishes *w, tw_err *err)
+{
+    int rc = tw_peak_meter_read(b->meter, &b->before, err);
+    if (rc != 0)
+        return rc;
+    if (!b->json)
+        printf(
+            "machine: %s, %u threads, read %.1f GB/s, fma %.1f GFLOP/s; model loaded in %.2f s\n",
+            b->cpu_name, b->n_threads, b->before.read_gb_s, b->before.fma_gflops,
+            (double)b->node.open_ns / 1e9);
+    rc = run_tests(b, w, err);
+    if (rc != 0 || b->json)
+        return rc;
+    tw_engine_info info;
+    tw_engine_get_info(b->node.engine, &info);
+    printf("memory: rank 0 holds %.1f MiB of weights, %.1f MiB of KV cache, peak %.1f MiB\n",
+           (double)info.weight_bytes / 1048576, (double)info.kv_bytes / 1048576,
+           (double)b->rss_peak / 1048576);
+    return 0;
+}
+
+static int bench_model(tw_args *a, const struct wishes *w, tw_err *err)
 {
     struct bench b = {.json = a->json};
     int cpus[TW_CPU_MAX];
@@ -311,46 +356,44 @@ static int bench_model(const tw_args *a, const struct wishes *w, tw_err *err)
     tw_far_place(a, 0, &n_local, &i_local);
     const unsigned per_rank =
         a->engine.n_threads != 0 ? a->engine.n_threads : TW_MAX(n_cpus / n_local, 1u);
-    int rc = tw_peak_measure(TW_MIN(per_rank * n_local, n_cpus), &b.peak, err);
-    tw_sys_rss_peak_reset();
-    if (rc == 0)
-        rc = tw_node_open(a, &b.node, err);
+    b.n_threads = TW_MIN(per_rank * n_local, n_cpus);
+    make_room(a, w);
+    int rc = tw_node_open(a, &b.node, err);
     if (rc != 0)
         return rc;
+    b.rss_peak = tw_sys_rss_peak_bytes();
     name_cpu(&b);
     b.cfg = tw_model_get_config(b.node.model);
     count_work(&b);
-    if (!a->json)
-        printf(
-            "machine: %s, %u threads, read %.1f GB/s, fma %.1f GFLOP/s; model loaded in %.2f s\n",
-            b.cpu_name, b.peak.n_threads, b.peak.read_gb_s, b.peak.fma_gflops,
-            (double)b.node.open_ns / 1e9);
-    rc = run_tests(&b, w, err);
-    if (rc == 0 && !a->json) {
-        tw_engine_info info;
-        tw_engine_get_info(b.node.engine, &info);
-        printf("memory: rank 0 holds %.1f MiB of weights, %.1f MiB of KV cache, peak %.1f MiB\n",
-               (double)info.weight_bytes / 1048576, (double)info.kv_bytes / 1048576,
-               (double)b.rss_peak / 1048576);
-    }
+    rc = tw_peak_meter_new(b.n_threads, &b.meter, err);
+    if (rc == 0)
+        rc = measure(&b, w, err);
+    tw_peak_meter_free(b.meter);
     tw_node_close(&b.node);
     return rc;
 }
 
+typedef struct bench_opts {
+    tw_args args; /* first: tables of others are used */
+    uint32_t n_repeats;
+} bench_opts;
+
 static int cmd_bench(int argc, char **argv)
 {
     const tw_command *c = &tw_command_bench;
-    tw_args a;
+    bench_opts o = {.n_repeats = N_REPEATS};
+    tw_args *a = &o.args;
     struct wishes w;
     tw_err err = {0};
-    if (tw_args_parse(c, argc, argv, &a, &err) != 0 || parse_wishes(&a, &w, &err) != 0)
+    if (tw_args_parse(c, argc, argv, a, &err) != 0 || parse_wishes(a, &w, &err) != 0)
         return tw_command_misused(c, &err);
-    if (tw_far_find_nodes(&a, &err) != 0)
+    if (tw_far_find_nodes(a, &err) != 0)
         return tw_command_misused(c, &err);
-    int rc = bench_model(&a, &w, &err);
+    w.n_repeats = o.n_repeats;
+    int rc = bench_model(a, &w, &err);
     if (rc == 0)
         rc = tw_out_flush(&err);
-    tw_far_name_ranks(&a, &err);
+    tw_far_name_ranks(a, &err);
     return tw_command_end(c, rc, &err);
 }
 
@@ -358,10 +401,12 @@ static int cmd_bench(int argc, char **argv)
 
 static const tw_option bench_options[] = {
     {"prompt", 'p', "N", "prefill of N random tokens (512); 0: none", TW_OPT_TEXT, AT(prompt)},
-    {"n-tokens", 'n', "N", "decode of N tokens (128); 1: none", TW_OPT_U32, AT(max_tokens),
-     .has_offset = offsetof(tw_args, has_max_tokens), .min = 1, .max = 1u << 20},
+    {"n-tokens", 'n', "N", "decode of N tokens (128); 0: none", TW_OPT_U32, AT(max_tokens),
+     .has_offset = offsetof(tw_args, has_max_tokens), .min = 0, .max = 1u << 20},
     {"batches", 'b', "B,..", "sequences at once (1)", TW_OPT_TEXT, AT(batches)},
     {"depths", 'd', "D,..", "context that is there before decode (16)", TW_OPT_TEXT, AT(depths)},
+    {"repeats", 'r', "N", "repeats of each test (5); their median counts", TW_OPT_U32,
+     .offset = offsetof(bench_opts, n_repeats), .min = 1, .max = REPEATS_MAX},
     {"json", .help = "one object a line", .type = TW_OPT_FLAG, AT(json)},
     {.name = NULL},
 };

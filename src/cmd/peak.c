@@ -14,10 +14,12 @@
 #include "os/sys.h"
 #include "os/team.h"
 
-enum { N_SWEEPS = 7, THREADS_MAX = 1024, PIECE_BYTES = 16 << 20 };
+enum { N_SWEEPS = 7, N_WHOLE_SWEEPS = 3, THREADS_MAX = 1024, PIECE_BYTES = 16 << 20 };
 
 /* Each thread has a part of its own, which all read piece by piece at the same time. */
-struct sweep {
+struct tw_peak_meter {
+    tw_team *team;
+    unsigned n_threads;
     unsigned char *p;
     size_t part_bytes; /* per thread */
     size_t at, piece_bytes;
@@ -27,65 +29,106 @@ struct sweep {
 
 static void read_job(void *ctx, unsigned i, unsigned n)
 {
-    struct sweep *s = ctx;
-    unsigned char *part = s->p + i * s->part_bytes;
+    tw_peak_meter *m = ctx;
+    unsigned char *part = m->p + i * m->part_bytes;
     (void)n;
-    if (s->fill)
-        memset(part, 1, s->part_bytes); /* first touch by the thread that reads */
+    if (m->fill)
+        memset(part, 1, m->part_bytes); /* first touch by the thread that reads */
     else
-        s->sums[i] = tw_peak_sum(part + s->at, s->piece_bytes);
+        m->sums[i] = tw_peak_sum(part + m->at, m->piece_bytes);
 }
 
 static void fma_job(void *ctx, unsigned i, unsigned n)
 {
     (void)n;
-    ((struct sweep *)ctx)->gflops[i] = tw_peak_fma_gflops();
+    ((tw_peak_meter *)ctx)->gflops[i] = tw_peak_fma_gflops();
 }
 
-/* Pieces of a millisecond: on a machine that others use too one of them falls between their time
- * slices, which a whole gigabyte never does. Together they are larger than any cache. */
-static double best_read(tw_team *team, struct sweep *s, unsigned n)
+static double best_read(tw_peak_meter *m, unsigned n_sweeps, size_t piece_bytes)
 {
     double best = 0;
-    s->fill = true;
-    tw_team_run(team, read_job, s);
-    s->fill = false;
-    s->piece_bytes = TW_MIN((size_t)PIECE_BYTES, s->part_bytes);
-    for (unsigned i = 0; i < N_SWEEPS && !tw_signal_asked_to_stop(); i++)
-        for (s->at = 0; s->at + s->piece_bytes <= s->part_bytes; s->at += s->piece_bytes) {
+    m->piece_bytes = TW_MIN(piece_bytes, m->part_bytes);
+    for (unsigned i = 0; i < n_sweeps && !tw_signal_asked_to_stop(); i++)
+        for (m->at = 0; m->at + m->piece_bytes <= m->part_bytes; m->at += m->piece_bytes) {
             uint64_t t0 = tw_clock_now_ns();
-            tw_team_run(team, read_job, s);
-            double gb_s = (double)(s->piece_bytes * n) / (double)(tw_clock_now_ns() - t0);
+            tw_team_run(m->team, read_job, m);
+            double gb_s =
+                (double)(m->piece_bytes * m->n_threads) / (double)(tw_clock_now_ns() - t0);
             best = TW_MAX(best, gb_s);
         }
     return best;
 }
 
-int tw_peak_measure(unsigned n_threads, tw_peak *ret, tw_err *err)
+static int measure(tw_peak_meter *m, unsigned n_sweeps, size_t piece_bytes, tw_peak *ret,
+                   tw_err *err)
+{
+    tw_peak p = {.n_threads = m->n_threads, .read_gb_s = best_read(m, n_sweeps, piece_bytes)};
+    if (!tw_signal_asked_to_stop())
+        tw_team_run(m->team, fma_job, m);
+    if (tw_signal_asked_to_stop())
+        return tw_err_set(err, -EINTR, "interrupted");
+    for (unsigned i = 0; i < m->n_threads; i++)
+        p.fma_gflops += m->gflops[i];
+    *ret = p;
+    return 0;
+}
+
+int tw_peak_meter_new(unsigned n_threads, tw_peak_meter **ret, tw_err *err)
 {
     const unsigned n = TW_MIN(TW_MAX(n_threads, 1u), (unsigned)THREADS_MAX);
     const size_t want = TW_MIN((size_t)1 << 30, (size_t)(tw_sys_mem_available_bytes() / 3));
-    struct sweep *s TW_CLEANUP(tw_mem_freep) = tw_mem_calloc(1, sizeof(*s));
-    tw_team *team = NULL;
+    tw_peak_meter *m = tw_mem_calloc(1, sizeof(*m));
     int cpus[TW_CPU_MAX];
     const bool pin = n <= tw_sys_cpus(cpus, TW_CPU_MAX);
-    if (s == NULL)
+    if (m == NULL)
         return tw_err_set(err, -ENOMEM, "no memory to measure the machine");
-    int rc = tw_team_new(n, pin ? cpus : NULL, &team, err);
+    m->n_threads = n;
+    int rc = tw_team_new(n, pin ? cpus : NULL, &m->team, err);
+    m->part_bytes = TW_DIV_UP(want / n, (size_t)4096) * 4096;
+    if (rc == 0)
+        m->p = tw_pages_new(m->part_bytes * n);
+    if (rc == 0 && m->p == NULL)
+        rc = tw_err_set(err, -ENOMEM, "no memory to measure read bandwidth");
+    if (rc != 0) {
+        tw_peak_meter_free(m);
+        return rc;
+    }
+    m->fill = true;
+    tw_team_run(m->team, read_job, m);
+    m->fill = false;
+    *ret = m;
+    return 0;
+}
+
+int tw_peak_meter_read(tw_peak_meter *m, tw_peak *ret, tw_err *err)
+{
+    return measure(m, N_WHOLE_SWEEPS, m->part_bytes, ret, err);
+}
+
+size_t tw_peak_meter_bytes(const tw_peak_meter *m)
+{
+    return m->part_bytes * m->n_threads;
+}
+
+void tw_peak_meter_free(tw_peak_meter *m)
+{
+    if (m == NULL)
+        return;
+    if (m->p != NULL)
+        tw_pages_free(m->p, m->part_bytes * m->n_threads);
+    tw_team_free(m->team);
+    tw_mem_free(m);
+}
+
+/* Pieces of a millisecond: on a machine that others use too one of them falls between their time
+ * slices, which a whole gigabyte never does. Together they are larger than any cache. */
+int tw_peak_measure(unsigned n_threads, tw_peak *ret, tw_err *err)
+{
+    tw_peak_meter *m = NULL;
+    int rc = tw_peak_meter_new(n_threads, &m, err);
     if (rc != 0)
         return rc;
-    s->part_bytes = want / n / 4096 * 4096;
-    s->p = tw_pages_new(s->part_bytes * n);
-    *ret = (tw_peak){.n_threads = n};
-    if (s->p != NULL)
-        ret->read_gb_s = best_read(team, s, n);
-    if (!tw_signal_asked_to_stop())
-        tw_team_run(team, fma_job, s);
-    for (unsigned i = 0; i < n; i++)
-        ret->fma_gflops += s->gflops[i];
-    tw_pages_free(s->p, s->part_bytes * n);
-    tw_team_free(team);
-    if (tw_signal_asked_to_stop())
-        return tw_err_set(err, -EINTR, "interrupted");
-    return s->p != NULL ? 0 : tw_err_set(err, -ENOMEM, "no memory to measure read bandwidth");
+    rc = measure(m, N_SWEEPS, PIECE_BYTES, ret, err);
+    tw_peak_meter_free(m);
+    return rc;
 }

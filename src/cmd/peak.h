@@ -3,6 +3,8 @@
 #ifndef TWINAX_CMD_PEAK_H
 #define TWINAX_CMD_PEAK_H
 
+#include <stddef.h>
+
 #include "twinax/err.h"
 
 typedef struct tw_peak {
@@ -11,7 +13,18 @@ typedef struct tw_peak {
     double read_gb_s;  /* all threads together, each its own part of >= 1 GiB */
 } tw_peak;
 
-/* About two seconds. */
+/* About two seconds. The best moment of several sweeps: on a machine that others use too, what it
+ * could do. */
 TW_MUST_CHECK int tw_peak_measure(unsigned n_threads, tw_peak *ret, tw_err *err);
+
+/* A team and a gigabyte that stay, to measure before and after each of many things. Pages are as the
+ * engine's weights have them. While it is there its caller is pinned (os/team.h). */
+typedef struct tw_peak_meter tw_peak_meter;
+
+TW_MUST_CHECK int tw_peak_meter_new(unsigned n_threads, tw_peak_meter **ret, tw_err *err);
+/* The best of a few whole sweeps over all of it; the best of many short runs of fma. About 150 ms. */
+TW_MUST_CHECK int tw_peak_meter_read(tw_peak_meter *m, tw_peak *ret, tw_err *err);
+size_t tw_peak_meter_bytes(const tw_peak_meter *m);
+void tw_peak_meter_free(tw_peak_meter *m); /* NULL is fine */
 
 #endif

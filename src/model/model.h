@@ -32,6 +32,9 @@ const char *tw_model_eos_text(const tw_model *m);
  * first. */
 TW_MUST_CHECK int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err);
 
+/* Bytes of weights that one token of decode reads, as the file keeps them. */
+uint64_t tw_model_count_token_bytes(const tw_model *m);
+
 /* Lets go of the embedding's pages: every row that is read maps up to a large folio of the file,
  * which would add up to the whole table. Cost: one system call. Any thread; rows may be in use. */
 void tw_model_embed_drop(const tw_model *m);

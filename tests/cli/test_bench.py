@@ -18,3 +18,18 @@ def test_a_model_that_fits_the_cache_has_no_share_of_memory():
         assert lines[1]["share"] is None and lines[1]["of"] == "weights fit the cache"
     else:
         assert lines[1]["share"] is None or lines[1]["share"] > 0
+
+
+def test_sequences_at_once_and_depths():
+    lines = [json.loads(s) for s in cli.good("bench", cli.DEMO, "-p", 0, "-n", 3, "-r", 2, "-b", "1,5", "-d", "16,1024",
+                                             "--threads", 1, "--json").stdout.splitlines()]  # fmt: skip
+    assert [x["test"] for x in lines] == ["tg3", "tg3x5", "tg3@d1024", "tg3x5@d1024"]
+    for x in lines:
+        assert x["repeats"] == 2 and x["threads"] == 1 and x["tok_s_min"] <= x["tok_s"] <= x["tok_s_max"]
+        assert x["limit"] > 0 and x["unit"] in ("GB/s", "GFLOP/s")
+        assert 0 < x["weight_bytes"] < x["rss_peak_bytes"]
+
+
+def test_a_context_that_is_too_small_is_refused():
+    p = cli.run("bench", cli.DEMO, "-p", 0, "-n", 4, "-d", 100, "--ctx", 64)
+    assert p.returncode == 1 and "64" in p.stderr
