@@ -20,7 +20,8 @@ enum { REPEATS = 31, STREAM_BYTES = 256 << 20, KV_POS = 4096 };
 
 typedef struct bench {
     const tw_kern *kern;
-    bool json;
+    bool json, best;
+    char **wanted; /* names of kernels, NULL at the end; none: all */
     double peak_gflops, peak_gbs;
     char *w; /* STREAM_BYTES of weights, values or keys */
     float *x, *y, *z, *scratch;
@@ -77,9 +78,19 @@ static void time_job(bench *b, const job *j, double ret_ns[REPEATS])
     qsort(ret_ns, REPEATS, sizeof *ret_ns, compare_f64);
 }
 
+static bool is_wanted(const bench *b, const char *kernel)
+{
+    for (char **w = b->wanted; *w != NULL; w++)
+        if (strcmp(*w, kernel) == 0)
+            return true;
+    return b->wanted[0] == NULL;
+}
+
 static void bench_job(bench *b, const job *j)
 {
     double ns[REPEATS] = {0};
+    if (!is_wanted(b, j->kernel))
+        return;
     if (!tw_signal_asked_to_stop())
         time_job(b, j, ns);
     if (tw_signal_asked_to_stop())
@@ -296,7 +307,7 @@ static void measure(bench *b)
 {
     char names[64], *save = NULL;
     find_peaks(b);
-    snprintf(names, sizeof names, "%s", tw_kern_names());
+    snprintf(names, sizeof names, "%s", b->best ? tw_kern_get(NULL)->name : tw_kern_names());
     for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
         b->kern = tw_kern_get(t);
         if (b->kern != tw_kern_ref()) {
@@ -311,6 +322,18 @@ static void measure(bench *b)
     }
 }
 
+static bool is_kernel(const char *name, tw_err *err)
+{
+    static const char all[] = "matmul attn rmsnorm rope silu_mul add exp argmax finite to_bf16 "
+                              "from_bf16 to_f16 from_f16 pack";
+    const char *at = strstr(all, name);
+    const size_t n = strlen(name);
+    if (at != NULL && n > 0 && (at == all || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
+        return true;
+    (void)!tw_err_set(err, -EINVAL, "%s: wanted kernels out of: %s", name, all);
+    return false;
+}
+
 static int cmd_bench_kern(int argc, char **argv)
 {
     const tw_command *c = &tw_command_bench_kern;
@@ -319,10 +342,10 @@ static int cmd_bench_kern(int argc, char **argv)
     int first;
     if (tw_options_parse(c->tables, argc, argv, &b, &first, &err) != 0)
         return tw_command_misused(c, &err);
-    if (first < argc) {
-        (void)!tw_err_set(&err, -EINVAL, "%s: wanted options only", argv[first]);
-        return tw_command_misused(c, &err);
-    }
+    b.wanted = argv + first;
+    for (int i = first; i < argc; i++)
+        if (!is_kernel(argv[i], &err))
+            return tw_command_misused(c, &err);
     int rc = 0;
     if (!prepare(&b))
         rc = tw_err_set(&err, -ENOMEM, "no memory for %d MiB of weights", STREAM_BYTES >> 20);
@@ -341,19 +364,22 @@ static int cmd_bench_kern(int argc, char **argv)
 }
 
 static const tw_option kern_options[] = {
+    {"best", .help = "only the instruction set that would be used", .type = TW_OPT_FLAG,
+     .offset = offsetof(bench, best)},
     {"json", .help = "one object a line", .type = TW_OPT_FLAG, .offset = offsetof(bench, json)},
     {.name = NULL},
 };
 static const tw_option_table kern_tables[] = {{NULL, kern_options}, {NULL, NULL}};
 static const tw_note kern_examples[] = {
     {"twinax bench kern", "each kernel of each instruction set, and its share of the peak"},
+    {"twinax bench kern matmul attn --best", "two of them, as they run here"},
     {"twinax bench kern --json > kern.jsonl", "to compare two machines"},
     {NULL, NULL},
 };
 
 const tw_command tw_command_bench_kern = {
     .name = "bench kern",
-    .args = "[--json]",
+    .args = "[KERNEL..]",
     .summary = "speed of each arithmetic kernel",
     .tables = kern_tables,
     .run = cmd_bench_kern,

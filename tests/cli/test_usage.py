@@ -33,7 +33,7 @@ WRONG = {
     "tokenize: one rank": (["tokenize", MODEL, "--tp", "2"], ["--tp: unknown option"]),
     "bench coll: no model": (["bench", "coll", "--ctx", "64"], ["--ctx: unknown option"]),
     "bench kern: no ranks": (["bench", "kern", "--tp", "2"], ["--tp: unknown option"]),
-    "bench kern: one word": (["bench", "kern", "fast"], ["fast", "options only"]),
+    "bench kern: one word": (["bench", "kern", "fast"], ["fast", "wanted kernels out of: matmul"]),
     "version": (["version", "--jsn"], ["--jsn", "did you mean --json?"]),
     "unknown short option": (["run", MODEL, "-Z"], ["-Z"]),
     "value missing": (["run", MODEL, "--tp"], ["--tp"]),
