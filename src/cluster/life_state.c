@@ -101,7 +101,15 @@ static int find_runtime(char out[TW_LIFE_PATH_BYTES], tw_err *err)
     return 0;
 }
 
-int tw_life_paths_make(tw_life_paths *ret, tw_err *err)
+static int join_name(char out[TW_LIFE_PATH_BYTES], const char *folder, enum tw_life_which which,
+                     const char *end, tw_err *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s.%s", which == TW_LIFE_RAY ? "ray" : "service", end);
+    return join(out, folder, name, err);
+}
+
+int tw_life_paths_make(enum tw_life_which which, tw_life_paths *ret, tw_err *err)
 {
     tw_life_paths p = {.state = ""};
     int rc = find_state(p.state, err);
@@ -112,13 +120,15 @@ int tw_life_paths_make(tw_life_paths *ret, tw_err *err)
     if (rc == 0)
         rc = make_private(p.runtime, err);
     if (rc == 0)
-        rc = join(p.record, p.state, "service.json", err);
+        rc = join_name(p.record, p.state, which, "json", err);
     if (rc == 0)
-        rc = join(p.lock, p.state, "service.lock", err);
+        rc = join_name(p.lock, p.state, which, "lock", err);
     if (rc == 0)
-        rc = join(p.log, p.state, "service.log", err);
+        rc = join_name(p.log, p.state, which, "log", err);
     if (rc == 0)
-        rc = join(p.socket, p.runtime, "service.sock", err);
+        rc = join_name(p.socket, p.runtime, which, "sock", err);
+    if (rc == 0)
+        rc = join_name(p.token, p.runtime, which, "token", err);
     if (rc == 0)
         *ret = p;
     return rc;

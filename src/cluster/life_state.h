@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is known on disk of this user's background service: its folders, its lock, its record.
+/* What is known on disk of what this user has in the background: folders, lock, record. There are two
+ * such things, NAME is "service" (a model) or "ray" (vLLM's Ray, which waits for a model).
  *
- *   $XDG_STATE_HOME/twinax/   0700   service.json  service.lock  service.log[.1]   0600
- *   runtime folder            0700   service.sock                                  0600
+ *   $XDG_STATE_HOME/twinax/   0700   NAME.json  NAME.lock  NAME.log[.1]   0600
+ *   runtime folder            0700   NAME.sock  ray.token                 0600
  *
  * The keeper (cmd/keep.c) holds the lock as long as it lives: a record that says "ready" under a free
  * lock is of one that crashed. A home folder may be shared by machines: the record names its own.
- * No secret is ever in it. Must not know ranks' work, ssh, HTTP. */
+ * No secret is ever in the record. Must not know ranks' work, ssh, HTTP. */
 #ifndef TWINAX_CLUSTER_LIFE_STATE_H
 #define TWINAX_CLUSTER_LIFE_STATE_H
 
@@ -20,11 +21,14 @@ typedef struct tw_life_paths {
     char runtime[TW_LIFE_PATH_BYTES]; /* folder */
     char record[TW_LIFE_PATH_BYTES], lock[TW_LIFE_PATH_BYTES], log[TW_LIFE_PATH_BYTES];
     char socket[TW_LIFE_PATH_BYTES];
+    char token[TW_LIFE_PATH_BYTES]; /* of Ray's door: RAY's alone */
 } tw_life_paths;
+
+enum tw_life_which { TW_LIFE_SERVICE, TW_LIFE_RAY };
 
 /* Finds and makes the folders. The runtime one is $XDG_RUNTIME_DIR/twinax, else
  * /run/user/UID/twinax, else /tmp/twinax-UID; one that others own or may enter is refused. */
-TW_MUST_CHECK int tw_life_paths_make(tw_life_paths *ret, tw_err *err);
+TW_MUST_CHECK int tw_life_paths_make(enum tw_life_which which, tw_life_paths *ret, tw_err *err);
 
 enum tw_life_phase { TW_LIFE_STARTING, TW_LIFE_READY, TW_LIFE_ENDED, TW_LIFE_PHASES };
 

@@ -19,6 +19,8 @@ typedef struct tw_vllm_wishes {
     unsigned wire;                /* enum tw_vllm_transport */
     float memory;                 /* share of the GPU's; 0: 0.90 */
     bool graphs, trust, print, erase;
+    bool ray_only;                               /* Ray without a model: what comes later uses it */
+    bool any_versions;                           /* nodes may differ in what is known to break */
     const char *attention, *speculative, *extra; /* NULL: none */
 } tw_vllm_wishes;
 

@@ -164,7 +164,7 @@ void tw_down_end(const tw_life_record *r, tw_down_report *ret)
 /* ---- the command ---- */
 
 typedef struct down_opts {
-    bool json, keep_unit;
+    bool json, keep_unit, keep_ray;
 } down_opts;
 
 static const tw_option options[] = {
@@ -172,6 +172,10 @@ static const tw_option options[] = {
      .help = "leave the user unit of `up --install` enabled: it starts again at the next boot",
      .type = TW_OPT_FLAG,
      .offset = offsetof(down_opts, keep_unit)},
+    {.name = "keep-ray",
+     .help = "end the model alone: a Ray that was started without one stays",
+     .type = TW_OPT_FLAG,
+     .offset = offsetof(down_opts, keep_ray)},
     {.name = "json",
      .help = "one JSON object",
      .type = TW_OPT_FLAG,
@@ -180,18 +184,27 @@ static const tw_option options[] = {
 };
 static const tw_option_table tables[] = {{NULL, options}, {NULL, NULL}};
 
-static void print_report(const tw_life_record *r, bool ran, const tw_down_report *d, bool json)
+/* One of the two that may be in the background. */
+typedef struct background {
+    tw_life_paths paths;
+    tw_life_record record;
+    enum tw_life_state state;
+    tw_down_report report;
+} background;
+
+static json_t *report_json(const background *b)
 {
-    if (json) {
-        TW_CLEANUP(tw_json_freep)
-        json_t *v = json_pack("{s:b, s:s, s:i, s:i, s:i, s:s}", "ran", (int)ran, "model", r->model,
-                              "killed", (int)d->n_killed, "left", (int)d->n_left, "nodes_not_asked",
-                              (int)d->n_unasked, "left_text", d->left);
-        (void)!json_dumpf(v, stdout, JSON_COMPACT);
-        putchar('\n');
-        return;
-    }
-    printf("%s %s", ran ? "stopped" : "was not running any more:", tw_keep_name(r));
+    const tw_down_report *d = &b->report;
+    return json_pack("{s:b, s:s, s:i, s:i, s:i, s:s}", "ran", b->state == TW_LIFE_RUNS, "model",
+                     b->record.model, "killed", (int)d->n_killed, "left", (int)d->n_left,
+                     "nodes_not_asked", (int)d->n_unasked, "left_text", d->left);
+}
+
+static void print_report(const background *b)
+{
+    const tw_down_report *d = &b->report;
+    printf("%s %s", b->state == TW_LIFE_RUNS ? "stopped" : "was not running any more:",
+           tw_keep_name(&b->record));
     if (d->n_killed > 0)
         printf(", %u left-over process%s killed", d->n_killed, d->n_killed == 1 ? "" : "es");
     if (d->n_left > 0)
@@ -200,47 +213,80 @@ static void print_report(const tw_life_record *r, bool ran, const tw_down_report
         printf("; nothing is left here, %u node%s could not be asked\n", d->n_unasked,
                d->n_unasked == 1 ? "" : "s");
     else
-        printf("; nothing is left%s\n", r->n_ranks > 1 ? " on any node" : "");
+        printf("; nothing is left%s\n", b->record.n_ranks > 1 ? " on any node" : "");
 }
 
-static int forget(const tw_life_paths *p, const tw_life_record *r, enum tw_life_state state)
+static int look(enum tw_life_which which, background *b, tw_err *err)
 {
-    if (state == TW_LIFE_CRASHED || state == TW_LIFE_OVER)
-        (void)unlink(r->socket[0] != '\0' ? r->socket : p->socket);
-    if (state != TW_LIFE_NONE && unlink(p->record) != 0 && errno != ENOENT)
+    *b = (background){.state = TW_LIFE_NONE};
+    int rc = tw_life_paths_make(which, &b->paths, err);
+    if (rc == 0)
+        rc = tw_life_look(&b->paths, &b->state, &b->record, err);
+    if (rc == 0 && b->state == TW_LIFE_ELSEWHERE)
+        rc = tw_err_set(err, -EREMOTE,
+                        "%s serves on %s, which has the same home folder: there, "
+                        "`twinax down`",
+                        tw_keep_name(&b->record), b->record.host);
+    return rc;
+}
+
+static int forget(const background *b)
+{
+    const tw_life_record *r = &b->record;
+    if (b->state == TW_LIFE_CRASHED || b->state == TW_LIFE_OVER)
+        (void)unlink(r->socket[0] != '\0' ? r->socket : b->paths.socket);
+    (void)unlink(b->paths.token);
+    if (unlink(b->paths.record) != 0 && errno != ENOENT)
         return -errno;
+    return 0;
+}
+
+static int end(background *b, bool json, tw_err *err)
+{
+    if (b->state == TW_LIFE_NONE)
+        return 0;
+    tw_down_end(&b->record, &b->report);
+    if (!json)
+        print_report(b);
+    if (b->report.n_left > 0)
+        return tw_err_set(err, -EBUSY, "still there: %s", b->report.left);
+    const int rc = forget(b);
+    return rc == 0 ? 0 : tw_err_set(err, rc, "%s: %s", b->paths.record, strerror(-rc));
+}
+
+static int print_json(const background *service, const background *ray, tw_err *err)
+{
+    const bool none = service->state == TW_LIFE_NONE;
+    TW_CLEANUP(tw_json_freep)
+    json_t *v = none ? json_pack("{s:b, s:i, s:i}", "ran", 0, "killed", 0, "left", 0)
+                     : report_json(service);
+    if (v != NULL && ray->state != TW_LIFE_NONE)
+        (void)json_object_set_new(v, "ray", report_json(ray));
+    if (v == NULL || json_dumpf(v, stdout, JSON_COMPACT) != 0)
+        return tw_err_set(err, -EIO, "cannot print");
+    putchar('\n');
     return 0;
 }
 
 static int down(const down_opts *o, tw_err *err)
 {
-    tw_life_paths p;
-    tw_life_record r = {.run = ""};
-    enum tw_life_state state = TW_LIFE_NONE;
-    tw_down_report d = {.n_killed = 0};
-    int rc = tw_life_paths_make(&p, err);
-    if (rc == 0)
-        rc = tw_life_look(&p, &state, &r, err);
+    background service, ray = {.state = TW_LIFE_NONE};
+    tw_err later = {0};
+    int rc = look(TW_LIFE_SERVICE, &service, err);
+    if (rc == 0 && !o->keep_ray)
+        rc = look(TW_LIFE_RAY, &ray, err);
     if (rc != 0)
         return rc;
-    if (state == TW_LIFE_ELSEWHERE)
-        return tw_err_set(err, -EREMOTE,
-                          "%s serves on %s, which has the same home folder: there, "
-                          "`twinax down`",
-                          tw_keep_name(&r), r.host);
     rc = tw_up_unit_stop(o->keep_unit, err); /* first: systemd would start it again */
     if (rc != 0)
         return rc;
-    if (state == TW_LIFE_NONE) {
-        printf(o->json ? "{\"ran\":false,\"killed\":0,\"left\":0}\n" : "nothing runs\n");
-        return 0;
-    }
-    tw_down_end(&r, &d);
-    print_report(&r, state == TW_LIFE_RUNS, &d, o->json);
-    if (d.n_left > 0)
-        return tw_err_set(err, -EBUSY, "still there: %s", d.left);
-    rc = forget(&p, &r, state);
-    return rc == 0 ? 0 : tw_err_set(err, rc, "%s: %s", p.record, strerror(-rc));
+    rc = end(&service, o->json, err); /* what a model has in Ray goes with the model */
+    const int rc_ray = end(&ray, o->json, rc == 0 ? err : &later);
+    if (o->json && print_json(&service, &ray, &later) != 0)
+        return rc != 0 ? rc : tw_err_set(err, -EIO, "%s", later.msg);
+    if (!o->json && service.state == TW_LIFE_NONE && ray.state == TW_LIFE_NONE)
+        puts("nothing runs");
+    return rc != 0 ? rc : rc_ray;
 }
 
 static int cmd_down(int argc, char **argv)
@@ -250,7 +296,7 @@ static int cmd_down(int argc, char **argv)
     int first = 0;
     if (tw_options_parse(tables, argc, argv, &o, &first, &err) == 0 && first < argc)
         (void)tw_err_set(&err, -EINVAL,
-                         "%s: down takes no words: it ends the one service of this user",
+                         "%s: down takes no words: it ends the one service of this user, and Ray",
                          argv[first]);
     if (err.code != 0)
         return tw_command_misused(&tw_command_down, &err);
@@ -263,15 +309,18 @@ static int cmd_down(int argc, char **argv)
 static const tw_note down_examples[] = {
     {"twinax down", "ends it, and says that nothing is left"},
     {"twinax down --keep-unit", "until the next boot only, where a unit starts it"},
+    {"twinax down --keep-ray", "another model comes; Ray stays for it"},
     {NULL, NULL},
 };
 
 const tw_command tw_command_down = {
     .name = "down",
-    .args = "[--keep-unit] [--json]",
+    .args = "[--keep-unit] [--keep-ray] [--json]",
     .summary = "end the service that `up` started",
-    .about = "Asks it to end, insists after a while, then looks on this machine and on every node "
-             "whether anything of it is left.",
+    .about =
+        "Asks it to end, insists after a while, then looks on this machine and on every node "
+        "whether anything of it is left. So for Ray, where `up --engine vllm` started it without a "
+        "model.",
     .tables = tables,
     .group = TW_GROUP_CLUSTER,
     .run = cmd_down,

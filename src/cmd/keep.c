@@ -109,7 +109,8 @@ static int open_socket(keeper *k, tw_err *err)
     if (dir < 0 || fd < 0)
         return tw_err_set(err, -errno, "%s: %s", k->paths.runtime, strerror(errno));
     (void)unlink(k->paths.socket);
-    snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/service.sock", dir);
+    snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d%.40s", dir,
+             strrchr(k->paths.socket, '/'));
     if (fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)(void *)&at, sizeof at) != 0 ||
         chmod(k->paths.socket, 0600) != 0 || listen(fd, 16) != 0)
         return tw_err_set(err, -errno, "%s: %s", k->paths.socket, strerror(errno));
@@ -133,7 +134,7 @@ static int new_run(char out[TW_LIFE_RUN_BYTES], tw_err *err)
 }
 
 /* A model's name and no more: the keeper leaves the reading of options to serve. */
-static void find_model(int argc, char **argv, char *out, size_t out_bytes)
+static enum tw_life_which find_model(int argc, char **argv, char *out, size_t out_bytes)
 {
     char *copy[ARGS_MAX];
     tw_args a;
@@ -141,11 +142,14 @@ static void find_model(int argc, char **argv, char *out, size_t out_bytes)
     for (int i = 0; i <= argc; i++)
         copy[i] = argv[i];
     tw_args_init(&a);
-    if (tw_serve_args_parse(&tw_command_serve, argc, copy, &a, &ignored) == 0)
-        snprintf(out, out_bytes, "%s", a.model);
+    out[0] = '\0';
+    if (tw_serve_args_parse(&tw_command_serve, argc, copy, &a, &ignored) != 0)
+        return TW_LIFE_SERVICE;
+    snprintf(out, out_bytes, "%s", a.vllm.ray_only ? "Ray" : a.model);
+    return a.vllm.ray_only ? TW_LIFE_RAY : TW_LIFE_SERVICE;
 }
 
-static int fill_record(keeper *k, int argc, char **argv, tw_err *err)
+static int fill_record(keeper *k, const char *model, tw_err *err)
 {
     tw_life_record *r = &k->record;
     const char *how = getenv(TW_HOW_ENV);
@@ -153,7 +157,7 @@ static int fill_record(keeper *k, int argc, char **argv, tw_err *err)
     (void)gethostname(r->host, sizeof r->host - 1);
     tw_life_boot_id(r->boot);
     (void)tw_life_proc_read(getpid(), &r->keeper);
-    find_model(argc, argv, r->model, sizeof r->model);
+    snprintf(r->model, sizeof r->model, "%s", model);
     snprintf(r->how, sizeof r->how, "%s", how != NULL ? how : "session");
     snprintf(r->socket, sizeof r->socket, "%s", k->paths.socket);
     return new_run(r->run, err);
@@ -333,13 +337,13 @@ static void note_end(keeper *k)
 
 static int prepare(keeper *k, int argc, char **argv, tw_err *err)
 {
-    char why[200];
+    char why[200], model[TW_LIFE_PATH_BYTES];
     const struct rlimit no_core = {1, 1}; /* not 0: a pipe for core files minds 1 alone */
-    int rc = tw_life_paths_make(&k->paths, err);
+    int rc = tw_life_paths_make(find_model(argc, argv, model, sizeof model), &k->paths, err);
     if (rc == 0)
         rc = tw_life_lock(&k->paths, &k->lock_fd, err);
     if (rc == 0)
-        rc = fill_record(k, argc, argv, err);
+        rc = fill_record(k, model, err);
     if (rc == 0)
         rc = tw_life_log_open(&k->log, k->paths.log, k->record.host, 0, err);
     k->owns_output = rc == 0 && is_log(k, STDOUT_FILENO);

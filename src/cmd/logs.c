@@ -21,13 +21,14 @@
 #include "cmd/out.h"
 #include "fmt/json.h"
 #include "os/fd.h"
+#include "os/file.h"
 #include "os/signal.h"
 
 enum { LINES_DEFAULT = 100, LINES_MAX = 1000000, SHOWN_MAX_BYTES = 24 << 20, LOOK_MS = 1000 };
 enum { MOMENT_BYTES = 20 }; /* "2026-11-22T17:24:00" */
 
 typedef struct logs_opts {
-    bool follow, json, has_lines, has_rank;
+    bool follow, json, ray, has_lines, has_rank;
     uint32_t n_lines, rank;
     const char *node;         /* NULL: all */
     char since[MOMENT_BYTES]; /* UTC, as lines begin; empty: all */
@@ -125,6 +126,10 @@ static const tw_option options[] = {
      .help = "of this node alone",
      .type = TW_OPT_TEXT,
      .offset = offsetof(logs_opts, node)},
+    {.name = "ray",
+     .help = "of Ray, which `up --engine vllm` without a model has started",
+     .type = TW_OPT_FLAG,
+     .offset = offsetof(logs_opts, ray)},
     {.name = "json",
      .help = "one JSON object a line: time, node, rank, text",
      .type = TW_OPT_FLAG,
@@ -283,19 +288,31 @@ static int follow(const logs_opts *o, const char *path, uint64_t at, tw_err *err
     return 0;
 }
 
+/* Ray's where it is asked for, and where nothing else was ever started. */
+static int find_log(bool ray, tw_life_paths *ret, tw_err *err)
+{
+    tw_life_paths other;
+    int rc = tw_life_paths_make(TW_LIFE_SERVICE, ret, err);
+    if (rc == 0)
+        rc = tw_life_paths_make(TW_LIFE_RAY, &other, err);
+    if (rc == 0 && (ray || (!tw_file_exists(ret->log) && tw_file_exists(other.log))))
+        *ret = other;
+    return rc;
+}
+
 static int logs(const logs_opts *o, tw_err *err)
 {
     tw_life_paths p;
     uint64_t at = 0;
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(SHOWN_MAX_BYTES);
-    int rc = tw_life_paths_make(&p, err);
+    int rc = find_log(o->ray, &p, err);
     if (rc == 0)
         rc = tw_life_log_tail(p.log, LINES_MAX, &b, &at, err);
     if (rc != 0)
         return rc;
     if (at == 0 && b.len == 0 && !o->follow)
-        return tw_err_set(err, -ENOENT, "%s: there is no log yet: `twinax up MODEL` makes one",
-                          p.log);
+        return tw_err_set(err, -ENOENT, "%s: there is no log yet: `twinax up%s` makes one", p.log,
+                          o->ray ? " --engine vllm" : " MODEL");
     const size_t from = find_last(o, &b, o->n_lines);
     (void)print_lines(o, b.data + from, b.len - from);
     rc = tw_out_flush(err);
@@ -327,7 +344,7 @@ static const tw_note examples[] = {
 
 const tw_command tw_command_logs = {
     .name = "logs",
-    .args = "[-f] [-n N] [--since WHEN] [--rank R] [--node NAME] [--json]",
+    .args = "[-f] [-n N] [--since WHEN] [--rank R] [--node NAME] [--ray] [--json]",
     .summary = "what all its ranks said, in one stream",
     .about =
         "Each line has its moment (UTC), its node and its rank. Two files of 8 MiB are kept at "

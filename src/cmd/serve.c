@@ -83,7 +83,7 @@ static int cmd_serve(int argc, char **argv)
     bool vllm = false;
     const tw_serve_opts o = opts_of(&a);
     int rc = tw_vllm_is_wanted(&a, &vllm, &err);
-    if (rc == 0)
+    if (rc == 0 && !a.vllm.ray_only)
         rc = tw_serve_check(&o, &err); /* before a large model is loaded */
     tw_serve_status *status = NULL;
     if (rc == 0 && !a.vllm.print)

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "cmd/commands.h"
 #include "cmd/find_config.h"
+#include "vllm/command.h"
 
 static bool is_set(const char *text)
 {
@@ -106,12 +108,32 @@ static int miss_model(bool has_file, const char *path, tw_err *err)
     return tw_err_set(err, -EINVAL, "%s, or [serve] model in %.100s", wanted, path);
 }
 
+/* `up --engine vllm` that has no model anywhere means Ray alone, as --ray-only says. */
+static int settle_ray(const tw_command *c, bool has_word, tw_args *a, tw_err *err)
+{
+    const bool vllm = a->engine_kind == TW_ENGINE_VLLM, mp = a->vllm.executor == TW_VLLM_MP;
+    if (c == &tw_command_up && a->model == NULL && vllm && !mp)
+        a->vllm.ray_only = true;
+    if (!a->vllm.ray_only)
+        return 0;
+    if (has_word)
+        return tw_err_set(err, -EINVAL,
+                          "--ray-only: without MODEL; `twinax up %.100s --engine vllm` then uses "
+                          "that Ray",
+                          a->model);
+    if (!vllm || mp)
+        return tw_err_set(err, -EINVAL, "--ray-only wants --engine vllm%s",
+                          mp ? " and --executor ray: mp has no Ray" : "");
+    a->model = NULL;
+    return 0;
+}
+
 int tw_serve_args_parse(const tw_command *c, int argc, char **argv, tw_args *a, tw_err *err)
 {
     static tw_config_found found; /* the args point into it */
     const tw_args defaults = *a;
     int rc = parse_over(c, argc, argv, a, err);
-    const bool has_key = a->api_key != NULL;
+    const bool has_key = a->api_key != NULL, has_word = a->model != NULL;
     char key[TW_ARGS_KEY_BYTES];
     snprintf(key, sizeof key, "%s", has_key ? a->api_key : "");
     const bool has_file = !a->local && a->nodes_list == NULL && !(a->has_tp && a->tp == 1);
@@ -128,7 +150,9 @@ int tw_serve_args_parse(const tw_command *c, int argc, char **argv, tw_args *a, 
                          : take_key(&found.config.serve, a, err);
     }
     explicit_bzero(key, sizeof key);
-    if (rc == 0 && a->model == NULL)
+    if (rc == 0)
+        rc = settle_ray(c, has_word, a, err);
+    if (rc == 0 && a->model == NULL && !a->vllm.ray_only)
         rc = miss_model(has_file, found.path, err);
     return rc == 0 ? tw_args_check_ranks(a, err) : rc;
 }

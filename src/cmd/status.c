@@ -13,6 +13,7 @@
 #include "cmd/keep.h"
 #include "cmd/option.h"
 #include "cmd/out.h"
+#include "cmd/status_ray.h"
 #include "fmt/json.h"
 
 #define ASK_LIMIT_NS (2 * TW_NS_PER_S)
@@ -103,30 +104,24 @@ static void print_native(const json_t *s)
            number(v, "prompt_tokens"));
 }
 
-/* vLLM counts its requests itself: /metrics of the API has them. */
-static void print_vllm(const json_t *s)
-{
-    const json_t *ray = json_object_get(s, "ray");
-    printf("engine     vllm, executor %s", tw_json_text_at(s, "executor"));
-    if (number(ray, "nodes") > 0)
-        printf(": %.0f nodes, %.1f GPU by Ray's own count", number(ray, "nodes"),
-               number(ray, "gpus"));
-    putchar('\n');
-}
-
-static void print_ready(const json_t *s)
+static void print_ranks(const json_t *s)
 {
     const json_t *ranks = json_object_get(s, "ranks");
-    if (strcmp(tw_json_text_at(s, "engine"), "vllm") == 0)
-        print_vllm(s);
-    else
-        print_native(s);
-    if (strcmp(tw_json_text_at(s, "health"), "ok") != 0)
-        printf("health     %s\n", tw_json_text_at(s, "health"));
     printf("%-12s %4s %8s %10s %6s %6s  %s\n", "NODE", "RANK", "PID", "MEMORY", "TEMP", "POWER",
            "LINK OF RANK 0 TO IT");
     for (size_t i = 0; i < json_array_size(ranks); i++)
         print_rank(json_array_get(ranks, i));
+}
+
+static void print_ready(const json_t *s)
+{
+    if (strcmp(tw_json_text_at(s, "engine"), "vllm") == 0)
+        tw_status_vllm_print(s); /* its requests it counts itself: /metrics of the API has them */
+    else
+        print_native(s);
+    if (strcmp(tw_json_text_at(s, "health"), "ok") != 0)
+        printf("health     %s\n", tw_json_text_at(s, "health"));
+    print_ranks(s);
 }
 
 static void print_running(const tw_life_record *r, const json_t *s, const tw_err *why)
@@ -171,7 +166,8 @@ static void print_over(const tw_life_record *r, enum tw_life_state state)
 
 /* ---- JSON ---- */
 
-static int print_json(const tw_life_record *r, enum tw_life_state state, json_t *s, tw_err *err)
+static int print_json(const tw_life_record *r, enum tw_life_state state, json_t *s,
+                      const tw_status_ray *ray, tw_err *err)
 {
     const char *phases[] = {"starting", "ready", "ended"};
     const char *name = state == TW_LIFE_RUNS ? phases[r->phase] : state_names[state];
@@ -187,10 +183,26 @@ static int print_json(const tw_life_record *r, enum tw_life_state state, json_t 
                          (json_int_t)r->ended_s, "end", r->end));
     if (s != NULL)
         (void)json_object_set(v, "serve", s);
+    if (ray->state != TW_LIFE_NONE)
+        (void)json_object_set_new(v, "ray", tw_status_ray_json(ray));
     if (json_dumpf(v, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)) != 0)
         return tw_err_set(err, -EIO, "cannot print");
     putchar('\n');
     return 0;
+}
+
+static void print_all(const tw_life_record *r, enum tw_life_state state, const json_t *s,
+                      const tw_err *why, const tw_status_ray *ray)
+{
+    if (state == TW_LIFE_RUNS)
+        print_running(r, s, why);
+    else if (state != TW_LIFE_NONE)
+        print_over(r, state);
+    else if (ray->state == TW_LIFE_NONE)
+        printf("nothing runs; `twinax up MODEL` starts it\n");
+    else if (tw_status_ray_is_up(ray))
+        printf("no model is served; `twinax up MODEL --engine vllm` serves one on this Ray\n");
+    tw_status_ray_print(ray, print_ranks);
 }
 
 static int status(const status_opts *o, tw_err *err)
@@ -199,25 +211,25 @@ static int status(const status_opts *o, tw_err *err)
     tw_life_record r = {.run = ""};
     enum tw_life_state state = TW_LIFE_NONE;
     TW_CLEANUP(tw_json_freep) json_t *s = NULL;
+    TW_CLEANUP(tw_status_ray_done) tw_status_ray ray = {.state = TW_LIFE_NONE};
     tw_err why = {0};
-    int rc = tw_life_paths_make(&p, err);
+    int rc = tw_life_paths_make(TW_LIFE_SERVICE, &p, err);
     if (rc == 0)
         rc = tw_life_look(&p, &state, &r, err);
+    if (rc == 0)
+        rc = tw_status_ray_read(ASK_LIMIT_NS, &ray, err);
     if (rc != 0)
         return rc;
     if (state == TW_LIFE_RUNS && tw_keep_ask(r.socket, ASK_LIMIT_NS, &s, &why) != 0)
         s = NULL;
     if (o->json)
-        rc = print_json(&r, state, s, err);
-    else if (state == TW_LIFE_NONE)
-        printf("nothing runs; `twinax up MODEL` starts it\n");
-    else if (state == TW_LIFE_RUNS)
-        print_running(&r, s, &why);
+        rc = print_json(&r, state, s, &ray, err);
     else
-        print_over(&r, state);
+        print_all(&r, state, s, &why, &ray);
     if (rc == 0)
         rc = tw_out_flush(err);
-    return rc != 0 ? rc : state == TW_LIFE_RUNS ? 0 : -ESRCH; /* said already */
+    const bool runs = state == TW_LIFE_RUNS || tw_status_ray_is_up(&ray);
+    return rc != 0 ? rc : runs ? 0 : -ESRCH; /* said already */
 }
 
 /* ---- a worker ---- */
@@ -265,9 +277,10 @@ static int cmd_status(int argc, char **argv)
     tw_err err = {0};
     int first = 0;
     if (tw_options_parse(tables, argc, argv, &o, &first, &err) == 0 && first < argc)
-        (void)tw_err_set(&err, -EINVAL,
-                         "%s: status takes no words: it shows the one service of this user",
-                         argv[first]);
+        (void)
+            tw_err_set(&err, -EINVAL,
+                       "%s: status takes no words: it shows the one service of this user, and Ray",
+                       argv[first]);
     if (err.code != 0)
         return tw_command_misused(&tw_command_status, &err);
     int rc = o.here ? here(&o, &err) : status(&o, &err);
@@ -286,9 +299,8 @@ const tw_command tw_command_status = {
     .name = "status",
     .args = "[--here] [--json]",
     .summary = "what the service in the background is doing",
-    .about =
-        "Nodes, ranks, what carries their bytes, requests, speed, memory and heat. Exit status "
-        "1 when nothing runs.",
+    .about = "Nodes, ranks, what carries their bytes, requests, speed, memory and heat; a Ray that "
+             "waits for a model, as Ray itself counts it. Exit status 1 when nothing runs.",
     .tables = tables,
     .group = TW_GROUP_CLUSTER,
     .run = cmd_status,

@@ -110,10 +110,15 @@ static int check_idle(const uninstall *u, tw_err *err)
         has_state = has_state || is_a(json_array_get(u->traces[0], k), "state");
     if (!has_state && !tw_up_unit_is_there())
         return 0;
-    int rc = tw_life_paths_make(&p, err);
+    int rc = tw_life_paths_make(TW_LIFE_SERVICE, &p, err);
     if (rc == 0)
         rc = tw_life_look(&p, &state, &r, err);
-    if (rc == 0 && (state == TW_LIFE_RUNS || tw_up_unit_is_there()))
+    const bool serves = rc == 0 && state == TW_LIFE_RUNS;
+    if (rc == 0)
+        rc = tw_life_paths_make(TW_LIFE_RAY, &p, err);
+    if (rc == 0)
+        rc = tw_life_look(&p, &state, &r, err);
+    if (rc == 0 && (serves || state == TW_LIFE_RUNS || tw_up_unit_is_there()))
         rc = tw_err_set(err, -EBUSY, "a service runs or is installed: `twinax down` first");
     return rc;
 }

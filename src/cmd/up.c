@@ -43,6 +43,7 @@ typedef struct up {
     tw_args args; /* first: the tables of serve are up's too */
     bool install, json;
     uint64_t wait_s;
+    const char *name;           /* MODEL, or Ray */
     char *serve_argv[ARGS_MAX]; /* of keep and of serve: argv[0], options, MODEL; no key */
     int n_serve;
     char model_path[TW_LIFE_PATH_BYTES * 2];
@@ -70,15 +71,19 @@ static bool is_option(const char *word, const char *name)
  * machine can read command lines. */
 static void split_args(up *u, int argc, char **argv)
 {
-    bool rest = false; /* after "--" come words */
+    static char ray_only[] = "--ray-only"; /* said, or meant */
+    bool rest = false;                     /* after "--" come words */
     for (int i = 0; i < argc; i++) {
         const char *a = argv[i];
-        const bool own = is_option(a, "install") || is_option(a, "json");
+        const bool own =
+            is_option(a, "install") || is_option(a, "json") || is_option(a, "ray-only");
         const bool has_value = is_option(a, "wait") || is_option(a, "api-key");
         if (!rest && i > 0 && has_value && strchr(a, '=') == NULL)
             i++;
         if (rest || i == 0 || !(own || has_value))
             u->serve_argv[u->n_serve++] = argv[i];
+        if (i == 0 && u->args.vllm.ray_only)
+            u->serve_argv[u->n_serve++] = ray_only;
         rest = rest || strcmp(a, "--") == 0;
     }
     u->serve_argv[u->n_serve] = NULL;
@@ -115,8 +120,11 @@ static int parse(up *u, int argc, char **argv, tw_err *err)
     nodes = u->args;
     if (rc == 0)
         rc = tw_far_find_nodes(&nodes, err);
+    if (rc == 0 && u->args.vllm.ray_only && u->install)
+        rc = tw_err_set(err, -EINVAL, "--install: a unit serves a model, Ray alone has none");
     if (rc != 0)
         return rc;
+    u->name = u->args.vllm.ray_only ? "Ray" : u->args.model;
     if (u->args.api_key != NULL && setenv("TWINAX_API_KEY", u->args.api_key, 1) != 0)
         return tw_err_set(err, -ENOMEM, "no memory");
     split_args(u, argc, argv);
@@ -153,7 +161,8 @@ static int clear_crashed(up *u, tw_err *err)
 static int check_other(up *u, tw_err *err)
 {
     enum tw_life_state state;
-    int rc = tw_life_paths_make(&u->paths, err);
+    int rc =
+        tw_life_paths_make(u->args.vllm.ray_only ? TW_LIFE_RAY : TW_LIFE_SERVICE, &u->paths, err);
     if (rc == 0)
         rc = tw_life_look(&u->paths, &state, &u->record, err);
     if (rc != 0)
@@ -166,7 +175,7 @@ static int check_other(up *u, tw_err *err)
             "%s serves on %s, which has the same home folder: `twinax down` there, or "
             "set XDG_STATE_HOME here",
             tw_keep_name(&u->record), u->record.host);
-    if (!u->install &&
+    if (!u->install && !u->args.vllm.ray_only &&
         tw_up_unit_is_there()) /* systemd would start it beside ours, again and again */
         return tw_err_set(err, -EEXIST,
                           "the user unit of an `up --install` is there: `systemctl --user start "
@@ -271,10 +280,10 @@ static void draw(up *u, const json_t *status)
     if (!isatty(STDERR_FILENO))
         return;
     if (total > 0)
-        fprintf(stderr, "\r\033[Kstarting %s: %.0f %% loaded, %s", u->args.model,
-                100 * done / total, span);
+        fprintf(stderr, "\r\033[Kstarting %s: %.0f %% loaded, %s", u->name, 100 * done / total,
+                span);
     else
-        fprintf(stderr, "\r\033[Kstarting %s: %s", u->args.model, span);
+        fprintf(stderr, "\r\033[Kstarting %s: %s", u->name, span);
     u->drew = true;
 }
 
@@ -326,7 +335,9 @@ static int await_ready(up *u, tw_err *err)
         reap(u);
         const bool known = read_record(u);
         if (known && u->record.phase == TW_LIFE_READY)
-            return tw_ask_health_url(u->record.url, tw_clock_now_ns() + HEALTH_LIMIT_NS, err);
+            return u->args.vllm.ray_only
+                       ? 0 /* it has counted its nodes */
+                       : tw_ask_health_url(u->record.url, tw_clock_now_ns() + HEALTH_LIMIT_NS, err);
         if (known && u->record.phase == TW_LIFE_ENDED)
             return tw_err_set(err, -EIO, "it ended: %s", u->record.end);
         if (u->keeper_ended)
@@ -408,10 +419,15 @@ static void print_ready(const up *u)
     }
     printf("%s is up at %s (pid %d", tw_keep_name(r), r->url, (int)r->serve.pid);
     if (r->n_ranks > 1)
-        printf(", %zu ranks", r->n_ranks);
-    printf(
-        ")\n%s\n`twinax status` shows it, `twinax logs -f` what it says, `twinax down` ends it\n",
-        survives);
+        printf(", %zu %s", r->n_ranks, u->args.vllm.ray_only ? "nodes" : "ranks");
+    if (u->args.vllm.ray_only)
+        printf(")\n%s\n`twinax status` shows it, `twinax up MODEL --engine vllm` uses it, `twinax "
+               "down` ends it\n",
+               survives);
+    else
+        printf(")\n%s\n`twinax status` shows it, `twinax logs -f` what it says, `twinax down` ends "
+               "it\n",
+               survives);
 }
 
 static int bring_up(up *u, tw_err *err)
@@ -471,6 +487,7 @@ static const tw_note env[] = {
 static const tw_note examples[] = {
     {"twinax up MODEL --nodes box1=192.168.100.1,box2=192.168.100.2", "on two machines"},
     {"twinax up", "what [serve] of twinax.conf says"},
+    {"twinax up --engine vllm --ray-only", "Ray on all nodes; a model later"},
     {NULL, NULL},
 };
 
@@ -481,7 +498,9 @@ const tw_command tw_command_up = {
     .about =
         "Waits until the API answers, or says why it does not. MODEL is a folder in Hugging Face "
         "layout, or org/name; without it, what [serve] model in twinax.conf says. So for all "
-        "options that the command line does not have: [serve] and [cluster] say them.",
+        "options that the command line does not have: [serve] and [cluster] say them. With "
+        "--engine "
+        "vllm and no model anywhere: Ray alone, which a later `serve` or `up MODEL` uses.",
     .tables = tables,
     .run = cmd_up,
     .group = TW_GROUP_CLUSTER,

@@ -115,7 +115,7 @@ static void package_place(const char *version, const char *like, char out[UPGRAD
     tw_err ignored;
     const char *end = strrchr(like, '.');
     out[0] = '\0';
-    if (tw_life_paths_make(&p, &ignored) == 0)
+    if (tw_life_paths_make(TW_LIFE_SERVICE, &p, &ignored) == 0)
         snprintf(out, UPGRADE_PATH_BYTES, "%.500s/twinax-%s%s", p.state, version,
                  end != NULL ? end : "");
 }

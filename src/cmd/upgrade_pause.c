@@ -86,13 +86,30 @@ static int end_service(bool keep_unit, tw_err *err)
                : tw_err_set(err, -EBUSY, "the service did not end: nothing was changed");
 }
 
+/* What runs on every node goes on with the program that it was started by. */
+static int check_ray(tw_err *err)
+{
+    tw_life_paths paths;
+    tw_life_record r;
+    enum tw_life_state state;
+    int rc = tw_life_paths_make(TW_LIFE_RAY, &paths, err);
+    if (rc == 0)
+        rc = tw_life_look(&paths, &state, &r, err);
+    return rc != 0 || state != TW_LIFE_RUNS
+               ? rc
+               : tw_err_set(err, -EBUSY, "Ray is up (pid %d): `twinax down` first",
+                            (int)r.serve.pid);
+}
+
 int tw_upgrade_pause(bool restart, bool dry_run, upgrade_pause *ret, tw_err *err)
 {
     tw_life_paths paths;
     tw_life_record r;
     enum tw_life_state state;
     *ret = (upgrade_pause){.paused = false};
-    int rc = tw_life_paths_make(&paths, err);
+    int rc = check_ray(err);
+    if (rc == 0)
+        rc = tw_life_paths_make(TW_LIFE_SERVICE, &paths, err);
     if (rc == 0)
         rc = tw_life_look(&paths, &state, &r, err);
     if (rc != 0 || state != TW_LIFE_RUNS)

@@ -55,7 +55,7 @@ void tw_upgrade_source_close(upgrade_source *s)
 static int make_folder(upgrade_source *s, tw_err *err)
 {
     tw_life_paths p;
-    int rc = tw_life_paths_make(&p, err);
+    int rc = tw_life_paths_make(TW_LIFE_SERVICE, &p, err);
     if (rc == 0)
         rc = join(s->folder, p.state, "upgrade-XXXXXX", err);
     if (rc == 0 && mkdtemp(s->folder) == NULL) {

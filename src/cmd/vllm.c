@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cmd/vllm_run.h"
+#include "cmd/vllm_ray.h"
 #include "os/secret.h"
 #include "os/signal.h"
 #include "os/sys.h"
@@ -95,19 +95,35 @@ static int check_wire(tw_vllm_run *r, tw_err *err)
 static int stay(tw_vllm_run *r, tw_err *err)
 {
     char why[300] = "";
-    bool by_itself;
     while (tw_vllm_news_wait(&r->news, TW_NS_PER_S / 2)) {
-        if (tw_vllm_news_is_over(&r->news, why, sizeof why) ||
-            (r->far != NULL && tw_far_lost(r->far, why, sizeof why, &by_itself) != 0))
+        if (tw_vllm_run_lost(r, why, sizeof why))
             return tw_err_set(err, -ECONNABORTED, "%s", why);
+        tw_vllm_run_count(r);
     }
     return 0;
+}
+
+/* Ray alone: it is up, and what comes later may use it. */
+static int stay_as_ray(tw_vllm_run *r, tw_err *err)
+{
+    const int rc = tw_vllm_ray_offer(r, err);
+    if (rc != 0)
+        return rc;
+    tw_log(TW_LOG_INFO, "vllm", "Ray: %zu nodes, ready after %.1f s", r->n_nodes,
+           (double)(tw_clock_now_ns() - r->began_ns) / 1e9);
+    atomic_store(&r->ready_ns, tw_clock_now_ns());
+    printf(strchr(r->ip, ':') != NULL ? "listening on [%s]:%d\n" : "listening on %s:%d\n", r->ip,
+           TW_VLLM_RAY_PORT);
+    fflush(stdout);
+    return stay(r, err);
 }
 
 static int serve(tw_vllm_run *r, tw_err *err)
 {
     tw_log(TW_LOG_INFO, "vllm", "transport %s", tw_json_text_at(r->plan, "why"));
     int rc = tw_vllm_run_start(r, err);
+    if (rc == 0 && r->args->vllm.ray_only)
+        return stay_as_ray(r, err);
     if (rc == 0)
         rc = check_wire(r, err);
     if (rc != 0)
@@ -125,11 +141,13 @@ static int serve(tw_vllm_run *r, tw_err *err)
 /* Its workers first: vllm serve has no time to be astonished. */
 static void end(tw_vllm_run *r)
 {
+    tw_vllm_ray_withdraw(r);
     tw_vllm_held_stop(&r->serve);
     tw_far_close(r->far);
     tw_vllm_held_stop(&r->ray);
     tw_vllm_news_done(&r->news);
     json_decref(r->plan);
+    tw_vllm_ray_done(r);
     for (size_t i = 0; i < r->n_nodes; i++)
         tw_mem_free(r->facts[i]);
 }
@@ -139,11 +157,15 @@ int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err)
     tw_vllm_run r = {.args = a,
                      .n_nodes = a->nodes.n > 0 ? a->nodes.n : 1,
                      .began_ns = tw_clock_now_ns()};
+    if (a->vllm.ray_only && status == NULL && !a->vllm.print)
+        return tw_err_set(err, -EINVAL, "--ray-only: `twinax up` starts it and keeps it");
     int rc = tw_vllm_news_init(&r.news, r.n_nodes, err);
     if (rc == 0 && r.n_nodes > 1)
         rc = tw_far_open(a, &r.far, err);
     if (rc == 0)
         rc = find_own_ip(&r, err);
+    if (rc == 0)
+        rc = tw_vllm_ray_find(&r, a, err);
     if (rc == 0)
         rc = tw_vllm_run_plan(&r, err);
     if (rc == 0 && a->vllm.print) {
@@ -151,6 +173,8 @@ int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err)
     } else if (rc == 0) {
         tw_serve_status_other(status, tw_vllm_run_status, &r);
         rc = make_secrets(&r, err);
+        if (rc == 0)
+            rc = tw_vllm_ray_join(&r, err);
         if (rc == 0)
             rc = serve(&r, err);
     }

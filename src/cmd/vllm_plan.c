@@ -168,7 +168,7 @@ static int make_plan(tw_vllm_run *r, tw_err *err)
     tw_vllm_ask ask = {.n_nodes = r->n_nodes,
                        .transport = wire_of(a, r->facts[0]),
                        .place = &r->place,
-                       .serve = {.model = r->model,
+                       .serve = {.model = a->model != NULL ? r->model : NULL,
                                  .served_name = served_name(r->model),
                                  .host = a->host,
                                  .port = a->port,
@@ -192,6 +192,8 @@ static int name_model(tw_vllm_run *r)
 {
     const char *m = r->args->model;
     size_t n = 0;
+    if (m == NULL) /* Ray alone */
+        return 0;
     if (m[0] != '/' && tw_file_exists(m)) {
         if (getcwd(r->model, sizeof r->model) == NULL)
             return -errno;

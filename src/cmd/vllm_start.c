@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "cmd/ask_health.h"
+#include "cmd/vllm_ray.h"
 #include "cmd/vllm_run.h"
 #include "os/signal.h"
 
@@ -40,14 +41,20 @@ static void hear_far(void *ctx, unsigned rank, const char *line)
     tw_vllm_news_line(&((tw_vllm_run *)ctx)->news, rank, line);
 }
 
+bool tw_vllm_run_lost(tw_vllm_run *r, char *why, size_t why_bytes)
+{
+    bool by_itself;
+    return tw_vllm_news_is_over(&r->news, why, why_bytes) ||
+           (r->far != NULL && tw_far_lost(r->far, why, why_bytes, &by_itself) != 0) ||
+           tw_vllm_ray_is_lost(r, why, why_bytes);
+}
+
 static int check(tw_vllm_run *r, tw_err *err)
 {
     char why[300];
-    bool by_itself;
     if (tw_signal_asked_to_stop())
         return tw_err_set(err, -EINTR, "interrupted");
-    if (tw_vllm_news_is_over(&r->news, why, sizeof why) ||
-        (r->far != NULL && tw_far_lost(r->far, why, sizeof why, &by_itself) != 0))
+    if (tw_vllm_run_lost(r, why, sizeof why))
         return tw_err_set(err, -ECONNABORTED, "%s", why);
     return 0;
 }
@@ -128,6 +135,22 @@ static int ask_ray(tw_vllm_run *r, tw_ray_status *ret, tw_err *err)
     return rc;
 }
 
+static void note_count(tw_vllm_run *r, const tw_ray_status *s)
+{
+    pthread_mutex_lock(&r->news.lock);
+    r->counted = *s;
+    r->counted_ns = tw_clock_now_ns();
+    pthread_mutex_unlock(&r->news.lock);
+}
+
+void tw_vllm_run_count(tw_vllm_run *r)
+{
+    tw_ray_status s;
+    tw_err ignored;
+    if (atomic_exchange(&r->must_count, false) && ask_ray(r, &s, &ignored) == 0 && s.n_nodes > 0)
+        note_count(r, &s);
+}
+
 static int await_count(tw_vllm_run *r, tw_err *err)
 {
     const uint64_t until = tw_clock_now_ns() + RAY_LIMIT_NS;
@@ -137,7 +160,7 @@ static int await_count(tw_vllm_run *r, tw_err *err)
         if (rc != 0)
             return rc;
         if (s.n_nodes >= r->n_nodes && s.gpus + 1e-6 >= (double)r->n_nodes) {
-            r->counted = s;
+            note_count(r, &s);
             tw_log(TW_LOG_INFO, "vllm", "Ray: %u nodes, %.1f GPU", s.n_nodes, s.gpus);
             return 0;
         }
@@ -226,7 +249,7 @@ static int start_serve(tw_vllm_run *r, tw_err *err)
     char address[90];
     const bool six = strchr(r->ip, ':') != NULL;
     TW_CLEANUP(tw_json_freep) json_t *more = NULL;
-    if (r->ray.child.pid > 0) { /* else vLLM would start a Ray of its own */
+    if (r->ray.child.pid > 0 || r->shared.is_up) { /* else vLLM would start a Ray of its own */
         snprintf(address, sizeof address, six ? "[%s]:6379" : "%s:6379", r->ip);
         more = json_pack("{s:s}", "RAY_ADDRESS", address);
         return start_here(r, &r->serve, "serve", more, lose_serve, err);
@@ -237,8 +260,15 @@ static int start_serve(tw_vllm_run *r, tw_err *err)
 
 int tw_vllm_run_start(tw_vllm_run *r, tw_err *err)
 {
-    int rc = r->args->vllm.executor == TW_VLLM_RAY ? start_ray(r, err) : 0;
-    if (rc == 0)
+    const bool uses_ray = r->args->vllm.executor == TW_VLLM_RAY;
+    int rc = 0;
+    if (r->shared.is_up) { /* what it has on the nodes is that Ray's */
+        tw_far_close(r->far);
+        r->far = NULL;
+    } else if (uses_ray) {
+        rc = start_ray(r, err);
+    }
+    if (rc == 0 && !r->args->vllm.ray_only)
         rc = start_serve(r, err);
-    return rc == 0 ? await_api(r, err) : rc;
+    return rc == 0 && !r->args->vllm.ray_only ? await_api(r, err) : rc;
 }

@@ -6,6 +6,9 @@
 #include "base/scope.h"
 #include "cmd/rank_report.h"
 #include "cmd/vllm_run.h"
+#include "vllm/ray_shape.h"
+
+#define COUNT_OLD_NS (30 * TW_NS_PER_S)
 
 static json_t *link_of(tw_vllm_run *r, size_t i)
 {
@@ -27,7 +30,7 @@ static json_t *rank_of(tw_vllm_run *r, size_t i)
     uint64_t age_ns = 0;
     json_error_t je;
     json_t *v = i == 0 ? tw_rank_report_make() : NULL;
-    if (i > 0 && tw_far_report(r->far, (unsigned)i, text, sizeof text, &age_ns))
+    if (i > 0 && r->far != NULL && tw_far_report(r->far, (unsigned)i, text, sizeof text, &age_ns))
         v = json_loads(text, 0, &je);
     if (!json_is_object(v)) {
         json_decref(v);
@@ -44,6 +47,21 @@ static json_t *rank_of(tw_vllm_run *r, size_t i)
     return v;
 }
 
+/* Its own count. An old one is asked for anew, which takes Ray a second of a core: who asks gets the
+ * old one, and who asks again the new one. */
+static json_t *ray_of(tw_vllm_run *r, bool ready)
+{
+    pthread_mutex_lock(&r->news.lock);
+    const tw_ray_status s = r->counted;
+    const uint64_t age_ns = r->counted_ns != 0 ? tw_clock_now_ns() - r->counted_ns : 0;
+    pthread_mutex_unlock(&r->news.lock);
+    if (ready && r->args->vllm.executor == TW_VLLM_RAY && age_ns > COUNT_OLD_NS)
+        atomic_store(&r->must_count, true);
+    return json_pack("{s:i, s:f, s:f, s:f, s:b}", "nodes", (int)s.n_nodes, "gpus", s.gpus,
+                     "gpus_used", s.gpus_used, "age_s", (double)age_ns / 1e9, "shared",
+                     r->shared.is_up);
+}
+
 json_t *tw_vllm_run_status(void *ctx)
 {
     tw_vllm_run *r = ctx;
@@ -52,15 +70,16 @@ json_t *tw_vllm_run_status(void *ctx)
     uint64_t silent_ns;
     const uint64_t ready_ns = atomic_load(&r->ready_ns);
     const size_t slowest = tw_vllm_news_slowest(&r->news, &l, last, sizeof last, &silent_ns);
-    json_t *ranks = json_array();
+    json_t *ranks = json_array(), *ray = ray_of(r, ready_ns != 0);
     for (size_t i = 0; i < r->n_nodes; i++)
         (void)json_array_append_new(ranks, rank_of(r, i));
-    return json_pack("{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:{s:i, s:f}, s:o}",
+    return json_pack("{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:o, s:o, s:s, s:o}",
                      "engine", "vllm", "state", ready_ns != 0 ? "ready" : "loading", "uptime_s",
                      (double)(tw_clock_now_ns() - (ready_ns != 0 ? ready_ns : r->began_ns)) / 1e9,
                      "health", "ok", "executor",
                      r->args->vllm.executor == TW_VLLM_RAY ? "ray" : "mp", "phase", "name",
                      tw_vllm_phase_name(l.phase), "node", tw_vllm_run_node(r, slowest), "done",
                      (int)l.n_done, "of", (int)l.n_all, "silent_s", (double)silent_ns / 1e9, "ray",
-                     "nodes", (int)r->counted.n_nodes, "gpus", r->counted.gpus, "ranks", ranks);
+                     ray, "shape", tw_vllm_ray_shape(r->plan, &r->place), "wire",
+                     tw_json_text_at(r->plan, "why"), "ranks", ranks);
 }

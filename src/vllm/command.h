@@ -20,7 +20,7 @@ typedef struct tw_vllm_place {
 } tw_vllm_place;
 
 typedef struct tw_vllm_serve {
-    const char *model;
+    const char *model; /* NULL: Ray alone */
     const char *served_name;
     const char *host; /* where the API listens */
     uint32_t port;

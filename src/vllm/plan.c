@@ -7,11 +7,11 @@
 #include "vllm/env.h"
 #include "vllm/show.h"
 
-enum { RAY_PORT = 6379, MASTER_PORT = 29501 };
+enum { MASTER_PORT = 29501 };
 
 static uint32_t ray_port(const tw_vllm_ask *ask)
 {
-    return ask->ray_port > 0 ? ask->ray_port : RAY_PORT;
+    return ask->ray_port > 0 ? ask->ray_port : TW_VLLM_RAY_PORT;
 }
 
 static json_t *ray_words(const tw_vllm_ask *ask, size_t i)
@@ -26,7 +26,7 @@ static json_t *ray_words(const tw_vllm_ask *ask, size_t i)
 static json_t *serve_words(const tw_vllm_ask *ask, size_t i)
 {
     tw_vllm_serve s = ask->serve;
-    if (i > 0 && s.executor == TW_VLLM_RAY)
+    if (s.model == NULL || (i > 0 && s.executor == TW_VLLM_RAY))
         return json_null();
     s.n_nodes = (uint32_t)ask->n_nodes;
     s.i_node = (uint32_t)i;

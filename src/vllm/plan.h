@@ -13,7 +13,7 @@
  *    {"node":"box2", "transport":"roce", "interface":"enp194s0np0", "hca":"irdma0:1", "gid_index":3,
  *     "env":{...},                      of all its commands
  *     "ray":["ray","start",...],        null with mp
- *     "serve":["vllm","serve",...]}     null where Ray places the workers by itself
+ *     "serve":["vllm","serve",...]}     null where Ray places the workers by itself, and without a model
  *
  * Pure: facts and wishes in, parts out. */
 #ifndef TWINAX_VLLM_PLAN_H
@@ -23,12 +23,14 @@
 #include "vllm/command.h"
 #include "vllm/link.h"
 
+enum { TW_VLLM_RAY_PORT = 6379 };
+
 typedef struct tw_vllm_ask {
     size_t n_nodes;
     tw_vllm_node nodes[TW_VLLM_NODES_MAX]; /* the first one is the head */
     enum tw_vllm_transport transport;
     const tw_vllm_place *place; /* the same on all nodes */
-    uint32_t ray_port;          /* 0: 6379 */
+    uint32_t ray_port;          /* 0: TW_VLLM_RAY_PORT */
     tw_vllm_serve serve;        /* what is a node's own in it is filled in here */
 } tw_vllm_ask;
 

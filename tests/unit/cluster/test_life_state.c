@@ -73,7 +73,7 @@ static void record_comes_back_as_it_was(void **state)
     struct stat st;
     const tw_life_record want = example();
     tw_life_record got = {.run = ""};
-    assert_int_equal(tw_life_paths_make(&p, &err), 0);
+    assert_int_equal(tw_life_paths_make(TW_LIFE_SERVICE, &p, &err), 0);
     assert_int_equal(tw_life_record_read(&p, &got, &err), -ENOENT);
     assert_int_equal(tw_life_record_write(&p, &want, &err), 0);
     assert_int_equal(tw_life_record_read(&p, &got, &err), 0);
@@ -93,7 +93,7 @@ static void a_full_disk_keeps_the_old_record(void **state)
     tw_life_record r = example(), back;
     char fresh[TW_LIFE_PATH_BYTES + 16];
     struct rlimit before;
-    assert_int_equal(tw_life_paths_make(&p, &err), 0);
+    assert_int_equal(tw_life_paths_make(TW_LIFE_SERVICE, &p, &err), 0);
     assert_int_equal(tw_life_record_write(&p, &r, &err), 0);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     const struct rlimit small = {.rlim_cur = 10, .rlim_max = before.rlim_max};
@@ -150,7 +150,7 @@ static void lock_tells_life(void **state)
     tw_err err = {0};
     int lock = -1, second = -1;
     tw_life_record r = example();
-    assert_int_equal(tw_life_paths_make(&p, &err), 0);
+    assert_int_equal(tw_life_paths_make(TW_LIFE_SERVICE, &p, &err), 0);
     assert_int_equal(look(&p), TW_LIFE_NONE);
     assert_int_equal(tw_life_lock(&p, &lock, &err), 0);
     assert_int_equal(tw_life_lock(&p, &second, &err), -EBUSY);
