@@ -7,6 +7,9 @@
 #include "base/scope.h"
 #include "kern/scratch.h"
 
+#ifdef __aarch64__
+#include "kern/arm/tables.h"
+#endif
 #ifdef __x86_64__
 #include <cpuid.h>
 
@@ -40,9 +43,19 @@ const tw_kern *tw_kern_avx512(void)
     return NULL;
 }
 
+const tw_kern *tw_kern_neon(void)
+{
+#ifdef __aarch64__
+    return &tw_neon_table; /* part of every such machine */
+#else
+    return NULL;
+#endif
+}
+
 const tw_kern *tw_kern_get(const char *tw_cpu)
 {
-    const tw_kern *const tables[] = {tw_kern_avx512(), tw_kern_avx2(), tw_kern_ref()};
+    const tw_kern *const tables[] = {tw_kern_avx512(), tw_kern_avx2(), tw_kern_neon(),
+                                     tw_kern_ref()};
     for (size_t i = 0; i < TW_ARRAY_LEN(tables); i++)
         if (tables[i] && (!tw_cpu || !*tw_cpu || !strcmp(tw_cpu, tables[i]->name)))
             return tables[i];
@@ -51,6 +64,8 @@ const tw_kern *tw_kern_get(const char *tw_cpu)
 
 const char *tw_kern_names(void)
 {
+    if (tw_kern_neon())
+        return "ref neon";
     return tw_kern_avx512() ? "ref avx2 avx512" : tw_kern_avx2() ? "ref avx2" : "ref";
 }
 

@@ -6,6 +6,9 @@
 
 #include "base/clock.h"
 #include "kern/kern.h"
+#ifdef __aarch64__
+#include "kern/arm/tables.h"
+#endif
 #ifdef __x86_64__
 #include "kern/x86/tables.h"
 #endif
@@ -28,6 +31,10 @@ static double run_fma(const tw_kern *k, size_t n_steps, float *ret_sink)
         return tw_avx512_peak_fma(n_steps, ret_sink);
     if (k == tw_kern_avx2())
         return tw_avx2_peak_fma(n_steps, ret_sink);
+#endif
+#ifdef __aarch64__
+    if (k == tw_kern_neon())
+        return tw_neon_peak_fma(n_steps, ret_sink);
 #endif
     (void)k;
     return plain_fma(n_steps, ret_sink);
@@ -68,10 +75,14 @@ double tw_peak_sum(const void *p, size_t bytes)
     if (tw_kern_avx2())
         return tw_avx2_peak_sum(p, bytes);
 #endif
+#ifdef __aarch64__
+    return tw_neon_peak_sum(p, bytes);
+#else
     const uint64_t *q = p;
     uint64_t s[4] = {0};
     for (size_t i = 0; i < bytes / 8; i += 4)
         for (size_t j = 0; j < 4; j++)
             s[j] += q[i + j];
     return (double)(s[0] + s[1] + s[2] + s[3]);
+#endif
 }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#ifdef __aarch64__
+#include "kern/arm/tables.h"
+#else
 #include "kern/x86/tables.h"
+#endif
 #include "kern/wide/vec.h"
 
 double TW_FN(peak_fma)(size_t n_steps, float *ret_sink)

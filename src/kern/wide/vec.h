@@ -19,7 +19,9 @@
  * once, at the end. */
 #define TW_INLINE static inline __attribute__((always_inline))
 
-#if defined(TW_WIDE_HALVES)
+#if defined(__aarch64__)
+#include "kern/arm/neon.h"
+#elif defined(TW_WIDE_HALVES)
 #include "kern/x86/avx512_halves.h"
 #elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) &&                    \
     defined(__AVX512DQ__)
