@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The identity of a model (DESIGN 6): SHA-256 over config.json, tokenizer.json, the tensors'
  * names, dtypes and shapes, the files' sizes and the ids that end a text. Tensors and sizes are
- * sorted, so that neither the names nor the order of the files matter. */
+ * sorted, so that neither the names nor the order of the files matter. Of GGUF files: the headers
+ * whole, sizes and ids. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,11 +97,24 @@ static int add_tokenizer(tw_sha256 *ctx, const tw_model *m, tw_err *err)
     return rc;
 }
 
+/* Metadata, tokenizer and tensors in one, as they lie in the files. */
+static void add_headers(tw_sha256 *ctx, const tw_model *m)
+{
+    for (size_t i = 0; i < m->n_files; i++)
+        add_piece(ctx, "gguf", m->files[i].map.p,
+                  TW_MIN((size_t)m->files[i].gguf.data_off, m->files[i].map.size_bytes));
+}
+
 static int add_all(tw_sha256 *ctx, const tw_model *m, const char *config, size_t n_config,
                    tw_err *err)
 {
-    add_piece(ctx, "config", config, n_config);
-    int rc = add_tokenizer(ctx, m, err);
+    int rc = 0;
+    if (m->is_gguf) {
+        add_headers(ctx, m);
+    } else {
+        add_piece(ctx, "config", config, n_config);
+        rc = add_tokenizer(ctx, m, err);
+    }
     if (rc == 0)
         rc = add_tensors(ctx, m);
     if (rc == 0)

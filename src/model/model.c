@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "base/str.h"
-#include "model/model_state.h"
+#include "model/model_gguf.h"
 
 enum { CONFIG_MAX_BYTES = 4 << 20 };
 
@@ -24,22 +24,25 @@ char *tw_model_join(const char *folder, const char *name)
     return s;
 }
 
+static bool is_gguf(const char *path)
+{
+    return tw_str_ends(tw_str_from(path), TW_STR(".gguf"));
+}
+
 static int check_path(const char *path, tw_err *err)
 {
     if (tw_file_is_dir(path))
         return 0;
-    bool gguf = tw_str_ends(tw_str_from(path), TW_STR(".gguf"));
     if (!tw_file_exists(path))
         return tw_err_set(err, -ENOENT,
-                          "model %s: no such folder; want one with config.json and *.safetensors",
-                          path);
-    if (gguf)
-        return tw_err_set(err, -ENOTSUP,
-                          "model %s: gguf files are not supported yet; want a folder with"
+                          "model %s: no such file or folder; want a .gguf file, or a folder with"
                           " config.json and *.safetensors",
                           path);
+    if (is_gguf(path))
+        return 0;
     return tw_err_set(err, -ENOTDIR,
-                      "model %s: is a file; want a folder with config.json and *.safetensors",
+                      "model %s: is a file; want a .gguf file, or a folder with config.json and"
+                      " *.safetensors",
                       path);
 }
 
@@ -86,20 +89,26 @@ static int fill_names(tw_model *m, const char *path, tw_err *err)
     return 0;
 }
 
+static int open_folder(tw_model *m, tw_buf *config, tw_err *err)
+{
+    int rc = read_configs(m, config, err);
+    if (rc == 0)
+        rc = tw_model_files_open(m, err);
+    return rc < 0 ? rc : tw_model_chat_read(m, err);
+}
+
 static int open_all(tw_model *m, const char *path, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf config = TW_BUF(CONFIG_MAX_BYTES);
     int rc = fill_names(m, path, err);
     if (rc == 0)
         rc = check_path(m->path, err);
-    if (rc == 0)
-        rc = read_configs(m, &config, err);
-    if (rc == 0)
-        rc = tw_model_files_open(m, err);
+    if (rc == 0 && is_gguf(m->path) && !tw_file_is_dir(m->path))
+        rc = tw_model_gguf_open(m, err);
+    else if (rc == 0)
+        rc = open_folder(m, &config, err);
     if (rc == 0)
         rc = tw_model_parts_bind(m, err);
-    if (rc == 0)
-        rc = tw_model_chat_read(m, err);
     if (rc == 0)
         rc = tw_model_identify(m, config.data, config.len, err);
     return rc;
@@ -159,12 +168,12 @@ const void *tw_model_embed_row(const tw_model *m, uint32_t id, enum tw_dtype *re
 {
     const tw_tensor *t = tw_model_tensor(m, TW_PART_EMBED, 0);
     *ret_type = t->type;
-    return m->files[t->i_file].map.p + t->off_bytes + id * t->n_cols * tw_dtype_bytes(t->type);
+    return m->files[t->i_file].map.p + t->off_bytes + id * tw_dtype_row_bytes(t->type, t->n_cols);
 }
 
 void tw_model_embed_drop(const tw_model *m)
 {
     const tw_tensor *t = tw_model_tensor(m, TW_PART_EMBED, 0);
     tw_map_drop(&m->files[t->i_file].map, t->off_bytes,
-                t->n_rows * t->n_cols * tw_dtype_bytes(t->type));
+                t->n_rows * tw_dtype_row_bytes(t->type, t->n_cols));
 }

@@ -7,7 +7,7 @@
 
 #include "base/scope.h"
 #include "base/str.h"
-#include "model/model_state.h"
+#include "model/model_gguf.h"
 
 enum { INDEX_MAX_BYTES = 128 << 20, NAME_MAX_BYTES = 128, HEADER_GUESS_BYTES = 256 << 10 };
 
@@ -161,6 +161,8 @@ static int check_type(const tw_st_tensor *t, const char *file, enum tw_dtype *re
 
 static int bind_part(tw_model *m, enum tw_part part, uint32_t i_layer, tw_tensor *ret, tw_err *err)
 {
+    if (m->is_gguf)
+        return tw_model_gguf_bind(m, part, i_layer, ret, err);
     char name[NAME_MAX_BYTES];
     tw_part_name(part, i_layer, name, sizeof(name));
     size_t i_file = 0;
@@ -205,6 +207,8 @@ static bool is_bound(const tw_model *m, const char *tail)
 static int refuse_strays(const tw_model *m, tw_err *err)
 {
     static const char layers[] = "model.layers.";
+    if (m->is_gguf)
+        return tw_model_gguf_refuse_strays(m, err);
     for (size_t i = 0; i < m->n_files; i++) {
         const tw_st *st = &m->files[i].st;
         for (size_t j = 0; j < st->n; j++) {

@@ -3,6 +3,7 @@
 #ifndef TWINAX_MODEL_MODEL_STATE_H
 #define TWINAX_MODEL_MODEL_STATE_H
 
+#include "fmt/gguf.h"
 #include "fmt/safetensors.h"
 #include "fmt/st_index.h"
 #include "model/family.h"
@@ -19,12 +20,16 @@ typedef struct tw_tensor {
     size_t i_file;
     size_t off_bytes; /* in the file's map */
     size_t n_rows, n_cols;
+    /* The size of a head whose row 2i is our row i, and 2i + 1 our i + turned / 2 (rope's pairs side
+     * by side); 0: rows lie as ours. */
+    uint32_t turned;
 } tw_tensor;
 
 typedef struct tw_model_file {
     const char *name; /* in the folder */
     tw_map map;
-    tw_st st;
+    tw_st st;     /* of a folder's files */
+    tw_gguf gguf; /* of .gguf files */
 } tw_model_file;
 
 struct tw_model {
@@ -33,6 +38,8 @@ struct tw_model {
     const char *name;
     tw_model_config config;
     tw_gen_config gen;
+    bool is_gguf;         /* path is a .gguf file */
+    bool is_turned;       /* its q and k are: tw_tensor */
     tw_model_file *files; /* [n_files] */
     size_t n_files;
     tw_st_index index; /* without files when there is one model.safetensors */

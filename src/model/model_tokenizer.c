@@ -7,7 +7,11 @@
 
 int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err)
 {
-    if (m->tokenizer == NULL) {
+    if (m->tokenizer == NULL && m->is_gguf) {
+        int rc = tw_tokenizer_from_gguf(m->files[0].name, &m->files[0].gguf, &m->tokenizer, err);
+        if (rc < 0)
+            return rc;
+    } else if (m->tokenizer == NULL) {
         TW_CLEANUP(tw_mem_freep) char *path = tw_model_join(m->path, "tokenizer.json");
         if (path == NULL)
             return tw_err_set(err, -ENOMEM, "tokenizer.json: no memory for its path");
@@ -32,6 +36,7 @@ void tw_model_close(tw_model *m)
     tw_tokenizer_free(m->tokenizer);
     for (size_t i = 0; i < m->n_files; i++) {
         tw_st_done(&m->files[i].st);
+        tw_gguf_done(&m->files[i].gguf);
         tw_map_close(&m->files[i].map);
     }
     tw_st_index_done(&m->index);

@@ -25,6 +25,9 @@ struct tw_tokenizer {
     size_t n_before, n_after;
 };
 
+/* From a description; takes j->vocab's texts into its own memory, in place. j stays the caller's. */
+TW_MUST_CHECK int tw_tokenizer_build(const char *name, tw_tokenizer_json *j, tw_tokenizer **ret,
+                                     tw_err *err);
 /* As tw_tokenizer_new, with a lower ceiling for ids: tables are as long as the highest. */
 TW_MUST_CHECK int tw_tokenizer_new_limited(const char *name, const char *json, size_t n,
                                            uint32_t max_id, tw_tokenizer **ret, tw_err *err);

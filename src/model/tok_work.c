@@ -6,9 +6,6 @@
 
 #include "model/tok_text.h"
 
-#define GPT2_PATTERN                                                                               \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-
 /* \w of the Whitespace pre-tokenizer is Unicode's, which has the joiners too. */
 #define WORD               "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}"
 #define WHITESPACE_PATTERN "[" WORD "]+|[^" WORD "\\s]+"
@@ -16,7 +13,7 @@
 static tw_str stage_pattern(const tw_tj_stage *j)
 {
     if (j->type == TW_TJ_BYTE_LEVEL && j->use_regex)
-        return TW_STR(GPT2_PATTERN);
+        return TW_STR(TW_TOK_GPT2_PATTERN);
     if (j->type == TW_TJ_WHITESPACE)
         return TW_STR(WHITESPACE_PATTERN);
     return j->is_regex ? j->pattern : (tw_str){NULL, 0};

@@ -8,6 +8,10 @@
 #include "fmt/tokenizer_json.h"
 #include "model/tok_regex.h"
 
+/* What ByteLevel cuts by. */
+#define TW_TOK_GPT2_PATTERN                                                                        \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
 typedef struct tw_tok_stage {
     tw_tj_stage j;  /* its strings live in the tokenizer's arena */
     pcre2_code *re; /* NULL: none, or j.pattern is a literal */

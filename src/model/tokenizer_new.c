@@ -215,16 +215,22 @@ int tw_tokenizer_new(const char *name, const char *json, size_t n, tw_tokenizer 
 int tw_tokenizer_new_limited(const char *name, const char *json, size_t n, uint32_t max_id,
                              tw_tokenizer **ret, tw_err *err)
 {
+    tw_tokenizer_json j;
+    int rc = tw_tokenizer_json_parse(name, json, n, max_id, &j, err);
+    if (rc < 0)
+        return rc;
+    rc = tw_tokenizer_build(name, &j, ret, err);
+    tw_tokenizer_json_done(&j);
+    return rc;
+}
+
+int tw_tokenizer_build(const char *name, tw_tokenizer_json *j, tw_tokenizer **ret, tw_err *err)
+{
     tw_tokenizer *t = tw_mem_calloc(1, sizeof(*t));
     if (t == NULL)
         return no_memory(name, err);
     tw_arena_init(&t->arena, 0);
-    tw_tokenizer_json j;
-    int rc = tw_tokenizer_json_parse(name, json, n, max_id, &j, err);
-    if (rc == 0) {
-        rc = build(t, name, &j, err);
-        tw_tokenizer_json_done(&j);
-    }
+    int rc = build(t, name, j, err);
     if (rc < 0) {
         tw_tokenizer_free(t);
         return rc;
