@@ -36,10 +36,8 @@ static const size_t places[TW_PART_LAYER_END] = {
 
 static tw_packed packed_of(const tw_loader *l, const tw_piece *p)
 {
-    return (tw_packed){.type = p->t->type,
-                       .n = p->n_rows,
-                       .k = p->n_cols,
-                       .data = l->base + p->off_bytes};
+    return (
+        tw_packed){.type = p->type, .n = p->n_rows, .k = p->n_cols, .data = l->base + p->off_bytes};
 }
 
 static void fill_layers(const tw_loader *l, tw_layer *layers)

@@ -33,8 +33,31 @@ static uint64_t test_block(const uint8_t *p, const struct pattern *k)
     return hit & k->sign;
 }
 
+/* Where the f16 scales of a block lie; a second one (of the minima) at the next two bytes. */
+static const struct scale_row {
+    uint8_t at, n;
+} scales[TW_DTYPE_END] = {
+    [TW_Q8_0] = {0, 1}, [TW_Q4_0] = {0, 1}, [TW_Q4_1] = {0, 2}, [TW_Q5_0] = {0, 1},
+    [TW_Q5_1] = {0, 2}, [TW_Q4_K] = {0, 2}, [TW_Q5_K] = {0, 2}, [TW_Q6_K] = {208, 1},
+};
+
+static bool blocks_finite(enum tw_dtype type, const uint8_t *p, size_t n_blocks)
+{
+    const size_t bytes = tw_dtype_block_bytes(type);
+    bool finite = true;
+    for (size_t i = 0; i < n_blocks; i++, p += bytes) {
+        if (type == TW_MXFP4)
+            finite = finite && p[0] != 0xff;
+        for (unsigned j = 0; j < scales[type].n; j++)
+            finite = finite && (p[scales[type].at + 2 * j + 1] & 0x7c) != 0x7c;
+    }
+    return finite;
+}
+
 bool tw_weights_finite(enum tw_dtype type, const void *x, size_t n)
 {
+    if (tw_dtype_is_quant(type))
+        return blocks_finite(type, x, n / tw_dtype_block(type));
     struct pattern k = patterns[type];
     const uint8_t *p = x;
     size_t left = n * tw_dtype_bytes(type);
@@ -57,6 +80,9 @@ unsigned tw_weights_bits(enum tw_dtype type, const void *x, size_t i)
         return v;
     }
     uint16_t v;
-    memcpy(&v, (const uint8_t *)x + 2 * i, sizeof(v));
+    const uint8_t *p = x;
+    if (type == TW_MXFP4)
+        return p[tw_dtype_block_bytes(type) * i];
+    memcpy(&v, p + tw_dtype_block_bytes(type) * i + scales[type].at, sizeof(v));
     return v;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finds numbers that are none (infinities, NaN) in rows of weights, by their exponent's bits, many
- * at a time. Must not know tensors. */
+ * at a time; of blocks by their scales. Must not know tensors. */
 #ifndef TWINAX_MODEL_WEIGHTS_FINITE_H
 #define TWINAX_MODEL_WEIGHTS_FINITE_H
 
@@ -9,9 +9,9 @@
 
 #include "kern/kern.h"
 
-/* x: n elements of type, any alignment. */
+/* x: n elements of type (whole blocks), any alignment. */
 bool tw_weights_finite(enum tw_dtype type, const void *x, size_t n);
-/* Bits of element i, for messages. */
+/* Bits of element i, or of the scale of block i, for messages. */
 unsigned tw_weights_bits(enum tw_dtype type, const void *x, size_t i);
 
 #endif

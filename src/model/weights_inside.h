@@ -10,6 +10,7 @@
 
 typedef struct tw_piece {
     const tw_tensor *t;
+    enum tw_dtype type; /* as packed */
     size_t row0, n_rows, col0, n_cols;
     bool is_vector; /* widened to f32 */
     size_t off_bytes;
@@ -35,6 +36,8 @@ typedef struct tw_loader {
 TW_MUST_CHECK int tw_weights_plan(tw_loader *l, const tw_shard *s, tw_err *err);
 /* The piece that a chunk belongs to. */
 const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk);
+/* Where the piece's columns lie in a row of the file: whole blocks. */
+void tw_weights_col_span(const tw_piece *p, size_t *ret_off_bytes, size_t *ret_n_bytes);
 /* Loads all chunks into l->base with the team (NULL: in the caller alone). */
 TW_MUST_CHECK int tw_weights_load_chunks(tw_loader *l, tw_team *team, tw_err *err);
 

@@ -8,7 +8,6 @@
 #include "model/weights_inside.h"
 
 enum {
-    WIDEN_MAX = 256,
     /* The kernel maps the pages around a fault too; a chunk gives these back with its own. */
     FAULT_AROUND_BYTES = 64 << 10,
     /* ... or the whole large folio of the page cache, which may begin well before. Dropping a
@@ -18,33 +17,54 @@ enum {
     N_AHEAD = 8,              /* chunks on their way from the disk */
 };
 
+static size_t row_bytes(const tw_piece *p)
+{
+    return tw_dtype_row_bytes(p->t->type, p->t->n_cols);
+}
+
+/* Which row of the file is row `row` of the tensor. */
+static size_t file_row(const tw_tensor *t, size_t row)
+{
+    if (t->turned == 0)
+        return row;
+    size_t half = t->turned / 2, i = row % t->turned;
+    return row - i + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
+/* How many of the next n rows lie at the same distance from each other. */
+static size_t count_run(const tw_piece *p, size_t row, size_t n)
+{
+    if (p->t->turned == 0)
+        return n;
+    size_t half = p->t->turned / 2;
+    return TW_MIN(n, half - (p->row0 + row) % half);
+}
+
+/* The piece's columns of one of its rows, from the block that holds the first. */
 static const uint8_t *piece_at(const tw_loader *l, const tw_piece *p, size_t row)
 {
-    size_t elem = (p->row0 + row) * p->t->n_cols + p->col0;
-    return l->m->files[p->t->i_file].map.p + p->t->off_bytes + elem * tw_dtype_bytes(p->t->type);
+    size_t off, n;
+    tw_weights_col_span(p, &off, &n);
+    return l->m->files[p->t->i_file].map.p + p->t->off_bytes +
+           file_row(p->t, p->row0 + row) * row_bytes(p) + off;
 }
 
 static void drop_rows(const tw_loader *l, const tw_piece *p, size_t row, size_t n_rows)
 {
     const tw_map *map = &l->m->files[p->t->i_file].map;
-    size_t row_bytes = p->t->n_cols * tw_dtype_bytes(p->t->type);
-    size_t from = p->t->off_bytes + (p->row0 + row) * row_bytes;
-    size_t to = from + n_rows * row_bytes + FAULT_AROUND_BYTES;
+    size_t from = p->t->off_bytes + (p->row0 + row) * row_bytes(p);
+    size_t to = from + n_rows * row_bytes(p) + FAULT_AROUND_BYTES;
     from -= TW_MIN(from, (size_t)FOLIO_BYTES);
     tw_map_drop(map, from, to - from);
 }
 
 static void widen(const tw_loader *l, const tw_piece *p)
 {
-    const tw_kern *kern = tw_kern_ref();
-    size_t bytes = tw_dtype_bytes(p->t->type);
-    const uint8_t *src = piece_at(l, p, 0);
     float *dst = (float *)(void *)(l->base + p->off_bytes);
-    for (size_t i = 0; i < p->n_rows; i += WIDEN_MAX) {
-        float aligned[WIDEN_MAX]; /* a file's tensor may lie at any byte */
-        size_t n = TW_MIN(p->n_rows - i, (size_t)WIDEN_MAX);
-        memcpy(aligned, src + i * bytes, n * bytes);
-        kern->to_f32(dst + i, aligned, p->t->type, n);
+    size_t n = 1;
+    for (size_t i = 0; i < p->n_rows; i += n) {
+        n = p->t->turned == 0 ? p->n_rows : 1;
+        tw_dequantize_row(p->t->type, dst + i, piece_at(l, p, i), n);
     }
 }
 
@@ -57,27 +77,45 @@ static void want_chunk(const tw_loader *l, size_t i_chunk)
     const tw_piece *p = tw_weights_find_piece(l, i_chunk);
     const tw_map *map = &l->m->files[p->t->i_file].map;
     size_t row = (i_chunk - p->i_chunk0) * p->n_chunk_rows;
-    size_t n_rows = TW_MIN(p->n_rows - row, p->n_chunk_rows);
-    size_t bytes = tw_dtype_bytes(p->t->type), gap = (p->t->n_cols - p->n_cols) * bytes;
-    size_t from = (size_t)(piece_at(l, p, row) - map->p);
+    size_t n_rows = TW_MIN(p->n_rows - row, p->n_chunk_rows), off, n_bytes;
+    tw_weights_col_span(p, &off, &n_bytes);
+    size_t gap = row_bytes(p) - n_bytes;
+    size_t from = p->t->off_bytes + (p->row0 + row) * row_bytes(p) + off;
     if (gap < GAP_MIN_BYTES) {
-        tw_map_want(map, from, (n_rows * p->t->n_cols) * bytes - gap);
+        tw_map_want(map, from, n_rows * row_bytes(p) - gap);
         return;
     }
     for (size_t r = 0; r < n_rows; r++)
-        tw_map_want(map, from + r * p->t->n_cols * bytes, p->n_cols * bytes);
+        tw_map_want(map, from + r * row_bytes(p), n_bytes);
+}
+
+static bool row_is_finite(const tw_loader *l, const tw_piece *p, size_t row)
+{
+    size_t off, n_bytes, block = tw_dtype_block(p->t->type);
+    tw_weights_col_span(p, &off, &n_bytes);
+    return tw_weights_finite(p->t->type, piece_at(l, p, row),
+                             n_bytes / tw_dtype_block_bytes(p->t->type) * block);
+}
+
+/* Rows that lie at the same distance from each other, of one panel. */
+static void pack_run(const tw_loader *l, const tw_piece *p, size_t row, size_t n)
+{
+    size_t step = p->t->turned == 0 ? 1 : 2;
+    tw_pack_rows(p->type, l->base + p->off_bytes, p->n_rows, p->n_cols, row, piece_at(l, p, row), n,
+                 p->t->n_cols * step);
 }
 
 static bool load_rows(const tw_loader *l, const tw_piece *p, size_t row, size_t n_rows)
 {
     bool finite = true;
     for (size_t i = row; i < row + n_rows; i += TW_PANEL) {
-        size_t n = TW_MIN(row + n_rows - i, (size_t)TW_PANEL);
+        size_t n = TW_MIN(row + n_rows - i, (size_t)TW_PANEL), n_run;
         for (size_t r = i; r < i + n; r++) /* also brings the pages in, in order */
-            finite = tw_weights_finite(p->t->type, piece_at(l, p, r), p->n_cols) && finite;
-        if (!p->is_vector)
-            tw_pack_rows(p->t->type, l->base + p->off_bytes, p->n_rows, p->n_cols, i,
-                         piece_at(l, p, i), n, p->t->n_cols);
+            finite = row_is_finite(l, p, r) && finite;
+        for (size_t r = i; r < i + n && !p->is_vector; r += n_run) {
+            n_run = count_run(p, r, i + n - r);
+            pack_run(l, p, r, n_run);
+        }
     }
     if (p->is_vector)
         widen(l, p);
@@ -106,29 +144,33 @@ static void load_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
         size_t n_rows = TW_MIN(p->n_rows - row, p->n_chunk_rows);
         if (!load_rows(l, p, row, n_rows))
             note_bad(l, i);
-        uint64_t n_bytes = (uint64_t)n_rows * p->n_cols * tw_dtype_bytes(p->t->type);
+        size_t off, row_bytes_read;
+        tw_weights_col_span(p, &off, &row_bytes_read);
+        uint64_t n_bytes = (uint64_t)n_rows * row_bytes_read;
         uint64_t done = atomic_fetch_add(&l->done_bytes, n_bytes) + n_bytes;
         if (i_thread == 0 && l->progress != NULL && done < l->total_bytes)
             atomic_store(&l->stopped, l->progress(l->ctx, done, l->total_bytes));
     }
 }
 
+/* A block counts as its first column. */
 static int report_bad(const tw_loader *l, tw_err *err)
 {
     size_t i_chunk = atomic_load(&l->i_bad);
     const tw_piece *p = tw_weights_find_piece(l, i_chunk);
-    size_t row = (i_chunk - p->i_chunk0) * p->n_chunk_rows, col = 0;
-    while (tw_weights_finite(p->t->type, piece_at(l, p, row), p->n_cols))
+    enum tw_dtype type = p->t->type;
+    size_t row = (i_chunk - p->i_chunk0) * p->n_chunk_rows, i = 0;
+    while (row_is_finite(l, p, row))
         row++;
     const uint8_t *src = piece_at(l, p, row);
-    size_t bytes = tw_dtype_bytes(p->t->type);
-    while (tw_weights_finite(p->t->type, src + col * bytes, 1))
-        col++;
+    const size_t block = tw_dtype_block(type), bytes = tw_dtype_block_bytes(type);
+    while (tw_weights_finite(type, src + i * bytes, block))
+        i++;
     return tw_err_set(err, -EDOM,
                       "%s: tensor \"%s\": row %zu column %zu is not finite (bits 0x%x);"
                       " the file is damaged",
-                      p->t->file, p->t->name, p->row0 + row, p->col0 + col,
-                      tw_weights_bits(p->t->type, src, col));
+                      p->t->file, p->t->name, file_row(p->t, p->row0 + row),
+                      p->col0 / block * block + i * block, tw_weights_bits(type, src, i));
 }
 
 int tw_weights_load_chunks(tw_loader *l, tw_team *team, tw_err *err)

@@ -24,6 +24,23 @@ const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk)
     return &l->pieces[lo];
 }
 
+void tw_weights_col_span(const tw_piece *p, size_t *ret_off_bytes, size_t *ret_n_bytes)
+{
+    size_t block = tw_dtype_block(p->t->type), bytes = tw_dtype_block_bytes(p->t->type);
+    size_t first = p->col0 / block;
+    *ret_off_bytes = first * bytes;
+    *ret_n_bytes = (TW_DIV_UP(p->col0 + p->n_cols, block) - first) * bytes;
+}
+
+/* Rows that a chunk holds all of: a panel, whole heads where their rows lie mixed. */
+static size_t group_rows(const tw_tensor *t)
+{
+    size_t n = TW_PANEL;
+    while (t->turned != 0 && n % t->turned != 0)
+        n += TW_PANEL;
+    return n;
+}
+
 static bool plan_piece(tw_loader *l, const tw_shard *s, enum tw_part part, const tw_tensor *t,
                        tw_piece *ret)
 {
@@ -31,15 +48,18 @@ static bool plan_piece(tw_loader *l, const tw_shard *s, enum tw_part part, const
     tw_piece p = {.t = t, .is_vector = spec->cols == TW_AXIS_ONE};
     tw_axis_cut(&l->m->config, s, spec->rows, &p.row0, &p.n_rows);
     tw_axis_cut(&l->m->config, s, spec->cols, &p.col0, &p.n_cols);
-    size_t panel_bytes = TW_PANEL * t->n_cols * tw_dtype_bytes(t->type);
-    size_t n_panels = TW_MAX(CHUNK_BYTES / panel_bytes, (size_t)1);
-    p.n_chunk_rows = p.is_vector ? p.n_rows : n_panels * TW_PANEL;
+    p.type = t->type;
+    size_t n_group = group_rows(t), group_bytes = n_group * tw_dtype_row_bytes(t->type, t->n_cols);
+    size_t n_groups = TW_MAX(CHUNK_BYTES / group_bytes, (size_t)1);
+    p.n_chunk_rows = p.is_vector ? p.n_rows : n_groups * n_group;
     p.i_chunk0 = l->n_chunks;
     p.off_bytes = l->n_bytes;
     size_t bytes =
-        p.is_vector ? p.n_rows * sizeof(float) : tw_packed_bytes(t->type, p.n_rows, p.n_cols);
+        p.is_vector ? p.n_rows * sizeof(float) : tw_packed_bytes(p.type, p.n_rows, p.n_cols);
     l->n_chunks += TW_DIV_UP(p.n_rows, p.n_chunk_rows);
-    l->total_bytes += (uint64_t)p.n_rows * p.n_cols * tw_dtype_bytes(t->type);
+    size_t off_bytes = 0, row_bytes = 0;
+    tw_weights_col_span(&p, &off_bytes, &row_bytes);
+    l->total_bytes += (uint64_t)p.n_rows * row_bytes;
     *ret = p;
     return bytes != 0 && tw_size_add(bytes, ALIGN_BYTES - 1, &bytes) &&
            tw_size_add(l->n_bytes, bytes / ALIGN_BYTES * ALIGN_BYTES, &l->n_bytes);
