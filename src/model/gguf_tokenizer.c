@@ -257,6 +257,9 @@ static int read_all(struct reader *r)
     tw_str model = tw_gguf_keys_text(&r->k, key, TW_STR(""));
     bool spm = tw_str_is(model, "llama"), add_bos = false;
     const tw_gguf_value *tokens = tw_gguf_keys_get(&r->k, tokens_key);
+    if (r->k.rc == 0 && (model.len == 0 || tw_str_is(model, "no_vocab")))
+        return tw_err_set(r->k.err, -ENOENT, "%s: there is no tokenizer in it (%s)", r->k.file,
+                          key);
     if (!spm && !tw_str_is(model, "gpt2"))
         tw_gguf_keys_refuse(&r->k, key, "gpt2 (byte-level BPE) or llama (SentencePiece's BPE)");
     if (tokens == NULL || !tokens->is_array || tokens->kind != TW_GGUF_TEXT || tokens->n == 0 ||

@@ -26,7 +26,8 @@ void tw_ids_done(tw_ids *ids);
 TW_MUST_CHECK int tw_tokenizer_new(const char *name, const char *json, size_t n, tw_tokenizer **ret,
                                    tw_err *err);
 /* The tokenizer inside a GGUF file, g its header: the same ids as the original's tokenizer.json. Needs
- * g only in the call. Models and pre-tokenizers that we do not have are refused by name. */
+ * g only in the call. Models and pre-tokenizers that we do not have are refused by name. -ENOENT: the
+ * file has no tokenizer. */
 TW_MUST_CHECK int tw_tokenizer_from_gguf(const char *name, const tw_gguf *g, tw_tokenizer **ret,
                                          tw_err *err);
 void tw_tokenizer_free(tw_tokenizer *t);
