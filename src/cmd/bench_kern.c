@@ -129,7 +129,9 @@ static void bench_matmul(bench *b, enum tw_dtype type, size_t m, size_t k, size_
     snprintf(shape, sizeof shape, "%s m%zu k%zu n%zu", names[type], m, k, n);
     tw_segments(k, 32, b->seg);
     b->packed = (tw_packed){type, n, k, b->w};
-    b->mm = (tw_matmul){&b->packed, b->x, m, k, b->y, n, b->seg, TW_SEGMENTS, NULL};
+    b->mm = (tw_matmul){.w = &b->packed, .x = b->x, .m = m, .ldx = k, .y = b->y, .ldy = n};
+    b->mm.seg = b->seg;
+    b->mm.n_seg = TW_SEGMENTS;
     double flops = 2.0 * (double)m * (double)k * (double)n;
     double bytes = (double)tw_packed_bytes(type, n, k);
     bool stream = m == 1 && n > 4096;

@@ -71,8 +71,7 @@ const char *tw_kern_names(void)
 
 size_t tw_kern_matmul_scratch_bytes(size_t k)
 {
-    (void)k;
-    return TW_MATMUL_SCRATCH_BYTES;
+    return TW_MATMUL_SCRATCH_BYTES + TW_XROWS_SCRATCH_BYTES(k);
 }
 
 size_t tw_kern_attn_scratch_bytes(size_t q_dim)

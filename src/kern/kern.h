@@ -12,7 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TW_SEGMENTS = 8, TW_LANES = 16, TW_PANEL = 64, TW_KV_BLOCK = 64, TW_KV_SPAN = 1024 };
+enum {
+    TW_SEGMENTS = 8,
+    TW_XROWS = 8,
+    TW_LANES = 16,
+    TW_PANEL = 64,
+    TW_KV_BLOCK = 64,
+    TW_KV_SPAN = 1024
+};
 
 /* Plain types, then those of quantised weights: blocks of elements with common scales, as GGUF files
  * have them. */
@@ -53,7 +60,9 @@ void tw_quantize_rows(enum tw_dtype to, void *dst_blocks, const float *src, size
 /* A weight matrix W [N][K], packed for streaming: panels of 64 outputs, [N/64 rounded up][K][64],
  * outputs past N are zero. Inside a row of a BF16 panel every 16 columns are interleaved: position
  * 2j holds column j, 2j+1 column 8+j, so that a 32-byte load widens to columns 0-7 by a shift and
- * 8-15 by a mask. F16 and F32 rows are in plain order. 64-byte aligned. */
+ * 8-15 by a mask. F16 and F32 rows are in plain order. 64-byte aligned.
+ * Quantised types: [N/64][K/32][...] as kern/quant.h draws it, no larger than the file's blocks but for
+ * a part of a K-quant's super-block at either end of a row; K is a multiple of 32. */
 typedef struct tw_packed {
     enum tw_dtype type;
     size_t n, k;
@@ -66,12 +75,37 @@ size_t tw_packed_bytes(enum tw_dtype type, size_t n, size_t k); /* 0 when it ove
  * pages are zero). */
 void tw_pack_rows(enum tw_dtype type, void *dst, size_t n, size_t k, size_t i_n0, const void *src,
                   size_t n_rows, size_t ld);
+/* The same of a quantised type: each source row (stride src_row_bytes) begins at a block; of it go
+ * columns [col0, col0 + k), both multiples of 32, which need not be whole blocks. Rows of one panel
+ * have one col0. */
+void tw_pack_quant_rows(enum tw_dtype type, void *dst, size_t n, size_t k, size_t i_n0,
+                        const void *src, size_t n_rows, size_t src_row_bytes, size_t col0);
+
+/* Activations beside quantised weights: 32 columns of a row. amax = the largest magnitude (NaN above
+ * all), d = amax / 127, inv = 127 / amax; where amax or inv is not finite, or amax is 0, inv = 0
+ * instead; q = x * inv rounded to the nearest even integer, so |q| <= 127. amax = 0 or NaN or
+ * infinite: d = amax and q = 0, so what is not finite makes the result so. */
+typedef struct tw_xblock {
+    int8_t q[32];
+    float d;
+    int32_t minus_sum;     /* - (q[0] + ... + q[31]) */
+    int32_t minus_half[2]; /* of q[0..15] and q[16..31] */
+} tw_xblock;
+_Static_assert(sizeof(tw_xblock) == 48, "three vectors of 16 bytes");
 
 /* Y [M][N] (row stride ldy) = X [M][K] (row stride ldx) * W^T.
  * Order: for each output and each segment s, k in [seg[s], seg[s+1]): acc = fmaf(w, x, acc) from
  * +0, ascending k; the n_seg sums are added as a balanced binary tree over n_seg = 1, 2, 4 or 8
  * leaves that skips empty segments. All empty: +0.
- * add (may be NULL): [N] added after the tree (bias): y = tree + add[n]. */
+ * add (may be NULL): [N] added after the tree (bias): y = tree + add[n].
+ * Quantised weights: seg are multiples of 32. x is taken as tw_xblock: b.d * b.q. For each 32 columns
+ * of a segment, ascending, in place of the chain's 32 steps (every number here is below 2^24, so each
+ * conversion and product of integers is exact; w.d * b.d and w.m * b.d round):
+ *   dot = sum of (u - off) * q in integers (Q6_K: dot0 of 16 columns and dot1)
+ *   acc = fmaf(w.d * b.d, f, acc), f = (float)dot; Q4_K, Q5_K: (float)sc * (float)dot;
+ *         Q6_K: fmaf((float)sc1, (float)dot1, (float)sc0 * (float)dot0)
+ *   acc = fmaf(w.m * b.d, (float)sum, acc)                              Q4_1, Q5_1
+ *   acc = fmaf(w.dmin * b.d, (float)mn * (float)minus_sum, acc)         Q4_K, Q5_K */
 typedef struct tw_matmul {
     const tw_packed *w;
     const float *x; /* [M][K] */
@@ -81,6 +115,10 @@ typedef struct tw_matmul {
     const uint32_t *seg; /* [n_seg + 1], ascending, in [0, K]; what lies outside does not count */
     unsigned n_seg;
     const float *add; /* [N] or NULL */
+    /* [M][K / 32], row stride ldxq: x, by tw_kern.quantize, for quantised weights. NULL: every call
+     * makes it in its scratch memory, TW_XROWS rows at a time: for few rows. */
+    const tw_xblock *xq;
+    size_t ldxq;
 } tw_matmul;
 
 /* Attention of n_rows query positions x n_group query heads that share one KV head, over the keys
@@ -113,6 +151,8 @@ typedef struct tw_kern {
     /* Panels [i_panel0, i_panel1) of the output. scratch: tw_kern_matmul_scratch_bytes(k), 64-byte
      * aligned, one per thread. */
     void (*matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *scratch);
+    /* x [k] to q [k / 32]; k a multiple of 32. */
+    void (*quantize)(tw_xblock *q, const float *x, size_t k);
     /* Rows [i_row0, i_row1) of the query positions, all heads of the group. scratch:
      * tw_kern_attn_scratch_bytes(Q), 64-byte aligned. */
     void (*attn)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch);

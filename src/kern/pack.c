@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "kern/quant.h"
 #include "kern/unroll.h"
 
 enum { STRIP_K = 128 };
@@ -17,6 +18,13 @@ typedef uint32_t vec32 __attribute__((vector_size(16)));
 size_t tw_packed_bytes(enum tw_dtype type, size_t n, size_t k)
 {
     size_t v;
+    if (tw_dtype_is_quant(type)) {
+        /* Far from what a size can hold, or it is checked in the units that are multiplied. */
+        if (k % TW_GRANULE != 0 || k > SIZE_MAX / 1024 || !tw_size_add(n, TW_PANEL - 1, &v) ||
+            !tw_size_mul(v / TW_PANEL, tw_quant_panel_bytes(type, k), &v))
+            return 0;
+        return v;
+    }
     if (!tw_size_add(n, TW_PANEL - 1, &v) || !tw_size_mul(v / TW_PANEL * TW_PANEL, k, &v) ||
         !tw_size_mul(v, tw_dtype_bytes(type), &v))
         return 0;

@@ -14,11 +14,20 @@
 
 #include "kern/kern.h"
 
+/* A panel, all little-endian dwords and f16 in rows of its 64 outputs (L = [64]):
+ *
+ *   K-quants    | first column's granule in its super-block, 64 bytes (u32, rest 0)
+ *               | super-block: d L f16, dmin L f16 (not Q6_K), words [n_words] L u32 ---+ again from
+ *   all types   | granule: d L f16 (MXFP4: L u8), m L f16, q [n_q] L u32, high [n_high] L | each
+ *               | granule ...                                                      <----+ super-block
+ *
+ * Cuts of a row begin and end at any granule: the first and last super-blocks then hold fewer. */
 enum {
-    TW_GRANULE = 32,  /* columns that share a scale of the activations */
-    TW_SUPER = 256,   /* columns of a K-quant's block */
-    TW_MAX_QUADS = 8, /* of a granule */
-    TW_MAX_WORDS = 4, /* of sub-scales, of one output in one super-block */
+    TW_PANEL_HEAD = 64, /* bytes, K-quants */
+    TW_GRANULE = 32,    /* columns that share a scale of the activations */
+    TW_SUPER = 256,     /* columns of a K-quant's block */
+    TW_MAX_QUADS = 8,   /* of a granule */
+    TW_MAX_WORDS = 4,   /* of sub-scales, of one output in one super-block */
 };
 
 typedef struct tw_qform {
@@ -49,6 +58,51 @@ static const tw_qform tw_qforms[TW_DTYPE_END] = {
 
 /* 16 + 2 * e2m1. */
 #define TW_MXFP4_VALUES 16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4
+
+static inline size_t tw_granule_scale_bytes(enum tw_dtype t)
+{
+    return (size_t)TW_PANEL * (t == TW_MXFP4 ? 1 : 2 * (size_t)tw_qforms[t].n_f16);
+}
+
+static inline size_t tw_granule_bytes(enum tw_dtype t)
+{
+    return tw_granule_scale_bytes(t) +
+           (size_t)TW_PANEL * 4 * (size_t)(tw_qforms[t].n_q + tw_qforms[t].n_high);
+}
+
+static inline size_t tw_super_bytes(enum tw_dtype t) /* 0: no K-quant */
+{
+    return (size_t)TW_PANEL *
+           (2 * (size_t)tw_qforms[t].n_head_f16 + 4 * (size_t)tw_qforms[t].n_words);
+}
+
+/* Of a panel of k columns, however it is cut: up to one super-block more than there are. */
+static inline size_t tw_quant_panel_bytes(enum tw_dtype t, size_t k)
+{
+    const size_t n = k / TW_GRANULE;
+    return n * tw_granule_bytes(t) +
+           (tw_qforms[t].n_words ? TW_PANEL_HEAD + (n + 14) / 8 * tw_super_bytes(t) : 0);
+}
+
+/* Where granule i of a panel lies; phase: that of its first column. */
+static inline size_t tw_granule_at(enum tw_dtype t, size_t phase, size_t i)
+{
+    const size_t at = i * tw_granule_bytes(t);
+    return tw_qforms[t].n_words ? at + TW_PANEL_HEAD + ((i + phase) / 8 + 1) * tw_super_bytes(t)
+                                : at;
+}
+
+/* Where its super-block lies: before the first of its granules here. */
+static inline size_t tw_super_at(enum tw_dtype t, size_t phase, size_t i)
+{
+    const size_t i_super = (i + phase) / 8, i0 = i_super ? i_super * 8 - phase : 0;
+    return tw_granule_at(t, phase, i0) - tw_super_bytes(t);
+}
+
+static inline size_t tw_panel_phase(enum tw_dtype t, const void *panel)
+{
+    return tw_qforms[t].n_words ? *(const uint32_t *)panel : 0;
+}
 
 /* One output's part of a granule, in a panel's order of quads. */
 typedef struct tw_granule {

@@ -13,6 +13,9 @@ enum { TW_BLOCK_M = 192, TW_BLOCK_K = 256 };
 #define TW_MATMUL_SCRATCH_BYTES                                                                    \
     (sizeof(float) * ((size_t)4 * TW_BLOCK_M * TW_PANEL + (size_t)TW_BLOCK_K * TW_PANEL))
 
+/* Behind these, the activations of a call that brings none for its quantised weights. */
+#define TW_XROWS_SCRATCH_BYTES(k) (sizeof(tw_xblock) * TW_XROWS * ((k) / 32))
+
 /* attn works on up to TW_ATTN_PAIRS (row, head) pairs at once: q, o of the span and of all, p, and a
  * block of K and of V widened; Q rounded up to 16. */
 enum { TW_ATTN_PAIRS = 96 };

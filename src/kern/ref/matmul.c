@@ -25,33 +25,52 @@ static float weight_at(const tw_packed *w, size_t n, size_t k)
     return tw_bf16_to_f32(h);
 }
 
+typedef struct row {
+    const float *x;
+    const tw_xblock *xq; /* quantised weights */
+} row;
+
+static float chain(const tw_matmul *op, const row *r, size_t n_out, size_t k0, size_t k1)
+{
+    if (tw_dtype_is_quant(op->w->type))
+        return tw_ref_quant_chain(op->w, n_out, r->xq, k0, k1);
+    float acc = 0.0f;
+    for (size_t k = k0; k < k1; k++)
+        acc = fmaf(weight_at(op->w, n_out, k), r->x[k], acc);
+    return acc;
+}
+
 /* The tree over segments [s, s + n): false where all of them are empty. */
-static bool sum_segments(const tw_matmul *op, const float *x, size_t n_out, unsigned s, unsigned n,
+static bool sum_segments(const tw_matmul *op, const row *r, size_t n_out, unsigned s, unsigned n,
                          float *ret)
 {
     if (n == 1) {
-        float acc = 0.0f;
-        for (size_t k = op->seg[s]; k < op->seg[s + 1]; k++)
-            acc = fmaf(weight_at(op->w, n_out, k), x[k], acc);
-        *ret = acc;
+        *ret = chain(op, r, n_out, op->seg[s], op->seg[s + 1]);
         return op->seg[s] < op->seg[s + 1];
     }
     float a, b;
-    bool has_a = sum_segments(op, x, n_out, s, n / 2, &a);
-    bool has_b = sum_segments(op, x, n_out, s + n / 2, n / 2, &b);
+    bool has_a = sum_segments(op, r, n_out, s, n / 2, &a);
+    bool has_b = sum_segments(op, r, n_out, s + n / 2, n / 2, &b);
     *ret = has_a && has_b ? a + b : has_a ? a : b;
     return has_a || has_b;
 }
 
 void tw_ref_matmul(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *scratch)
 {
-    (void)scratch;
-    for (size_t n = i_panel0 * TW_PANEL; n < i_panel1 * TW_PANEL && n < op->w->n; n++)
-        for (size_t m = 0; m < op->m; m++) {
+    for (size_t m = 0; m < op->m; m++) {
+        row r = {op->x + m * op->ldx, NULL};
+        if (tw_dtype_is_quant(op->w->type) && op->xq) {
+            r.xq = op->xq + m * op->ldxq;
+        } else if (tw_dtype_is_quant(op->w->type)) {
+            tw_ref_quantize(scratch, r.x, op->w->k);
+            r.xq = scratch;
+        }
+        for (size_t n = i_panel0 * TW_PANEL; n < i_panel1 * TW_PANEL && n < op->w->n; n++) {
             float y;
-            sum_segments(op, op->x + m * op->ldx, n, 0, op->n_seg, &y);
+            sum_segments(op, &r, n, 0, op->n_seg, &y);
             op->y[m * op->ldy + n] = op->add ? y + op->add[n] : y;
         }
+    }
 }
 
 void tw_segments(size_t k, size_t granule, uint32_t ret_seg[TW_SEGMENTS + 1])

@@ -6,6 +6,7 @@ const tw_kern *tw_kern_ref(void)
     static const tw_kern table = {
         .name = "ref",
         .matmul = tw_ref_matmul,
+        .quantize = tw_ref_quantize,
         .attn = tw_ref_attn,
         .rmsnorm = tw_ref_rmsnorm,
         .rope = tw_ref_rope,

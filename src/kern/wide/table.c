@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "kern/wide/qtable.h"
 #include "kern/wide/wide.h"
 
 const tw_kern TW_FN(table) = {
     .name = TW_WIDE_NAME,
-    .matmul = TW_FN(matmul),
+    .matmul = TW_QFN(matmul_any),
+    .quantize = TW_QFN(quantize),
     .attn = TW_FN(attn),
     .rmsnorm = TW_FN(rmsnorm),
     .rope = TW_FN(rope),

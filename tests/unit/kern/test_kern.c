@@ -65,7 +65,10 @@ static void check_matmul(const tw_kern *kern, const shape *s)
     guard_end = flush;
     (s->hard ? fill_hard : fill)(x, x_n);
     fill(add, s->n);
-    tw_matmul op = {&w, x, s->m, s->ldx, want, s->ldy, s->seg, s->n_seg, s->bias ? add : NULL};
+    tw_matmul op = {.w = &w, .x = x, .m = s->m, .ldx = s->ldx, .y = want, .ldy = s->ldy};
+    op.seg = s->seg;
+    op.n_seg = s->n_seg;
+    op.add = s->bias ? add : NULL;
     size_t n_panels = (s->n + TW_PANEL - 1) / TW_PANEL, cut = rng_below(n_panels + 1);
     tw_kern_ref()->matmul(&op, 0, n_panels, scratch);
     op.y = got;
@@ -134,7 +137,8 @@ static void test_matmul_all_empty(void **state)
     uint32_t seg[9] = {0};
     tw_packed w = {TW_F32, 2, 0, scratch};
     for (size_t t = 0; t <= n_tables; t++) {
-        tw_matmul op = {&w, &x, 1, 1, y, 2, seg, 8, NULL};
+        tw_matmul op = {
+            .w = &w, .x = &x, .m = 1, .ldx = 1, .y = y, .ldy = 2, .seg = seg, .n_seg = 8};
         y[0] = y[1] = 7.0f;
         (t < n_tables ? tables[t] : tw_kern_ref())->matmul(&op, 0, 1, scratch);
         assert_int_equal(tw_f32_bits(y[0]) | tw_f32_bits(y[1]), 0);
@@ -157,7 +161,8 @@ static void test_matmul_empty_neighbour(void **state)
         for (unsigned i = full + 1; i <= TW_SEGMENTS; i++)
             seg[i] = 3;
         for (size_t t = 0; t <= n_tables; t++) {
-            tw_matmul op = {&w, x, 1, 3, y, 6, seg, TW_SEGMENTS, NULL};
+            tw_matmul op = {
+                .w = &w, .x = x, .m = 1, .ldx = 3, .y = y, .ldy = 6, .seg = seg, .n_seg = 8};
             (t < n_tables ? tables[t] : tw_kern_ref())->matmul(&op, 0, 1, scratch);
             for (size_t i = 0; i < 6; i++)
                 assert_int_equal(tw_f32_bits(y[i]), 0x80000000u);

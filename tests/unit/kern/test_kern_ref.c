@@ -136,7 +136,9 @@ static setup *make_setup(void)
     tw_pack_rows(TW_F32, s.data, N, K, 0, s.w, N, K);
     s.packed = (tw_packed){TW_F32, N, K, s.data};
     tw_segments(K, 32, s.seg);
-    s.op = (tw_matmul){&s.packed, s.x, 1, K, s.y, N, s.seg, TW_SEGMENTS, NULL};
+    s.op = (tw_matmul){.w = &s.packed, .x = s.x, .m = 1, .ldx = K, .y = s.y, .ldy = N};
+    s.op.seg = s.seg;
+    s.op.n_seg = TW_SEGMENTS;
     return &s;
 }
 
@@ -200,7 +202,9 @@ static void test_tensor_parallel(void **state)
             char *data = calloc(1, tw_packed_bytes(TW_F32, N, k));
             tw_pack_rows(TW_F32, data, N, k, 0, s->w + k0, N, K);
             tw_packed packed = {TW_F32, N, k, data};
-            tw_matmul op = {&packed, s->x + k0, 1, k, part[r], N, seg, each, NULL};
+            tw_matmul op = {.w = &packed, .x = s->x + k0, .m = 1, .ldx = k, .y = part[r], .ldy = N};
+            op.seg = seg;
+            op.n_seg = each;
             tw_kern_ref()->matmul(&op, 0, 2, NULL);
             free(data);
         }

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The functions of a table that know quantised weights. */
+#ifndef TWINAX_KERN_WIDE_QTABLE_H
+#define TWINAX_KERN_WIDE_QTABLE_H
+
+#include "kern/wide/qvec.h"
+#include "kern/wide/wide.h"
+
+/* As tw_kern.matmul: weights of any type. */
+void TW_QFN(matmul_any)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *scratch);
+void TW_QFN(quantize)(tw_xblock *q, const float *x, size_t k);
+
+#endif
