@@ -9,7 +9,8 @@ style, in the new one, or both), plus
 
 The oracle is transformers in f32 with eager attention on the stored weights, upcast. A seed is
 taken only when
-  attention is far from uniform, the logits are not degenerate, and no greedy step is nearly a tie;
+  attention is far from uniform, the logits are not degenerate, and no greedy step is nearly a tie,
+  nor any choice of experts;
   the f32 oracle agrees with its own f64 run, and its cached run with its uncached one;
   a KV cache rounded to bf16 moves the logits by much less than the parity tests allow;
   every trap of the family (rope scaling, window, bias, q/k norm, eps ...) moves the logits by much
@@ -30,6 +31,7 @@ import numpy as np
 
 GREEDY = 64
 MIN_GAP = 1e-3  # of max|logit|, at every greedy step
+MIN_ROUTE = 1e-3  # between the router's logits of the last expert chosen and the first that is not
 MAX_ENTROPY = 0.7  # mean of entropy / log(visible keys), rows with >= 8 keys
 MAX_F64 = 1e-5  # of max|logit|: f32 oracle against f64
 MAX_BF16_KV = 3.5e-3  # of max|logit|: the parity tests allow 5e-3
@@ -40,6 +42,7 @@ CLASSES = {
     "llama": "LlamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
     "mistral": "MistralForCausalLM",
 }
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -118,6 +121,16 @@ MODELS = [
          traps=("rope", "attention_factor", "beta_fast", "window", "layer_types"),
          use_sliding_window=True, sliding_window=24, max_window_layers=1,
          layer_types=["sliding_attention", "full_attention"]),
+    spec("qwen3-moe", "qwen3_moe", 15, (64, 2, 8, 4, 16, 96, 256), tied=True, theta=1e4, eps=1e-6,
+         prompt=87, traps=("qk_norm", "norm_topk_prob", "num_experts_per_tok"), num_experts=8,
+         num_experts_per_tok=3, moe_intermediate_size=64, norm_topk_prob=True,
+         decoder_sparse_step=1, mlp_only_layers=[], use_sliding_window=False,
+         sliding_window=None, max_window_layers=2, attention_bias=False),
+    spec("qwen3-moe-mixed", "qwen3_moe", 3, (64, 3, 8, 2, None, 128, 257), style="new", theta=1e4,
+         eps=1e-6, prompt=82, traps=("norm_topk_prob", "num_experts_per_tok", "bias", "window_off"),
+         num_experts=5, num_experts_per_tok=2, moe_intermediate_size=128, norm_topk_prob=False,
+         decoder_sparse_step=1, mlp_only_layers=[0, 2], use_sliding_window=True, sliding_window=24,
+         attention_bias=True),
     spec("mistral", "mistral", 1, (64, 2, 8, 2, None, 96, 288), prompt=100, traps=("window",),
          sliding_window=24),
     spec("mistral-f32", "mistral", 3, (64, 2, 4, 2, 8, 64, 256), dtype="F32", tied=True,
@@ -158,6 +171,15 @@ def make_config(s):
     return c
 
 
+def has_experts(s, layer):
+    c = s["extra"]
+    return (
+        "num_experts" in c
+        and layer not in c["mlp_only_layers"]
+        and (layer + 1) % c["decoder_sparse_step"] == 0
+    )
+
+
 def make_weights(s, seed):
     """name -> f32 array. q and k are wide, for peaked attention; yarn's factor is taken out."""
     d, n_layers, heads, kv_heads, head_dim, ffn, vocab = s["dims"]
@@ -174,7 +196,7 @@ def make_weights(s, seed):
         w[name] = (rng.standard_normal(shape) * std + mean).astype(np.float32)
 
     qkv_bias = s["family"] == "qwen2" or s["extra"].get("attention_bias")
-    o_bias = s["family"] == "llama" and s["extra"].get("attention_bias")
+    o_bias = s["family"] in ("llama", "qwen3_moe") and s["extra"].get("attention_bias")
     mlp_bias = s["extra"].get("mlp_bias")
 
     def linear(name, n_out, n_in, gain, bias):
@@ -189,14 +211,20 @@ def make_weights(s, seed):
         linear(p + "self_attn.q_proj", heads * q, d, qk_gain, qkv_bias)
         linear(p + "self_attn.k_proj", kv_heads * q, d, qk_gain, qkv_bias)
         linear(p + "self_attn.v_proj", kv_heads * q, d, 1.0, qkv_bias)
-        if s["family"] == "qwen3":
+        if s["family"].startswith("qwen3"):
             normal(p + "self_attn.q_norm.weight", (q,), 0.3, qk_gain)
             normal(p + "self_attn.k_norm.weight", (q,), 0.3, qk_gain)
         linear(p + "self_attn.o_proj", d, heads * q, 1.5 * embed_std, o_bias)
         normal(p + "post_attention_layernorm.weight", (d,), 0.2, 1.0)
-        linear(p + "mlp.gate_proj", ffn, d, 1.2, mlp_bias)
-        linear(p + "mlp.up_proj", ffn, d, 1.0, mlp_bias)
-        linear(p + "mlp.down_proj", d, ffn, 1.5 * embed_std, mlp_bias)
+        blocks, f = ["mlp."], ffn
+        if has_experts(s, i):
+            linear(p + "mlp.gate", s["extra"]["num_experts"], d, 2.0, False)
+            blocks = [f"mlp.experts.{e}." for e in range(s["extra"]["num_experts"])]
+            f = s["extra"]["moe_intermediate_size"]
+        for block in blocks:
+            linear(p + block + "gate_proj", f, d, 1.2, mlp_bias)
+            linear(p + block + "up_proj", f, d, 1.0, mlp_bias)
+            linear(p + block + "down_proj", d, f, 1.5 * embed_std, mlp_bias)
     normal(
         "model.norm.weight", (d,), 1.0
     )  # both signs: a tied head must not favour the id that was fed
@@ -242,6 +270,8 @@ def load_oracle(folder, config=None):
     if config is None:
         config = json.loads((folder / "config.json").read_text())
     config = AutoConfig.for_model(**config)
+    if "num_experts" in config.to_dict() or "num_local_experts" in config.to_dict():
+        config._experts_implementation = "eager"  # the fast one knows no f64
     model, info = AutoModelForCausalLM.from_pretrained(
         folder,
         config=config,
@@ -324,6 +354,29 @@ def softmax_peak(model, ids):
         return float(model(torch.tensor([ids])).logits[0].softmax(-1).amax(-1).mean())
 
 
+def route_gap(model, ids):
+    """The least distance between the router's logits of the last expert that a token takes and the
+    first that it does not; None without experts."""
+    import torch
+
+    gaps = []
+
+    def watch(gate, _, out):
+        best = out[0].double().sort(-1, descending=True).values
+        gaps.append(float((best[:, gate.top_k - 1] - best[:, gate.top_k]).min()))
+
+    hooks = [
+        m.register_forward_hook(watch)
+        for m in model.modules()
+        if type(m).__name__.endswith("TopKRouter")
+    ]
+    with torch.no_grad():
+        model(torch.tensor([ids]))
+    for h in hooks:
+        h.remove()
+    return min(gaps) if hooks else None
+
+
 def trapped_config(config, trap):
     """The config as an engine in the trap sees it; None where the weights must change."""
     c = copy.deepcopy(config)
@@ -332,6 +385,10 @@ def trapped_config(config, trap):
         c["rms_norm_eps"] = 1e-6
     elif trap == "theta":
         c["rope_theta"] = 1e6
+    elif trap == "norm_topk_prob":
+        c[trap] = not c[trap]
+    elif trap == "num_experts_per_tok":
+        c[trap] -= 1
     elif trap == "rope":
         c["rope_scaling"] = None
         if "rope_parameters" in c:
@@ -410,6 +467,9 @@ def make_golden(s, seed, folder):
         "bf16_kv": max(off(bf16_logits(model, prompt, first)) for first in (0, 1, 17)),
         "uncached": off(last_logits(model, prompt)),
     }
+    gap = route_gap(model, prompt + ids)
+    if gap is not None:
+        m["route_gap"] = gap
     m["uncached_end"] = int(last_logits(model, prompt + ids[:-1]).argmax()) == ids[-1]
     m["f64"] = off(last_logits(model.double(), prompt))
     checks = {
@@ -419,6 +479,7 @@ def make_golden(s, seed, folder):
         "softmax_peak": 0.05 < m["softmax_peak"] < 0.95,
         "bf16_kv": m["bf16_kv"] <= MAX_BF16_KV,
         "uncached": m["uncached"] <= MAX_F64,
+        "route_gap": m.get("route_gap", MIN_ROUTE) >= MIN_ROUTE,
         "uncached_end": m["uncached_end"],
         "f64": m["f64"] <= MAX_F64,
     }

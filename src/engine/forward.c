@@ -30,6 +30,7 @@ static void carve_all(tw_forward *f)
     const tw_model_config *c = f->cfg;
     const tw_shard *s = &f->shard;
     const size_t m = f->max_rows, q_len = (size_t)s->n_heads * c->head_dim;
+    const size_t n_ffn = tw_model_has_dense(c) ? s->n_ffn : 0;
     f->work_bytes = 0;
     f->x = carve(f, m * c->d_model, 4);
     f->h = carve(f, m * c->d_model, 4);
@@ -37,8 +38,8 @@ static void carve_all(tw_forward *f)
     f->k = carve(f, m * s->n_kv * c->head_dim, 4);
     f->v = carve(f, m * s->n_kv * c->head_dim, 4);
     f->attn = carve(f, m * q_len, 4);
-    f->gate = carve(f, m * s->n_ffn, 4);
-    f->up = carve(f, m * s->n_ffn, 4);
+    f->gate = carve(f, m * n_ffn, 4);
+    f->up = carve(f, m * n_ffn, 4);
     f->cos = carve(f, m * c->head_dim / 2, 4);
     f->sin = carve(f, m * c->head_dim / 2, 4);
     f->logits = carve(f, (size_t)f->max_logits * s->n_vocab, 4);
@@ -48,17 +49,21 @@ static void carve_all(tw_forward *f)
         f->partial = carve(f, m * c->d_model, 4);
     if (!f->has_group && f->wire16)
         f->high = carve(f, m * c->d_model, 4);
+    tw_moe_place(f, carve(f, tw_moe_bytes(f), 1));
     f->scratch = carve(f, f->n_threads, f->scratch_bytes);
 }
 
-/* Per thread: the larger of matmul's and attention's scratch, then a page table for one KV head. */
-static size_t scratch_size(const tw_forward *f)
+/* Per thread: the larger of matmul's (and the experts' room) and attention's scratch, then a page
+ * table for one KV head. */
+static size_t scratch_size(tw_forward *f)
 {
     const tw_model_config *c = f->cfg;
     size_t k_max = TW_MAX(TW_MAX((size_t)c->d_model, (size_t)f->shard.n_ffn),
                           (size_t)f->shard.n_heads * c->head_dim);
+    k_max = TW_MAX(k_max, (size_t)f->shard.n_expert_ffn);
+    f->moe.room_at = round64(tw_kern_matmul_scratch_bytes(k_max));
     size_t bytes =
-        TW_MAX(tw_kern_matmul_scratch_bytes(k_max), tw_kern_attn_scratch_bytes(c->head_dim));
+        TW_MAX(f->moe.room_at + tw_moe_room_bytes(f), tw_kern_attn_scratch_bytes(c->head_dim));
     return round64(bytes) + round64((size_t)f->max_pages * 2 * sizeof(void *));
 }
 
@@ -421,11 +426,17 @@ static int run_layer(struct job *j, const float *next_norm, tw_err *err)
     int rc = exchange(j, l->o_bias, l->ffn_norm, err);
     if (rc != 0)
         return rc;
-    const tw_matmul gate_up[] = {column_op(f, m, &l->gate, f->gate, l->gate_bias),
-                                 column_op(f, m, &l->up, f->up, l->up_bias)};
-    run_ops(j, gate_up, 2);
-    tw_team_run(f->team, act_job, j);
-    run_row(j, &l->down, f->gate, f->shard.seg_f);
+    if (l->experts != NULL) {
+        const tw_matmul router = column_op(f, m, &l->router, f->moe.probs, NULL);
+        run_ops(j, &router, 1);
+        tw_moe_run(f, l, m);
+    } else {
+        const tw_matmul gate_up[] = {column_op(f, m, &l->gate, f->gate, l->gate_bias),
+                                     column_op(f, m, &l->up, f->up, l->up_bias)};
+        run_ops(j, gate_up, 2);
+        tw_team_run(f->team, act_job, j);
+        run_row(j, &l->down, f->gate, f->shard.seg_f);
+    }
     return exchange(j, l->down_bias, next_norm, err);
 }
 

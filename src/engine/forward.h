@@ -6,6 +6,7 @@
 #define TWINAX_ENGINE_FORWARD_H
 
 #include "engine/kv.h"
+#include "engine/moe.h"
 #include "model/model.h"
 #include "twinax/coll.h"
 
@@ -52,7 +53,8 @@ typedef struct tw_forward {
     float *h;         /* [M][D] normalised */
     float *q, *k, *v; /* [M][H*Q], [M][K*Q] x 2 */
     float *attn;      /* [M][H*Q] */
-    float *gate, *up; /* [M][F] */
+    float *gate, *up; /* [M][F] of layers without experts */
+    tw_moe moe;       /* of those with */
     float *cos, *sin; /* [M][Q/2] */
     float *logits;    /* [max_logits][V] */
     float *partial;   /* [M][D], from tw_coll_alloc when there is a group */

@@ -6,6 +6,7 @@
 
 #include "base/scope.h"
 #include "fmt/json.h"
+#include "model/experts.h"
 #include "model/family.h"
 #include "model/rope.h"
 
@@ -23,7 +24,7 @@ static const tw_family *read_family(tw_json_obj *o)
     const char *type = tw_json_text(o, "model_type", "");
     const tw_family *f = tw_family_find(type);
     if (f == NULL) {
-        tw_json_refuse(o, "model_type", "one of llama, mistral, qwen2, qwen3");
+        tw_json_refuse(o, "model_type", "one of llama, mistral, qwen2, qwen3, qwen3_moe");
         return NULL;
     }
     const json_t *arch = tw_json_get(o, "architectures");
@@ -113,9 +114,9 @@ static void read_windows(tw_json_obj *o, const tw_family *f, tw_model_config *c)
     window = (uint32_t)tw_json_u64(o, "sliding_window", window, 1, CTX_MAX);
     uint32_t first = 0;
     const json_t *types = NULL;
+    if (f->window_rule != TW_WINDOW_ALL && !tw_json_bool(o, "use_sliding_window", false))
+        window = 0;
     if (f->window_rule == TW_WINDOW_LAYERS) {
-        if (!tw_json_bool(o, "use_sliding_window", false))
-            window = 0;
         first = (uint32_t)tw_json_u64(o, "max_window_layers", f->max_window_layers, 0, CTX_MAX);
         types = tw_json_get(o, "layer_types");
     }
@@ -190,6 +191,8 @@ static int parse_config(const char *name, const json_t *root, tw_model_config *c
         return o.rc;
     read_flags(&o, f, c);
     read_windows(&o, f, c);
+    if (f->experts)
+        tw_experts_config_read(&o, c);
     tw_rope_config_read(&o, c->max_ctx, &c->rope);
     c->dtype = read_dtype(&o);
     read_tokens(&o, f, c);

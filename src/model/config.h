@@ -12,7 +12,12 @@
 #include "kern/kern.h"
 #include "twinax/err.h"
 
-enum { TW_LAYERS_MAX = 512, TW_EOS_MAX = 16 };
+enum {
+    TW_LAYERS_MAX = 512,
+    TW_EOS_MAX = 16,
+    TW_EXPERTS_MAX = 4096,
+    TW_EXPERTS_PER_TOK_MAX = 64,
+};
 
 /* What any file may claim. */
 enum {
@@ -40,13 +45,13 @@ typedef struct tw_rope_config {
 } tw_rope_config;
 
 typedef struct tw_model_config {
-    const char *family;  /* "llama", "qwen2", "qwen3", "mistral"; static text */
+    const char *family;  /* "llama", "qwen2", "qwen3", "qwen3_moe", "mistral"; static text */
     uint32_t n_layers;   /* L */
     uint32_t d_model;    /* D */
     uint32_t n_heads;    /* H */
     uint32_t n_kv_heads; /* K */
     uint32_t head_dim;   /* Q; need not be D / H */
-    uint32_t ffn;        /* F */
+    uint32_t ffn;        /* F, of the layers without experts */
     uint32_t vocab;      /* V */
     uint32_t max_ctx;    /* max_position_embeddings */
     float norm_eps;
@@ -55,11 +60,23 @@ typedef struct tw_model_config {
     bool qk_norm; /* rmsnorm over each head's Q before rope */
     tw_rope_config rope;
     uint32_t window[TW_LAYERS_MAX]; /* sliding window of each layer, 0: none */
+    uint32_t n_experts;             /* E; 0: no layer has any */
+    uint32_t experts_per_tok;       /* how many of them compute a token */
+    uint32_t expert_ffn;            /* F of one */
+    bool norm_topk;                 /* the chosen ones' probabilities are made to sum to 1 */
+    bool experts[TW_LAYERS_MAX];    /* layers with experts in the place of one feed-forward */
+    uint32_t n_expert_layers;       /* of them */
     enum tw_dtype dtype; /* config's torch_dtype / dtype: the file's tensors say the truth */
     uint32_t eos[TW_EOS_MAX];
     unsigned n_eos;
     int64_t bos; /* -1: none */
 } tw_model_config;
+
+/* Some layer has a feed-forward without experts. */
+static inline bool tw_model_has_dense(const tw_model_config *c)
+{
+    return c->n_expert_layers == 0 || c->n_expert_layers < c->n_layers;
+}
 
 /* generation_config.json's defaults for sampling; a field that is absent keeps the OpenAI default
  * (do_sample true, temperature and top_p 1, the others off). */

@@ -45,6 +45,17 @@ static const tw_family families[] = {
      .max_window_layers = 28,
      .bos = -1,
      .eos = -1},
+    {.name = "qwen3_moe",
+     .arch = "Qwen3MoeForCausalLM",
+     .attn_bias_key = true,
+     .qk_norm = true,
+     .experts = true,
+     .n_kv = 4,
+     .max_ctx = 32768,
+     .window_rule = TW_WINDOW_IF_USED,
+     .window = 4096,
+     .bos = -1,
+     .eos = -1},
 };
 
 static const tw_part_spec parts[TW_PART_END] = {
@@ -66,6 +77,7 @@ static const tw_part_spec parts[TW_PART_END] = {
     [TW_PART_UP_BIAS] = {"mlp.up_proj.bias", NULL, TW_AXIS_F, TW_AXIS_ONE},
     [TW_PART_DOWN] = {"mlp.down_proj.weight", NULL, TW_AXIS_D, TW_AXIS_F},
     [TW_PART_DOWN_BIAS] = {"mlp.down_proj.bias", NULL, TW_AXIS_D, TW_AXIS_ONE},
+    [TW_PART_ROUTER] = {"mlp.gate.weight", NULL, TW_AXIS_E, TW_AXIS_D},
     [TW_PART_EMBED] = {NULL, "model.embed_tokens.weight", TW_AXIS_V, TW_AXIS_D},
     [TW_PART_FINAL_NORM] = {NULL, "model.norm.weight", TW_AXIS_D, TW_AXIS_ONE},
     [TW_PART_LM_HEAD] = {NULL, "lm_head.weight", TW_AXIS_V, TW_AXIS_D},
@@ -81,7 +93,7 @@ const tw_family *tw_family_find(const char *model_type)
 
 const char *tw_family_names(void)
 {
-    return "llama, mistral, qwen2, qwen3";
+    return "llama, mistral, qwen2, qwen3, qwen3_moe";
 }
 
 const tw_part_spec *tw_part_get(enum tw_part part)
@@ -107,11 +119,30 @@ bool tw_part_wanted(const tw_model_config *c, enum tw_part part)
     case TW_PART_UP_BIAS:
     case TW_PART_DOWN_BIAS:
         return c->mlp_bias;
+    case TW_PART_GATE:
+    case TW_PART_UP:
+    case TW_PART_DOWN:
+        return tw_model_has_dense(c);
+    case TW_PART_ROUTER:
+        return c->n_expert_layers > 0;
     case TW_PART_LM_HEAD:
         return !c->tied;
     default:
         return true;
     }
+}
+
+static bool is_feed_forward(enum tw_part part)
+{
+    return part == TW_PART_GATE || part == TW_PART_UP || part == TW_PART_DOWN ||
+           part == TW_PART_GATE_BIAS || part == TW_PART_UP_BIAS || part == TW_PART_DOWN_BIAS;
+}
+
+bool tw_part_in_layer(const tw_model_config *c, enum tw_part part, uint32_t i_layer)
+{
+    if (part == TW_PART_ROUTER)
+        return c->experts[i_layer];
+    return tw_part_wanted(c, part) && !(is_feed_forward(part) && c->experts[i_layer]);
 }
 
 void tw_part_name(enum tw_part part, uint32_t i_layer, char *out, size_t out_bytes)
@@ -120,6 +151,20 @@ void tw_part_name(enum tw_part part, uint32_t i_layer, char *out, size_t out_byt
         snprintf(out, out_bytes, "%s", parts[part].name);
     else
         snprintf(out, out_bytes, "model.layers.%u.%s", i_layer, parts[part].layer_name);
+}
+
+const char *tw_axis_key(enum tw_axis axis)
+{
+    static const char *const keys[] = {[TW_AXIS_ONE] = "",
+                                       [TW_AXIS_D] = "hidden_size",
+                                       [TW_AXIS_HQ] = "num_attention_heads",
+                                       [TW_AXIS_KQ] = "num_key_value_heads",
+                                       [TW_AXIS_Q] = "head_dim",
+                                       [TW_AXIS_F] = "intermediate_size",
+                                       [TW_AXIS_E] = "num_experts",
+                                       [TW_AXIS_EF] = "moe_intermediate_size",
+                                       [TW_AXIS_V] = "vocab_size"};
+    return keys[axis];
 }
 
 uint64_t tw_axis_size(const tw_model_config *c, enum tw_axis axis)
@@ -135,6 +180,10 @@ uint64_t tw_axis_size(const tw_model_config *c, enum tw_axis axis)
         return c->head_dim;
     case TW_AXIS_F:
         return c->ffn;
+    case TW_AXIS_E:
+        return c->n_experts;
+    case TW_AXIS_EF:
+        return c->expert_ffn;
     case TW_AXIS_V:
         return c->vocab;
     case TW_AXIS_ONE:
@@ -157,6 +206,9 @@ void tw_axis_cut(const tw_model_config *c, const tw_shard *s, enum tw_axis axis,
     } else if (axis == TW_AXIS_F) {
         *ret_from = s->ffn0;
         *ret_n = s->n_ffn;
+    } else if (axis == TW_AXIS_EF) {
+        *ret_from = s->expert_ffn0;
+        *ret_n = s->n_expert_ffn;
     } else if (axis == TW_AXIS_V) {
         *ret_from = s->vocab0;
         *ret_n = s->n_vocab;

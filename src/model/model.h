@@ -60,6 +60,12 @@ TW_API void tw_text_free(void *p);
  * alignment. The map stays valid while the model is open. */
 const void *tw_model_embed_row(const tw_model *m, uint32_t id, enum tw_dtype *ret_type);
 
+/* One expert of a layer, cut as a layer's own feed-forward is. */
+typedef struct tw_expert {
+    tw_packed gate, up; /* [n_expert_ffn][D] */
+    tw_packed down;     /* [D][n_expert_ffn] */
+} tw_expert;
+
 /* One layer of a shard. Norm weights and biases are widened to f32. Absent: NULL / data NULL. */
 typedef struct tw_layer {
     const float *attn_norm;                         /* [D] */
@@ -71,10 +77,13 @@ typedef struct tw_layer {
     tw_packed gate, up;                             /* [n_ffn][D] */
     tw_packed down;                                 /* [D][n_ffn] */
     const float *gate_bias, *up_bias, *down_bias;   /* [n_ffn] x 2, [D] */
+    tw_packed router;                               /* [E][D] */
+    const tw_expert *experts;                       /* [E], or NULL: gate, up and down are there */
 } tw_layer;
 
 typedef struct tw_weights {
     tw_layer *layers;        /* [L] */
+    tw_expert *experts;      /* of all layers that have them */
     const float *final_norm; /* [D] */
     tw_packed lm_head;       /* [n_vocab][D] */
     size_t bytes;            /* of packed data */
@@ -96,5 +105,7 @@ void tw_weights_done(tw_weights *w);
 /* What tw_weights_load takes for this shard; reads no weight. */
 TW_MUST_CHECK int tw_weights_count_bytes(const tw_model *m, const tw_shard *s, uint64_t *ret,
                                          tw_err *err);
+/* Those of them that are an expert's, of which a token reads experts_per_tok of n_experts. */
+uint64_t tw_weights_count_expert_bytes(const tw_model *m, const tw_shard *s);
 
 #endif

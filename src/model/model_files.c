@@ -2,14 +2,16 @@
 /* The weight files of a model's folder: which, mapped, their headers, and each part bound to its
  * tensor. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/scope.h"
 #include "base/str.h"
+#include "model/experts.h"
 #include "model/model_gguf.h"
 
-enum { INDEX_MAX_BYTES = 128 << 20, NAME_MAX_BYTES = 128, HEADER_GUESS_BYTES = 256 << 10 };
+enum { INDEX_MAX_BYTES = 128 << 20, HEADER_GUESS_BYTES = 256 << 10 };
 
 static const char *single_name = "model.safetensors";
 static const char *index_name = "model.safetensors.index.json";
@@ -110,7 +112,7 @@ int tw_model_files_open(tw_model *m, tw_err *err)
     return rc < 0 ? rc : check_index(m, err);
 }
 
-static const tw_st_tensor *find_tensor(const tw_model *m, const char *name, size_t *ret_file)
+const tw_st_tensor *tw_model_tensor_find(const tw_model *m, const char *name, size_t *ret_file)
 {
     if (m->index.n_files == 0) {
         *ret_file = 0;
@@ -123,24 +125,33 @@ static const tw_st_tensor *find_tensor(const tw_model *m, const char *name, size
     return tw_st_find(&m->files[e->i_file].st, name);
 }
 
-static int check_shape(const tw_model *m, const tw_st_tensor *t, enum tw_part part,
-                       const char *file, tw_err *err)
+int tw_model_tensor_shape(const tw_st_tensor *t, const char *file, const tw_st_tensor *want,
+                          const char *keys, tw_err *err)
 {
-    const tw_part_spec *spec = tw_part_get(part);
-    tw_st_tensor want = {.n_dims = spec->cols == TW_AXIS_ONE ? 1 : 2};
-    want.shape[0] = tw_axis_size(&m->config, spec->rows);
-    want.shape[1] = tw_axis_size(&m->config, spec->cols);
-    if (t->n_dims == want.n_dims &&
-        memcmp(t->shape, want.shape, want.n_dims * sizeof(want.shape[0])) == 0)
+    if (t->n_dims == want->n_dims &&
+        memcmp(t->shape, want->shape, want->n_dims * sizeof(want->shape[0])) == 0)
         return 0;
     char found_text[64], want_text[64];
     tw_st_show_shape(t, found_text, sizeof(found_text));
-    tw_st_show_shape(&want, want_text, sizeof(want_text));
-    return tw_err_set(err, -EINVAL, "%s: tensor \"%s\": shape %s, but config.json wants %s", file,
-                      t->name, found_text, want_text);
+    tw_st_show_shape(want, want_text, sizeof(want_text));
+    return tw_err_set(err, -EINVAL, "%s: tensor \"%s\": shape %s, but config.json wants %s (%s)",
+                      file, t->name, found_text, want_text, keys);
 }
 
-static int check_type(const tw_st_tensor *t, const char *file, enum tw_dtype *ret, tw_err *err)
+static int check_shape(const tw_model *m, const tw_st_tensor *t, const tw_part_spec *spec,
+                       const char *file, tw_err *err)
+{
+    const bool is_vector = spec->cols == TW_AXIS_ONE;
+    tw_st_tensor want = {.n_dims = is_vector ? 1 : 2};
+    char keys[64];
+    want.shape[0] = tw_axis_size(&m->config, spec->rows);
+    want.shape[1] = tw_axis_size(&m->config, spec->cols);
+    snprintf(keys, sizeof(keys), "%s%s%s", tw_axis_key(spec->rows), is_vector ? "" : ", ",
+             is_vector ? "" : tw_axis_key(spec->cols));
+    return tw_model_tensor_shape(t, file, &want, keys, err);
+}
+
+int tw_model_tensor_type(const tw_st_tensor *t, const char *file, enum tw_dtype *ret, tw_err *err)
 {
     switch (t->type) {
     case TW_ST_F32:
@@ -159,26 +170,22 @@ static int check_type(const tw_st_tensor *t, const char *file, enum tw_dtype *re
                       t->name, t->type_name);
 }
 
-static int bind_part(tw_model *m, enum tw_part part, uint32_t i_layer, tw_tensor *ret, tw_err *err)
+int tw_model_tensor_bind(tw_model *m, const char *name, const tw_part_spec *spec, const char *why,
+                         tw_tensor *ret, tw_err *err)
 {
-    if (m->is_gguf)
-        return tw_model_gguf_bind(m, part, i_layer, ret, err);
-    char name[NAME_MAX_BYTES];
-    tw_part_name(part, i_layer, name, sizeof(name));
     size_t i_file = 0;
-    const tw_st_tensor *t = find_tensor(m, name, &i_file);
+    const tw_st_tensor *t = tw_model_tensor_find(m, name, &i_file);
     if (t == NULL)
         return tw_err_set(err, -EINVAL, "%s: tensor \"%s\" is missing, config.json (%s) wants it%s",
                           m->index.n_files == 0 ? single_name : index_name, name, m->config.family,
-                          part == TW_PART_LM_HEAD ? " as tie_word_embeddings is not true" : "");
+                          why);
     const char *file = m->files[i_file].name;
     enum tw_dtype type = TW_F32;
-    int rc = check_shape(m, t, part, file, err);
+    int rc = check_shape(m, t, spec, file, err);
     if (rc == 0)
-        rc = check_type(t, file, &type, err);
+        rc = tw_model_tensor_type(t, file, &type, err);
     if (rc < 0)
         return rc;
-    const tw_part_spec *spec = tw_part_get(part);
     *ret = (tw_tensor){.name = t->name,
                        .file = file,
                        .type = type,
@@ -189,6 +196,18 @@ static int bind_part(tw_model *m, enum tw_part part, uint32_t i_layer, tw_tensor
     return 0;
 }
 
+static int bind_part(tw_model *m, enum tw_part part, uint32_t i_layer, tw_tensor *ret, tw_err *err)
+{
+    if (m->is_gguf)
+        return tw_model_gguf_bind(m, part, i_layer, ret, err);
+    char name[TW_TENSOR_NAME_BYTES];
+    tw_part_name(part, i_layer, name, sizeof(name));
+    const char *why = part == TW_PART_LM_HEAD  ? " as tie_word_embeddings is not true"
+                      : part == TW_PART_ROUTER ? " as num_experts is not 0"
+                                               : "";
+    return tw_model_tensor_bind(m, name, tw_part_get(part), why, ret, err);
+}
+
 /* tail: what follows "model.layers." */
 static bool is_bound(const tw_model *m, const char *tail)
 {
@@ -197,9 +216,10 @@ static bool is_bound(const tw_model *m, const char *tail)
     if (dot == tail || *dot != '.' || i >= m->config.n_layers)
         return false;
     for (enum tw_part p = 0; p < TW_PART_LAYER_END; p++)
-        if (tw_part_wanted(&m->config, p) && strcmp(tw_part_get(p)->layer_name, dot + 1) == 0)
+        if (tw_part_in_layer(&m->config, p, (uint32_t)i) &&
+            strcmp(tw_part_get(p)->layer_name, dot + 1) == 0)
             return true;
-    return false;
+    return m->config.experts[i] && tw_expert_part_is(&m->config, dot + 1);
 }
 
 /* A tensor inside a layer that the config has no place for would be left out of the result: a
@@ -236,7 +256,7 @@ int tw_model_parts_bind(tw_model *m, tw_err *err)
                           m->config.n_layers);
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         for (enum tw_part p = 0; p < TW_PART_LAYER_END; p++) {
-            if (!tw_part_wanted(&m->config, p))
+            if (!tw_part_in_layer(&m->config, p, i))
                 continue;
             int rc = bind_part(m, p, i, &m->layers[(size_t)i * TW_PART_LAYER_END + p], err);
             if (rc < 0)
@@ -250,5 +270,6 @@ int tw_model_parts_bind(tw_model *m, tw_err *err)
         if (rc < 0)
             return rc;
     }
-    return refuse_strays(m, err);
+    int rc = tw_model_experts_bind(m, err);
+    return rc < 0 ? rc : refuse_strays(m, err);
 }

@@ -26,17 +26,21 @@ static void localize(const uint32_t seg[TW_SEGMENTS + 1], const tw_shard *s,
 static tw_shard cut_model(const tw_model_config *c, unsigned n_ranks, unsigned rank)
 {
     tw_shard s = {.rank = rank, .n_ranks = n_ranks, .n_seg = TW_SEGMENTS / n_ranks};
-    uint32_t heads[TW_SEGMENTS + 1], seg_o[TW_SEGMENTS + 1], seg_f[TW_SEGMENTS + 1];
+    uint32_t heads[TW_SEGMENTS + 1], seg_o[TW_SEGMENTS + 1], seg_f[TW_SEGMENTS + 1],
+        seg_e[TW_SEGMENTS + 1];
     tw_segments(c->n_heads, 1, heads);
     tw_segments((size_t)c->n_heads * c->head_dim, c->head_dim, seg_o);
     tw_segments(c->ffn, FFN_GRANULE, seg_f);
+    tw_segments(c->expert_ffn, FFN_GRANULE, seg_e);
     tw_segments(c->d_model, DIM_GRANULE, s.seg_d);
     tw_segments(c->vocab, VOCAB_GRANULE, s.seg_v);
     cut_axis(heads, &s, &s.head0, &s.n_heads);
     cut_axis(seg_f, &s, &s.ffn0, &s.n_ffn);
+    cut_axis(seg_e, &s, &s.expert_ffn0, &s.n_expert_ffn);
     cut_axis(s.seg_v, &s, &s.vocab0, &s.n_vocab);
     localize(seg_o, &s, s.seg_o);
     localize(seg_f, &s, s.seg_f);
+    localize(seg_e, &s, s.seg_e);
     if (s.n_heads > 0) {
         uint32_t group = c->n_heads / c->n_kv_heads;
         s.kv0 = s.head0 / group;
@@ -53,8 +57,10 @@ static const char *find_empty(const tw_model_config *c, unsigned n_ranks, unsign
         *ret_rank = r;
         if (s.n_heads == 0)
             return "attention heads";
-        if (s.n_ffn == 0)
+        if (s.n_ffn == 0 && tw_model_has_dense(c))
             return "feed-forward columns (in blocks of 32)";
+        if (s.n_expert_ffn == 0 && c->n_expert_layers > 0)
+            return "columns of each expert (in blocks of 32)";
         if (s.n_vocab == 0)
             return "vocabulary (in blocks of 64 ids)";
     }
@@ -96,7 +102,8 @@ int tw_shard_init(const tw_model_config *c, unsigned n_ranks, unsigned rank, tw_
             err, -EINVAL,
             "tp %u: rank %u would have no %s (model: %u heads, ffn %u, vocabulary %u);"
             " this model allows tp %s",
-            n_ranks, r, empty, c->n_heads, c->ffn, c->vocab, allowed);
+            n_ranks, r, empty, c->n_heads, c->n_expert_layers > 0 ? c->expert_ffn : c->ffn,
+            c->vocab, allowed);
     *ret = cut_model(c, n_ranks, rank);
     return 0;
 }

@@ -12,11 +12,14 @@ typedef struct tw_shard {
     /* KV heads that those need. A group may be cut between ranks, so local query head h (global
      * g = head0 + h) reads local KV head g / (H/K) - kv0. */
     uint32_t kv0, n_kv;
-    uint32_t ffn0, n_ffn;            /* rows of gate and up, columns of down */
+    uint32_t ffn0, n_ffn; /* rows of gate and up, columns of down */
+    uint32_t expert_ffn0; /* the same of each expert: all ranks have all experts */
+    uint32_t n_expert_ffn;
     uint32_t vocab0, n_vocab;        /* rows of lm_head */
     uint32_t seg_d[TW_SEGMENTS + 1]; /* borders over D, always all 8 (column-parallel products) */
     uint32_t seg_o[TW_SEGMENTS + 1]; /* local borders over n_heads * Q, n_seg + 1 entries */
     uint32_t seg_f[TW_SEGMENTS + 1]; /* local borders over n_ffn, n_seg + 1 entries */
+    uint32_t seg_e[TW_SEGMENTS + 1]; /* local borders over n_expert_ffn, n_seg + 1 entries */
     uint32_t seg_v[TW_SEGMENTS + 1]; /* GLOBAL borders over V in ids, all 9 */
 } tw_shard;
 

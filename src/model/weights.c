@@ -32,6 +32,7 @@ static const size_t places[TW_PART_LAYER_END] = {
     [TW_PART_UP_BIAS] = offsetof(tw_layer, up_bias),
     [TW_PART_DOWN] = offsetof(tw_layer, down),
     [TW_PART_DOWN_BIAS] = offsetof(tw_layer, down_bias),
+    [TW_PART_ROUTER] = offsetof(tw_layer, router),
 };
 
 static tw_packed packed_of(const tw_loader *l, const tw_piece *p)
@@ -40,29 +41,46 @@ static tw_packed packed_of(const tw_loader *l, const tw_piece *p)
         tw_packed){.type = p->type, .n = p->n_rows, .k = p->n_cols, .data = l->base + p->off_bytes};
 }
 
-static void fill_layers(const tw_loader *l, tw_layer *layers)
+/* p: the layer's first piece; returns the first after what the layer has once. */
+static const tw_piece *fill_layer(const tw_loader *l, const tw_piece *p, uint32_t i_layer,
+                                  tw_layer *layer)
 {
+    for (enum tw_part part = 0; part < TW_PART_LAYER_END; part++) {
+        if (tw_model_tensor(l->m, part, i_layer)->name == NULL)
+            continue;
+        char *place = (char *)layer + places[part];
+        const float *vector = (const float *)(const void *)(l->base + p->off_bytes);
+        tw_packed packed = packed_of(l, p);
+        if (p->is_vector)
+            memcpy(place, &vector, sizeof(vector));
+        else
+            memcpy(place, &packed, sizeof(packed));
+        p++;
+    }
+    return p;
+}
+
+static void fill_layers(const tw_loader *l, tw_weights *w)
+{
+    const tw_model_config *c = &l->m->config;
     const tw_piece *p = l->pieces;
-    for (uint32_t i = 0; i < l->m->config.n_layers; i++) {
-        for (enum tw_part part = 0; part < TW_PART_LAYER_END; part++) {
-            if (tw_model_tensor(l->m, part, i)->name == NULL)
-                continue;
-            char *place = (char *)&layers[i] + places[part];
-            const float *vector = (const float *)(const void *)(l->base + p->off_bytes);
-            tw_packed packed = packed_of(l, p);
-            if (p->is_vector)
-                memcpy(place, &vector, sizeof(vector));
-            else
-                memcpy(place, &packed, sizeof(packed));
-            p++;
-        }
+    tw_expert *x = w->experts;
+    for (uint32_t i = 0; i < c->n_layers; i++) {
+        p = fill_layer(l, p, i, &w->layers[i]);
+        if (!c->experts[i])
+            continue;
+        w->layers[i].experts = x;
+        for (uint32_t e = 0; e < c->n_experts; e++, x++, p += TW_EXPERT_PARTS)
+            *x = (tw_expert){.gate = packed_of(l, p + TW_EXPERT_GATE),
+                             .up = packed_of(l, p + TW_EXPERT_UP),
+                             .down = packed_of(l, p + TW_EXPERT_DOWN)};
     }
 }
 
 static void fill_weights(const tw_loader *l, tw_weights *w)
 {
     const tw_piece *norm = &l->pieces[l->n_pieces - 2], *head = norm + 1;
-    fill_layers(l, w->layers);
+    fill_layers(l, w);
     w->final_norm = (const float *)(const void *)(l->base + norm->off_bytes);
     w->lm_head = packed_of(l, head);
     w->bytes = l->n_bytes;
@@ -74,9 +92,12 @@ static int reserve(tw_loader *l, tw_weights *w, tw_err *err)
     struct owner *own = tw_mem_calloc(1, sizeof(*own));
     w->impl = own;
     w->layers = tw_mem_calloc(l->m->config.n_layers, sizeof(*w->layers));
+    const tw_model_config *c = &l->m->config;
+    const size_t n_experts = (size_t)c->n_expert_layers * c->n_experts;
+    w->experts = tw_mem_calloc(TW_MAX(n_experts, (size_t)1), sizeof(*w->experts));
     if (own != NULL)
         own->pages = tw_pages_new(l->n_bytes);
-    if (own == NULL || own->pages == NULL || w->layers == NULL)
+    if (own == NULL || own->pages == NULL || w->layers == NULL || w->experts == NULL)
         return tw_err_set(err, -ENOMEM, "model %s: no memory for %zu MiB of weights", l->m->path,
                           l->n_bytes >> 20);
     own->n_bytes = l->n_bytes;
@@ -133,5 +154,6 @@ void tw_weights_done(tw_weights *w)
         tw_pages_free(own->pages, own->n_bytes);
     tw_mem_free(own);
     tw_mem_free(w->layers);
+    tw_mem_free(w->experts);
     *w = (tw_weights){.layers = NULL};
 }

@@ -31,8 +31,8 @@ typedef struct tw_loader {
     _Atomic int stopped; /* by progress; 0: not */
 } tw_loader;
 
-/* Fills the pieces of everything that the shard holds, layer by layer, the final norm and the head
- * last, and the counts; reads no weight. Owns: l->pieces from base/mem.h, also after a failure. */
+/* Fills the pieces of everything that the shard holds, layer by layer (in a layer first what it has
+ * once, then expert by expert), the final norm and the head last, and the counts; reads no weight. Owns: l->pieces from base/mem.h, also after a failure. */
 TW_MUST_CHECK int tw_weights_plan(tw_loader *l, const tw_shard *s, tw_err *err);
 /* The piece that a chunk belongs to. */
 const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk);

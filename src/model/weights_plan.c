@@ -41,10 +41,10 @@ static size_t group_rows(const tw_tensor *t)
     return n;
 }
 
-static bool plan_piece(tw_loader *l, const tw_shard *s, enum tw_part part, const tw_tensor *t,
-                       tw_piece *ret)
+/* The next piece. */
+static bool plan_piece(tw_loader *l, const tw_shard *s, const tw_part_spec *spec,
+                       const tw_tensor *t)
 {
-    const tw_part_spec *spec = tw_part_get(part);
     tw_piece p = {.t = t, .is_vector = spec->cols == TW_AXIS_ONE};
     tw_axis_cut(&l->m->config, s, spec->rows, &p.row0, &p.n_rows);
     tw_axis_cut(&l->m->config, s, spec->cols, &p.col0, &p.n_cols);
@@ -60,31 +60,45 @@ static bool plan_piece(tw_loader *l, const tw_shard *s, enum tw_part part, const
     size_t off_bytes = 0, row_bytes = 0;
     tw_weights_col_span(&p, &off_bytes, &row_bytes);
     l->total_bytes += (uint64_t)p.n_rows * row_bytes;
-    *ret = p;
+    l->pieces[l->n_pieces++] = p;
     return bytes != 0 && tw_size_add(bytes, ALIGN_BYTES - 1, &bytes) &&
            tw_size_add(l->n_bytes, bytes / ALIGN_BYTES * ALIGN_BYTES, &l->n_bytes);
+}
+
+static bool plan_layer(tw_loader *l, const tw_shard *s, uint32_t i_layer)
+{
+    const tw_model *m = l->m;
+    bool fits = true;
+    for (enum tw_part part = 0; part < TW_PART_LAYER_END; part++) {
+        const tw_tensor *t = tw_model_tensor(m, part, i_layer);
+        if (t->name != NULL)
+            fits = plan_piece(l, s, tw_part_get(part), t) && fits;
+    }
+    const uint32_t n_experts = m->config.experts[i_layer] ? m->config.n_experts : 0;
+    for (uint32_t e = 0; e < n_experts; e++)
+        for (enum tw_expert_part part = 0; part < TW_EXPERT_PARTS; part++)
+            fits =
+                plan_piece(l, s, tw_expert_part_get(part), tw_model_expert(m, part, i_layer, e)) &&
+                fits;
+    return fits;
 }
 
 int tw_weights_plan(tw_loader *l, const tw_shard *s, tw_err *err)
 {
     const tw_model *m = l->m;
-    size_t n_max = (size_t)m->config.n_layers * TW_PART_LAYER_END + TW_PART_END;
+    const tw_model_config *c = &m->config;
+    size_t n_max = (size_t)c->n_layers * TW_PART_LAYER_END + TW_PART_END +
+                   (size_t)c->n_expert_layers * c->n_experts * TW_EXPERT_PARTS;
     l->pieces = tw_mem_calloc(n_max, sizeof(*l->pieces));
     if (l->pieces == NULL)
         return tw_err_set(err, -ENOMEM, "model %s: no memory for the plan of loading", m->path);
     bool fits = true;
-    for (uint32_t i = 0; i < m->config.n_layers; i++) {
-        for (enum tw_part part = 0; part < TW_PART_LAYER_END; part++) {
-            const tw_tensor *t = tw_model_tensor(m, part, i);
-            if (t->name != NULL)
-                fits = plan_piece(l, s, part, t, &l->pieces[l->n_pieces++]) && fits;
-        }
-    }
-    const tw_tensor *norm = tw_model_tensor(m, TW_PART_FINAL_NORM, 0);
-    fits = plan_piece(l, s, TW_PART_FINAL_NORM, norm, &l->pieces[l->n_pieces++]) && fits;
-    enum tw_part head = m->config.tied ? TW_PART_EMBED : TW_PART_LM_HEAD;
-    const tw_tensor *t = tw_model_tensor(m, head, 0);
-    fits = plan_piece(l, s, head, t, &l->pieces[l->n_pieces++]) && fits;
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        fits = plan_layer(l, s, i) && fits;
+    enum tw_part head = c->tied ? TW_PART_EMBED : TW_PART_LM_HEAD;
+    fits = plan_piece(l, s, tw_part_get(TW_PART_FINAL_NORM),
+                      tw_model_tensor(m, TW_PART_FINAL_NORM, 0)) &&
+           plan_piece(l, s, tw_part_get(head), tw_model_tensor(m, head, 0)) && fits;
     if (!fits)
         return tw_err_set(err, -EOVERFLOW, "model %s: weights too large for this machine", m->path);
     return 0;

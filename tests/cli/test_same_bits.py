@@ -48,12 +48,15 @@ def pairwise(cases):
 
 
 def allowed_tp(model):
-    """Where no rank is without work: heads, ffn granules of 32 and blocks of 64 ids are dealt to 8
-    segments by floor(i*G/8)."""
+    """Where no rank is without work: heads, ffn granules of 32 (of a layer, of an expert) and blocks
+    of 64 ids are dealt to 8 segments by floor(i*G/8)."""
     c = json.loads((model / "config.json").read_text())
+    ffns = [c["moe_intermediate_size"]] if "moe_intermediate_size" in c else []
+    if not ffns or c["mlp_only_layers"] or c["decoder_sparse_step"] > 1:
+        ffns.append(c["intermediate_size"])
     granules = (
         c["num_attention_heads"],
-        -(-c["intermediate_size"] // 32),
+        *(-(-f // 32) for f in ffns),
         -(-c["vocab_size"] // 64),
     )
 

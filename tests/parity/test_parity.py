@@ -17,7 +17,7 @@ needs_binary = pytest.mark.skipif(
 
 
 def test_models_are_there():
-    assert len(MODELS) >= 12
+    assert len(MODELS) >= 14
 
 
 def test_the_binary_may_lie_below_a_folder_with_spaces(monkeypatch, tmp_path):

@@ -103,6 +103,36 @@ static void qwen_and_mistral_have_theirs(void **state)
         must_parse("{\"model_type\":\"mistral\",\"num_key_value_heads\":null}").n_kv_heads, 8);
 }
 
+static void experts_are_in_the_layers_that_say_so(void **state)
+{
+    (void)state;
+    tw_model_config c = must_parse("{\"model_type\":\"qwen3_moe\"}");
+    assert_true(c.n_experts == 128 && c.experts_per_tok == 8 && c.expert_ffn == 768);
+    assert_true(c.n_expert_layers == 4 && c.experts[0] && c.experts[3] && !c.norm_topk);
+    assert_true(c.qk_norm && c.head_dim == 16 && c.window[0] == 0 && !tw_model_has_dense(&c));
+    c = must_parse("{\"model_type\":\"qwen3_moe\",\"num_experts\":6,\"num_experts_per_tok\":6,"
+                   "\"moe_intermediate_size\":96,\"norm_topk_prob\":true,\"decoder_sparse_step\":2,"
+                   "\"mlp_only_layers\":[3,7]}");
+    assert_true(c.n_experts == 6 && c.experts_per_tok == 6 && c.expert_ffn == 96 && c.norm_topk);
+    assert_true(!c.experts[0] && c.experts[1] && !c.experts[2] && !c.experts[3]);
+    assert_true(c.n_expert_layers == 1 && tw_model_has_dense(&c));
+    c = must_parse("{\"model_type\":\"qwen3_moe\",\"num_local_experts\":9,"
+                   "\"mlp_only_layers\":null}");
+    assert_true(c.n_experts == 9 && c.n_expert_layers == 4);
+    c = must_parse("{\"model_type\":\"qwen3_moe\",\"num_experts\":0,\"num_experts_per_tok\":0}");
+    assert_true(c.n_experts == 0 && c.n_expert_layers == 0 && tw_model_has_dense(&c));
+    c = must_parse("{\"model_type\":\"qwen3_moe\",\"decoder_sparse_step\":5}");
+    assert_true(c.n_experts == 0 && c.experts_per_tok == 0);
+    /* no layer is let off: as the reference implementation */
+    c = must_parse("{\"model_type\":\"qwen3_moe\",\"use_sliding_window\":true,"
+                   "\"sliding_window\":32,\"max_window_layers\":2}");
+    assert_true(c.window[0] == 32 && c.window[3] == 32);
+    c = must_parse("{\"model_type\":\"qwen3_moe\",\"sliding_window\":32}");
+    assert_int_equal(c.window[0], 0);
+    c = must_parse("{\"model_type\":\"qwen3\",\"num_experts\":4}"); /* not its key */
+    assert_int_equal(c.n_experts, 0);
+}
+
 static bool near(double a, double b)
 {
     return a - b < 1e-9 && b - a < 1e-9;
@@ -170,7 +200,7 @@ static const struct bad {
     {"", NULL, {"config.json", "no valid JSON"}},
     {"[1]", NULL, {"JSON object"}},
     {"{\"model_type\":", NULL, {"no valid JSON", "line 1"}},
-    {"{}", NULL, {"model_type is missing", "llama, mistral, qwen2, qwen3"}},
+    {"{}", NULL, {"model_type is missing", "llama, mistral, qwen2, qwen3, qwen3_moe"}},
     {"{\"model_type\":\"gpt2\"}", NULL, {"model_type is \"gpt2\"", "qwen3"}},
     {"{\"model_type\":7}", NULL, {"model_type is 7"}},
     {"{\"model_type\":\"llama\",\"architectures\":[\"LlamaForTokenClassification\"]}",
@@ -248,6 +278,29 @@ static const struct bad {
      "\"full_attention\",\"full_attention\"]}",
      NULL,
      {"layer_types", "linear_attention"}},
+    {"{\"model_type\":\"qwen3_moe\",\"num_experts\":-1}", NULL, {"num_experts is -1", "0..4096"}},
+    {"{\"model_type\":\"qwen3_moe\",\"num_local_experts\":5000}",
+     NULL,
+     {"num_local_experts is 5000", "0..4096"}},
+    {"{\"model_type\":\"qwen3_moe\",\"num_experts\":4,\"num_experts_per_tok\":5}",
+     NULL,
+     {"num_experts_per_tok is 5", "1..4"}},
+    {"{\"model_type\":\"qwen3_moe\",\"num_experts_per_tok\":65}",
+     NULL,
+     {"num_experts_per_tok is 65", "1..64"}},
+    {"{\"model_type\":\"qwen3_moe\",\"moe_intermediate_size\":0}",
+     NULL,
+     {"moe_intermediate_size is 0"}},
+    {"{\"model_type\":\"qwen3_moe\",\"decoder_sparse_step\":0}",
+     NULL,
+     {"decoder_sparse_step is 0"}},
+    {"{\"model_type\":\"qwen3_moe\",\"mlp_only_layers\":2}",
+     NULL,
+     {"mlp_only_layers is 2", "a list"}},
+    {"{\"model_type\":\"qwen3_moe\",\"mlp_only_layers\":[1,-1]}",
+     NULL,
+     {"mlp_only_layers is [1,-1]", "counted from 0"}},
+    {"{\"model_type\":\"qwen3_moe\",\"norm_topk_prob\":1}", NULL, {"norm_topk_prob is 1"}},
     {"{\"model_type\":\"mistral\",\"sliding_window\":0}", NULL, {"sliding_window is 0"}},
     {"{\"model_type\":\"llama\"}", "[]", {"generation_config.json"}},
     {"{\"model_type\":\"llama\"}", "", {"generation_config.json", "no valid JSON"}},
@@ -277,9 +330,12 @@ static void names_what_is_wrong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama_has_its_defaults),   cmocka_unit_test(qwen_and_mistral_have_theirs),
-        cmocka_unit_test(rope_is_read_old_and_new), cmocka_unit_test(generation_config_wins),
+        cmocka_unit_test(llama_has_its_defaults),
+        cmocka_unit_test(qwen_and_mistral_have_theirs),
+        cmocka_unit_test(rope_is_read_old_and_new),
+        cmocka_unit_test(generation_config_wins),
         cmocka_unit_test(names_what_is_wrong),
+        cmocka_unit_test(experts_are_in_the_layers_that_say_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,8 @@
 #include "os/file.h"
 #include "tiny.h"
 
+#define EXPERTS "\"num_experts\": 3, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 64"
+
 static char dir[256];
 
 static void make_dir(void)
@@ -114,6 +116,37 @@ static void break_bias(void)
     edit("config.json", "\"attention_bias\": true", "\"attention_bias\": false");
 }
 
+static void break_expert(void)
+{
+    edit("model.safetensors", "layers.1.mlp.experts.2.up_proj", "layers.1.mlp.experts.2.upxproj");
+}
+
+static void break_router(void)
+{
+    edit("model.safetensors", "layers.1.mlp.gate.weight", "layers.1.mlp.gait.weight");
+}
+
+static void break_expert_ffn(void)
+{
+    edit("config.json", "\"moe_intermediate_size\": 64", "\"moe_intermediate_size\": 96");
+}
+
+/* The router's shape is checked before an expert is missed. */
+static void break_expert_count(void)
+{
+    edit("config.json", "\"num_experts\": 3", "\"num_experts\": 4");
+}
+
+static void break_expert_layer(void)
+{
+    edit("config.json", "\"num_experts\": 3", "\"num_experts\": 3, \"mlp_only_layers\": [1]");
+}
+
+static void break_joined_down(void)
+{
+    edit("model.safetensors", "layers.1.mlp.experts.down_proj", "layers.1.mlp.experts.dawn_proj");
+}
+
 static void break_no_config(void)
 {
     unlink(path_of("config.json"));
@@ -198,6 +231,41 @@ static const struct {
     {"family", {0}, break_family, -EINVAL, {"config.json", "model_type", "mamba", "want one of"}},
     {"layers", {0}, break_layers, -EINVAL, {"model.safetensors", "model.layers.1.", "1 layers"}},
     {"bias", {.attention_bias = true}, break_bias, -EINVAL, {"_proj.bias", "no place", "llama"}},
+    {"expert",
+     {.family = "qwen3_moe", .extra = EXPERTS},
+     break_expert,
+     -EINVAL,
+     {"\"model.layers.1.mlp.experts.2.up_proj.weight\" is missing", "num_experts"}},
+    {"router",
+     {.family = "qwen3_moe", .extra = EXPERTS},
+     break_router,
+     -EINVAL,
+     {"\"model.layers.1.mlp.gate.weight\" is missing", "num_experts is not 0"}},
+    {"expert ffn",
+     {.family = "qwen3_moe", .extra = EXPERTS},
+     break_expert_ffn,
+     -EINVAL,
+     {"experts.0.gate_proj", "[64, 64]", "wants [96, 64] (moe_intermediate_size, hidden_size)"}},
+    {"expert count",
+     {.family = "qwen3_moe", .extra = EXPERTS},
+     break_expert_count,
+     -EINVAL,
+     {"mlp.gate.weight", "[3, 64]", "wants [4, 64] (num_experts, hidden_size)"}},
+    {"expert layer",
+     {.family = "qwen3_moe", .extra = EXPERTS},
+     break_expert_layer,
+     -EINVAL,
+     {"\"model.layers.1.mlp.gate_proj.weight\" is missing"}},
+    {"experts joined, ffn",
+     {.family = "qwen3_moe", .joined = true, .extra = EXPERTS},
+     break_expert_ffn,
+     -EINVAL,
+     {"experts.gate_up_proj", "[3, 128, 64]", "[3, 192, 64] (num_experts, 2 x moe_intermediate"}},
+    {"experts joined, down",
+     {.family = "qwen3_moe", .joined = true, .extra = EXPERTS},
+     break_joined_down,
+     -EINVAL,
+     {"\"model.layers.1.mlp.experts.down_proj\" is missing"}},
     {"no config", {0}, break_no_config, -ENOENT, {"config.json is missing"}},
     {"no weights",
      {0},

@@ -29,6 +29,10 @@ static tw_model_config random_config(tw_rng *r)
     c.d_model = pick(r, 1, 700);
     c.ffn = pick(r, 1, 2000);
     c.vocab = pick(r, 1, 5000);
+    c.n_layers = 3;
+    c.n_expert_layers = pick(r, 0, 3);
+    if (c.n_expert_layers > 0)
+        c.expert_ffn = pick(r, 1, 2000);
     return c;
 }
 
@@ -44,26 +48,36 @@ static void check_borders(const uint32_t *seg, const tw_shard *s, uint32_t size,
     }
 }
 
-static void check_shard(const tw_model_config *c, const tw_shard *s, uint8_t *heads, uint8_t *ffn,
-                        uint8_t *vocab)
+/* How many ranks hold each thing. */
+static struct {
+    uint8_t heads[128], ffn[2048], expert_ffn[2048], vocab[5120];
+} held;
+
+static void check_shard(const tw_model_config *c, const tw_shard *s)
 {
     uint32_t group = c->n_heads / c->n_kv_heads;
     for (uint32_t i = 0; i < s->n_heads; i++) {
-        heads[s->head0 + i]++;
+        held.heads[s->head0 + i]++;
         uint32_t local_kv = (s->head0 + i) / group - s->kv0;
         assert_true(local_kv < s->n_kv);
     }
     for (uint32_t i = 0; i < s->n_ffn; i++)
-        ffn[s->ffn0 + i]++;
+        held.ffn[s->ffn0 + i]++;
+    for (uint32_t i = 0; i < s->n_expert_ffn; i++)
+        held.expert_ffn[s->expert_ffn0 + i]++;
     for (uint32_t i = 0; i < s->n_vocab; i++)
-        vocab[s->vocab0 + i]++;
+        held.vocab[s->vocab0 + i]++;
     /* no KV head that nobody asks for */
     assert_int_equal(s->kv0, s->head0 / group);
     assert_int_equal(s->kv0 + s->n_kv - 1, (s->head0 + s->n_heads - 1) / group);
     check_borders(s->seg_o, s, c->n_heads * c->head_dim, c->head_dim);
     check_borders(s->seg_f, s, c->ffn, 32);
+    check_borders(s->seg_e, s, c->expert_ffn, 32);
     assert_int_equal(s->seg_o[s->n_seg], s->n_heads * c->head_dim);
     assert_int_equal(s->seg_f[s->n_seg], s->n_ffn);
+    assert_int_equal(s->seg_e[s->n_seg], s->n_expert_ffn);
+    assert_true(c->n_expert_layers == 0 || s->n_expert_ffn > 0);
+    assert_true(!tw_model_has_dense(c) || s->n_ffn > 0);
     assert_int_equal(s->seg_d[8], c->d_model);
     assert_int_equal(s->seg_v[8], c->vocab);
     assert_int_equal(s->seg_v[s->rank * s->n_seg], s->vocab0);
@@ -76,33 +90,32 @@ static void deals_each_thing_to_one_rank(void **state)
     uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 1;
     printf("# TW_SEED=%llu\n", (unsigned long long)seed);
     tw_rng r = tw_rng_seed(seed);
-    static uint8_t heads[128], ffn[2048], vocab[5120];
     unsigned n_allowed = 0;
     for (unsigned round = 0; round < 400; round++) {
         tw_model_config c = random_config(&r);
         unsigned allowed = tw_shard_allowed(&c);
         assert_true(allowed & 1);
         for (unsigned b = 0; b < 4; b++) {
-            memset(heads, 0, sizeof(heads));
-            memset(ffn, 0, sizeof(ffn));
-            memset(vocab, 0, sizeof(vocab));
+            memset(&held, 0, sizeof(held));
             for (unsigned rank = 0; rank < 1u << b; rank++) {
                 tw_shard s;
                 tw_err err = {.code = 0};
                 int rc = tw_shard_init(&c, 1u << b, rank, &s, &err);
                 assert_int_equal(rc, allowed & (1u << b) ? 0 : -EINVAL);
                 if (rc == 0)
-                    check_shard(&c, &s, heads, ffn, vocab);
+                    check_shard(&c, &s);
             }
             if ((allowed & (1u << b)) == 0)
                 continue;
             n_allowed += b > 0;
             for (uint32_t i = 0; i < c.n_heads; i++)
-                assert_int_equal(heads[i], 1);
+                assert_int_equal(held.heads[i], 1);
             for (uint32_t i = 0; i < c.ffn; i++)
-                assert_int_equal(ffn[i], 1);
+                assert_int_equal(held.ffn[i], 1);
+            for (uint32_t i = 0; i < c.expert_ffn; i++)
+                assert_int_equal(held.expert_ffn[i], 1);
             for (uint32_t i = 0; i < c.vocab; i++)
-                assert_int_equal(vocab[i], 1);
+                assert_int_equal(held.vocab[i], 1);
         }
     }
     assert_true(n_allowed > 100); /* else the test tests nothing */
@@ -124,6 +137,18 @@ static void names_what_is_empty(void **state)
          4,
          3,
          {"tp 4", "feed-forward", "allows tp 1, 2"}},
+        {{.n_heads = 8,
+          .n_kv_heads = 2,
+          .head_dim = 8,
+          .d_model = 64,
+          .n_layers = 2,
+          .n_expert_layers = 2,
+          .ffn = 16,
+          .expert_ffn = 96,
+          .vocab = 1024},
+         4,
+         3,
+         {"tp 4", "each expert", "allows tp 1, 2"}},
         {{.n_heads = 8, .n_kv_heads = 2, .head_dim = 8, .d_model = 64, .ffn = 512, .vocab = 64},
          2,
          1,

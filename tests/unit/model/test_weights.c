@@ -25,12 +25,14 @@ struct loaded {
     char dir[256];
     tw_model *m;
     tw_team *team;
+    bool joined; /* as tw_tiny's */
 };
 
 static void open_tiny(struct loaded *x, const struct tw_tiny *opts, unsigned n_threads)
 {
     tw_err err = {.code = 0};
     x->team = NULL;
+    x->joined = opts->joined;
     assert_int_equal(tw_tiny_dir(x->dir, sizeof(x->dir)), 0);
     assert_int_equal(tw_tiny_write(x->dir, opts), 0);
     if (tw_model_open(x->dir, &x->m, &err) != 0)
@@ -109,6 +111,32 @@ static void check_vector(const struct loaded *x, const float *v, const char *nam
     }
 }
 
+static void check_experts(const struct loaded *x, const tw_shard *s, const tw_layer *y, uint32_t i)
+{
+    const tw_model_config *c = tw_model_get_config(x->m);
+    const size_t d = c->d_model, f = c->expert_ffn, f0 = s->expert_ffn0, n_f = s->n_expert_ffn;
+    char gate[96], up[96], down[96];
+    snprintf(gate, sizeof(gate), "model.layers.%u.mlp.gate.weight", i);
+    check_matrix(x, &y->router, gate, 0, c->n_experts, 0, d, d);
+    assert_null(y->gate.data);
+    for (size_t e = 0; e < c->n_experts; e++) {
+        const bool joined = x->joined;
+        const tw_expert *z = &y->experts[e];
+        snprintf(gate, sizeof(gate), "model.layers.%u.mlp.experts.%zu.gate_proj.weight", i, e);
+        snprintf(up, sizeof(up), "model.layers.%u.mlp.experts.%zu.up_proj.weight", i, e);
+        snprintf(down, sizeof(down), "model.layers.%u.mlp.experts.%zu.down_proj.weight", i, e);
+        if (joined) {
+            snprintf(gate, sizeof(gate), "model.layers.%u.mlp.experts.gate_up_proj", i);
+            memcpy(up, gate, sizeof(up));
+            snprintf(down, sizeof(down), "model.layers.%u.mlp.experts.down_proj", i);
+        }
+        const size_t in = joined ? e : 0;
+        check_matrix(x, &z->gate, gate, in * 2 * f + f0, n_f, 0, d, d);
+        check_matrix(x, &z->up, up, in * 2 * f + (joined ? f : 0) + f0, n_f, 0, d, d);
+        check_matrix(x, &z->down, down, in * d, d, f0, n_f, f);
+    }
+}
+
 static void check_layer(const struct loaded *x, const tw_shard *s, const tw_layer *y, uint32_t i)
 {
     const tw_model_config *c = tw_model_get_config(x->m);
@@ -122,9 +150,14 @@ static void check_layer(const struct loaded *x, const tw_shard *s, const tw_laye
     check_matrix(x, &y->v, NAME("self_attn.v_proj.weight"), s->kv0 * q, s->n_kv * q, 0, d, d);
     check_matrix(x, &y->o, NAME("self_attn.o_proj.weight"), 0, d, s->head0 * q, s->n_heads * q,
                  c->n_heads * q);
-    check_matrix(x, &y->gate, NAME("mlp.gate_proj.weight"), s->ffn0, s->n_ffn, 0, d, d);
-    check_matrix(x, &y->up, NAME("mlp.up_proj.weight"), s->ffn0, s->n_ffn, 0, d, d);
-    check_matrix(x, &y->down, NAME("mlp.down_proj.weight"), 0, d, s->ffn0, s->n_ffn, c->ffn);
+    if (c->experts[i]) {
+        check_experts(x, s, y, i);
+    } else {
+        assert_null(y->experts);
+        check_matrix(x, &y->gate, NAME("mlp.gate_proj.weight"), s->ffn0, s->n_ffn, 0, d, d);
+        check_matrix(x, &y->up, NAME("mlp.up_proj.weight"), s->ffn0, s->n_ffn, 0, d, d);
+        check_matrix(x, &y->down, NAME("mlp.down_proj.weight"), 0, d, s->ffn0, s->n_ffn, c->ffn);
+    }
     if (c->q_bias) {
         check_vector(x, y->q_bias, NAME("self_attn.q_proj.bias"), s->head0 * q, s->n_heads * q);
         check_vector(x, y->k_bias, NAME("self_attn.k_proj.bias"), s->kv0 * q, s->n_kv * q);
@@ -190,6 +223,8 @@ static void check_model(const struct tw_tiny *opts, unsigned n_ranks, unsigned n
     close_tiny(&x);
 }
 
+#define EXPERTS "\"num_experts\": 3, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 260"
+
 static void loads_every_part_of_every_rank(void **state)
 {
     (void)state;
@@ -198,6 +233,12 @@ static void loads_every_part_of_every_rank(void **state)
         {.family = "llama", .attention_bias = true, .mlp_bias = true, .f16 = true, .n_files = 3},
         {.family = "qwen3", .tied = true, .n_heads = 10, .n_kv_heads = 2, .mixed = true},
         {.family = "qwen2", .f32 = true, .vocab = 601, .ffn = 300, .n_heads = 9, .n_kv_heads = 3},
+        {.family = "qwen3_moe", .n_files = 3, .extra = EXPERTS},
+        {.family = "qwen3_moe",
+         .n_layers = 3,
+         .joined = true,
+         .mixed = true,
+         .extra = EXPERTS ", \"decoder_sparse_step\": 2"},
         {.family = "mistral", .n_heads = 16, .n_kv_heads = 8, .d_model = 96, .n_files = 2},
     };
     for (size_t i = 0; i < TW_ARRAY_LEN(models); i++)
@@ -252,6 +293,13 @@ static void names_a_number_that_is_none(void **state)
         {{.f32 = true, .tied = true}, "model.embed_tokens.weight", 300, 7, 64, 0xff800000, -EDOM},
         {{0}, "model.layers.1.input_layernorm.weight", 9, 0, 1, 0x7fc0, -EDOM},
         {{0}, "model.norm.weight", 63, 0, 1, 0x7f80, -EDOM},
+        {{.family = "qwen3_moe", .extra = EXPERTS},
+         "model.layers.1.mlp.experts.2.down_proj.weight",
+         63,
+         200,
+         260,
+         0x7f80,
+         -EDOM},
     };
     for (size_t i = 0; i < TW_ARRAY_LEN(cases); i++) {
         struct loaded x;
@@ -315,7 +363,13 @@ static void survives_each_failed_allocation(void **state)
 {
     (void)state;
     struct loaded x;
-    open_tiny(&x, &(struct tw_tiny){.n_files = 3, .n_layers = 1, .mixed = true}, 0);
+    open_tiny(&x,
+              &(struct tw_tiny){.family = "qwen3_moe",
+                                .n_files = 3,
+                                .n_layers = 2,
+                                .mixed = true,
+                                .extra = EXPERTS ", \"mlp_only_layers\": [0]"},
+              0);
     static const char chat[] = "{\"chat_template\":\"T\",\"bos_token\":\"b\"}";
     assert_int_equal(tw_tiny_put(x.dir, "tokenizer_config.json", chat, sizeof(chat) - 1), 0);
     assert_int_equal(tw_tiny_put(x.dir, "generation_config.json", "{\"top_k\":3}", 11), 0);

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/rng.h"
 #include "base/scope.h"
+#include "model/experts.h"
 #include "model/family.h"
 
 enum { FILES_MAX = 64, PATH_BYTES = 1024 };
@@ -98,9 +99,9 @@ static int print_config(const struct tw_tiny *t, tw_buf *b)
 
 struct out_tensor {
     char name[96];
-    enum tw_part part;
     enum tw_dtype type;
-    size_t n_rows, n_cols;
+    size_t n_experts;      /* 0: [n_rows][n_cols]; else all of a layer, that in front */
+    size_t n_rows, n_cols; /* n_cols 0: a vector */
     unsigned i_file;
 };
 
@@ -117,38 +118,72 @@ static enum tw_dtype pick_type(const struct tw_tiny *t, size_t i)
     return t->mixed && i % 3 == 1 ? (type == TW_F32 ? TW_BF16 : TW_F32) : type;
 }
 
-static void add_tensor(struct out_model *o, enum tw_part part, uint32_t i_layer)
+/* The next one, whose name the caller has yet to write. */
+static struct out_tensor *add_tensor(struct out_model *o, const tw_part_spec *spec)
 {
-    if (!tw_part_wanted(&o->c, part))
-        return;
     struct out_tensor *x = &o->tensors[o->n];
-    tw_part_name(part, i_layer, x->name, sizeof(x->name));
-    x->part = part;
+    const bool vector = spec->cols == TW_AXIS_ONE;
     x->type = pick_type(&o->t, o->n);
-    x->n_rows = (size_t)tw_axis_size(&o->c, tw_part_get(part)->rows);
-    x->n_cols = (size_t)tw_axis_size(&o->c, tw_part_get(part)->cols);
+    x->n_rows = (size_t)tw_axis_size(&o->c, spec->rows);
+    x->n_cols = vector ? 0 : (size_t)tw_axis_size(&o->c, spec->cols);
     x->i_file = (unsigned)(o->n % o->t.n_files);
     o->n++;
+    return x;
+}
+
+static void add_part(struct out_model *o, enum tw_part part, uint32_t i_layer)
+{
+    const bool in_layer = part < TW_PART_LAYER_END;
+    if (in_layer ? !tw_part_in_layer(&o->c, part, i_layer) : !tw_part_wanted(&o->c, part))
+        return;
+    struct out_tensor *x = add_tensor(o, tw_part_get(part));
+    tw_part_name(part, i_layer, x->name, sizeof(x->name));
+}
+
+static void add_experts(struct out_model *o, uint32_t i_layer)
+{
+    for (uint32_t e = 0; e < o->c.n_experts && !o->t.joined; e++)
+        for (enum tw_expert_part p = 0; p < TW_EXPERT_PARTS; p++) {
+            struct out_tensor *x = add_tensor(o, tw_expert_part_get(p));
+            tw_expert_part_name(p, i_layer, e, x->name, sizeof(x->name));
+        }
+    if (!o->t.joined)
+        return;
+    struct out_tensor *x = add_tensor(o, tw_expert_part_get(TW_EXPERT_GATE));
+    tw_expert_joined_name(TW_EXPERTS_GATE_UP, i_layer, x->name, sizeof(x->name));
+    x->n_experts = o->c.n_experts;
+    x->n_rows *= 2;
+    x = add_tensor(o, tw_expert_part_get(TW_EXPERT_DOWN));
+    tw_expert_joined_name(TW_EXPERTS_DOWN, i_layer, x->name, sizeof(x->name));
+    x->n_experts = o->c.n_experts;
 }
 
 static int list_tensors(struct out_model *o)
 {
-    o->tensors =
-        calloc((size_t)o->c.n_layers * TW_PART_LAYER_END + TW_PART_END, sizeof(*o->tensors));
+    const size_t per_layer = TW_PART_LAYER_END + (size_t)o->c.n_experts * TW_EXPERT_PARTS;
+    o->tensors = calloc(o->c.n_layers * per_layer + TW_PART_END, sizeof(*o->tensors));
     if (o->tensors == NULL)
         return -ENOMEM;
-    add_tensor(o, TW_PART_EMBED, 0);
-    for (uint32_t i = 0; i < o->c.n_layers; i++)
+    add_part(o, TW_PART_EMBED, 0);
+    for (uint32_t i = 0; i < o->c.n_layers; i++) {
         for (enum tw_part p = 0; p < TW_PART_LAYER_END; p++)
-            add_tensor(o, p, i);
-    add_tensor(o, TW_PART_FINAL_NORM, 0);
-    add_tensor(o, TW_PART_LM_HEAD, 0);
+            add_part(o, p, i);
+        if (o->c.experts[i])
+            add_experts(o, i);
+    }
+    add_part(o, TW_PART_FINAL_NORM, 0);
+    add_part(o, TW_PART_LM_HEAD, 0);
     return 0;
+}
+
+static size_t tensor_elements(const struct out_tensor *x)
+{
+    return TW_MAX(x->n_experts, (size_t)1) * x->n_rows * TW_MAX(x->n_cols, (size_t)1);
 }
 
 static size_t tensor_bytes(const struct out_tensor *x)
 {
-    return x->n_rows * x->n_cols * tw_dtype_bytes(x->type);
+    return tensor_elements(x) * tw_dtype_bytes(x->type);
 }
 
 static int print_header(const struct out_model *o, unsigned i_file, tw_buf *b)
@@ -160,9 +195,13 @@ static int print_header(const struct out_model *o, unsigned i_file, tw_buf *b)
         const struct out_tensor *x = &o->tensors[i];
         if (x->i_file != i_file)
             continue;
-        rc = tw_buf_printf(b, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%zu", x->name,
-                           type_names[x->type], x->n_rows);
-        if (rc == 0 && tw_part_get(x->part)->cols != TW_AXIS_ONE)
+        rc =
+            tw_buf_printf(b, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", x->name, type_names[x->type]);
+        if (rc == 0 && x->n_experts > 0)
+            rc = tw_buf_printf(b, "%zu,", x->n_experts);
+        if (rc == 0)
+            rc = tw_buf_printf(b, "%zu", x->n_rows);
+        if (rc == 0 && x->n_cols > 0)
             rc = tw_buf_printf(b, ",%zu", x->n_cols);
         if (rc == 0)
             rc = tw_buf_printf(b, "],\"data_offsets\":[%zu,%zu]}", at, at + tensor_bytes(x));
@@ -179,14 +218,14 @@ static int print_header(const struct out_model *o, unsigned i_file, tw_buf *b)
 static void write_values(const struct out_model *o, size_t i_tensor, FILE *f)
 {
     const struct out_tensor *x = &o->tensors[i_tensor];
-    bool vector = tw_part_get(x->part)->cols == TW_AXIS_ONE;
+    bool vector = x->n_cols == 0;
     bool norm = strstr(x->name, "norm.weight") != NULL;
     float scale = vector ? 0.1f : 1.0f / sqrtf((float)x->n_cols);
     tw_rng rng = tw_rng_seed(o->t.seed * 1000003 + i_tensor);
-    for (size_t i = 0; i < x->n_rows * x->n_cols;) {
+    for (size_t i = 0; i < tensor_elements(x);) {
         float v[64];
         uint8_t raw[sizeof(v)];
-        size_t n = TW_MIN(x->n_rows * x->n_cols - i, TW_ARRAY_LEN(v));
+        size_t n = TW_MIN(tensor_elements(x) - i, TW_ARRAY_LEN(v));
         for (size_t j = 0; j < n; j++) /* uniform is enough, and ten times as fast as normal */
             v[j] = (tw_rng_f32(&rng) - 0.5f) * 3.4f * scale + (norm ? 1.0f : 0.0f);
         tw_kern_ref()->from_f32(raw, v, x->type, n);

@@ -25,6 +25,7 @@ struct tw_tiny {
     bool tied, attention_bias, mlp_bias;
     bool f32, f16;    /* [bf16] */
     bool mixed;       /* every third tensor of another dtype */
+    bool joined;      /* all experts of a layer in two tensors */
     unsigned n_files; /* [1]: model.safetensors; more: an index */
     uint64_t seed;
     const char *extra; /* more keys of config.json: "\"rope_theta\": 1e6", or NULL */
