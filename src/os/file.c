@@ -130,6 +130,11 @@ bool tw_file_is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+static int64_t time_ns(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_nsec;
+}
+
 int tw_map_open(const char *path, tw_map *ret, tw_err *err)
 {
     TW_CLEANUP(tw_fd_closep) int fd = -1;
@@ -147,7 +152,11 @@ int tw_map_open(const char *path, tw_map *ret, tw_err *err)
     void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
         return tw_err_set(err, -errno, "%s: cannot map %zu bytes: %s", path, size, strerror(errno));
-    *ret = (tw_map){.p = p, .size_bytes = size};
+    *ret = (tw_map){.p = p,
+                    .size_bytes = size,
+                    .inode = (uint64_t)st.st_ino,
+                    .mtime_ns = time_ns(st.st_mtim),
+                    .ctime_ns = time_ns(st.st_ctim)};
     return 0;
 }
 
@@ -199,7 +208,9 @@ void tw_map_close(tw_map *m)
     *m = (tw_map){.p = NULL, .size_bytes = 0};
 }
 
-void *tw_pages_new(size_t bytes)
+/* Addresses for bytes, rounded up to pages (*ret_size), cut to a border of huge pages where there is
+ * room for one: otherwise the first and last 2 MiB stay in small pages. */
+static void *reserve_pages(size_t bytes, int prot, size_t *ret_size)
 {
     size_t page = page_bytes(), size, span;
     if (!tw_size_add(TW_MAX(bytes, (size_t)1), page - 1, &size))
@@ -208,19 +219,24 @@ void *tw_pages_new(size_t bytes)
     size_t align = size >= HUGE_PAGE_BYTES ? HUGE_PAGE_BYTES : page;
     if (!tw_size_add(size, align - page, &span) || !tw_mem_take())
         return NULL;
-    void *p = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(NULL, span, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-
-    /* Cut to a huge-page border: otherwise the first and last 2 MiB stay in small pages. */
     uintptr_t at = (uintptr_t)p;
     size_t n_front = (align - at % align) % align;
     if (n_front > 0)
         munmap(p, n_front);
     if (span - n_front > size)
         munmap((void *)(at + n_front + size), span - n_front - size);
-    p = (void *)(at + n_front);
-    if (align == HUGE_PAGE_BYTES)
+    *ret_size = size;
+    return (void *)(at + n_front);
+}
+
+void *tw_pages_new(size_t bytes)
+{
+    size_t size;
+    void *p = reserve_pages(bytes, PROT_READ | PROT_WRITE, &size);
+    if (p != NULL && size >= HUGE_PAGE_BYTES)
         (void)madvise(p, size, MADV_HUGEPAGE); /* a wish: kernels without it say EINVAL */
     return p;
 }
@@ -229,4 +245,23 @@ void tw_pages_free(void *p, size_t bytes)
 {
     if (p != NULL)
         munmap(p, TW_MAX(bytes, (size_t)1));
+}
+
+const void *tw_pages_map(int fd, size_t off, size_t bytes)
+{
+    size_t size;
+    void *p = reserve_pages(bytes, PROT_NONE, &size);
+    if (p == NULL)
+        return NULL;
+    if (mmap(p, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, (off_t)off) == MAP_FAILED) {
+        munmap(p, size);
+        return NULL;
+    }
+    return p;
+}
+
+void tw_pages_unmap(const void *p, size_t bytes)
+{
+    if (p != NULL)
+        munmap((void *)(uintptr_t)p, TW_MAX(bytes, (size_t)1));
 }

@@ -22,6 +22,8 @@ bool tw_file_is_dir(const char *path);
 typedef struct tw_map {
     const uint8_t *p; /* NULL when size is 0 or not open */
     size_t size_bytes;
+    uint64_t inode; /* these as the file was when it was mapped */
+    int64_t mtime_ns, ctime_ns;
 } tw_map;
 
 TW_MUST_CHECK int tw_map_open(const char *path, tw_map *ret, tw_err *err);
@@ -37,5 +39,11 @@ void tw_map_close(tw_map *m);
 /* Zeroed anonymous memory, page-aligned, huge pages asked for when >= 2 MiB. */
 void *tw_pages_new(size_t bytes);
 void tw_pages_free(void *p, size_t bytes);
+
+/* Read-only private map of [off, off + bytes) of a file, which must be there and stay; off a multiple of
+ * 2 MiB, and so is the address: pages of the page cache that are as large can be mapped as such. NULL
+ * when it fails. */
+const void *tw_pages_map(int fd, size_t off, size_t bytes);
+void tw_pages_unmap(const void *p, size_t bytes);
 
 #endif

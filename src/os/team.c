@@ -266,6 +266,12 @@ void tw_team_run(tw_team *t, tw_team_fn *fn, void *ctx)
     wait_at_gate(t, &t->done, epoch);
 }
 
+void tw_team_unpin(const tw_team *t)
+{
+    if (t->pinned)
+        (void)pthread_setaffinity_np(pthread_self(), sizeof(t->caller_cpus), &t->caller_cpus);
+}
+
 void tw_team_free(tw_team *t)
 {
     if (t == NULL)

@@ -17,6 +17,9 @@ unsigned tw_team_size(const tw_team *t);
 /* Thread: one caller at a time, not from inside fn. Runs fn on all threads and returns when all are done. No allocation, no system call while the
  * others still spin. */
 void tw_team_run(tw_team *t, tw_team_fn *fn, void *ctx);
+/* The calling thread may run wherever the team's caller could before it was pinned: for threads that
+ * he starts and that are not of the team. */
+void tw_team_unpin(const tw_team *t);
 void tw_team_free(tw_team *t);
 
 #endif
