@@ -87,6 +87,7 @@ typedef struct tw_weights {
     const float *final_norm; /* [D] */
     tw_packed lm_head;       /* [n_vocab][D] */
     size_t bytes;            /* of packed data */
+    bool is_mapped;          /* from the cache of packs */
     void *impl;              /* owner of the memory */
 } tw_weights;
 
@@ -101,6 +102,24 @@ typedef int tw_progress_fn(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 TW_MUST_CHECK int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team,
                                   tw_progress_fn *progress, void *ctx, tw_weights *ret,
                                   tw_err *err);
+/* Where packed weights are kept for the next start, and looked for at this one. */
+typedef struct tw_pack_opts {
+    const char *folder;   /* NULL: neither */
+    uint64_t limit_bytes; /* of all packs; 0: see tw_pack_make_room */
+    uint64_t min_bytes;   /* smaller shards are not kept; 0: TW_PACK_MIN_BYTES */
+} tw_pack_opts;
+
+/* tw_weights_load by way of the cache: what cannot be used or kept is loaded from the model's files,
+ * without a word. */
+TW_MUST_CHECK int tw_weights_load_cached(tw_model *m, const tw_shard *s, tw_team *team,
+                                         tw_progress_fn *progress, void *ctx,
+                                         const tw_pack_opts *packs, tw_weights *ret, tw_err *err);
+/* What was loaded from the model's files may now be written to the cache, in the background: called once
+ * the first token is out. Any later call, and one for weights without a cache, does nothing. */
+void tw_weights_keep(tw_weights *w);
+/* Waits until that is done, wait_ns at most; it ends unfinished then, and the next start goes on.
+ * 0: it is kept; else why not, -ECANCELED: not yet. */
+int tw_weights_end_keep(tw_weights *w, uint64_t wait_ns, tw_err *err);
 void tw_weights_done(tw_weights *w);
 /* What tw_weights_load takes for this shard; reads no weight. */
 TW_MUST_CHECK int tw_weights_count_bytes(const tw_model *m, const tw_shard *s, uint64_t *ret,

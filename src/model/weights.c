@@ -5,11 +5,14 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "model/pack.h"
 #include "model/weights_inside.h"
 
 struct owner {
-    void *pages;
+    void *pages; /* NULL: they are the pack's */
     size_t n_bytes;
+    tw_pack_map map;
+    tw_pack_keep *keep;
 };
 
 /* Places of the parts in tw_layer. A vector's is a pointer, a matrix's a tw_packed. */
@@ -86,53 +89,96 @@ static void fill_weights(const tw_loader *l, tw_weights *w)
     w->bytes = l->n_bytes;
 }
 
-/* Everything that tw_weights_done frees. */
-static int reserve(tw_loader *l, tw_weights *w, tw_err *err)
+/* Everything that tw_weights_done frees, but the pages. */
+static int make_owner(const tw_loader *l, tw_weights *w, tw_err *err)
 {
-    struct owner *own = tw_mem_calloc(1, sizeof(*own));
-    w->impl = own;
+    w->impl = tw_mem_calloc(1, sizeof(struct owner));
     w->layers = tw_mem_calloc(l->m->config.n_layers, sizeof(*w->layers));
     const tw_model_config *c = &l->m->config;
     const size_t n_experts = (size_t)c->n_expert_layers * c->n_experts;
     w->experts = tw_mem_calloc(TW_MAX(n_experts, (size_t)1), sizeof(*w->experts));
-    if (own != NULL)
-        own->pages = tw_pages_new(l->n_bytes);
-    if (own == NULL || own->pages == NULL || w->layers == NULL || w->experts == NULL)
+    if (w->impl == NULL || w->layers == NULL || w->experts == NULL)
+        return tw_err_set(err, -ENOMEM, "model %s: no memory for its layers", l->m->path);
+    return 0;
+}
+
+static int load_files(tw_loader *l, tw_team *team, tw_weights *w, tw_err *err)
+{
+    struct owner *own = w->impl;
+    own->pages = tw_pages_new(l->n_bytes);
+    if (own->pages == NULL)
         return tw_err_set(err, -ENOMEM, "model %s: no memory for %zu MiB of weights", l->m->path,
                           l->n_bytes >> 20);
     own->n_bytes = l->n_bytes;
     l->base = own->pages;
-    return 0;
+    return tw_weights_load_chunks(l, team, err);
 }
 
-static int load_all(tw_loader *l, const tw_shard *s, tw_team *team, tw_weights *w, tw_err *err)
+/* 1: found; 0: not; else the code with which progress ended it, and err is its. */
+static int load_pack(tw_loader *l, const tw_shard *s, const tw_pack_opts *packs, tw_team *team,
+                     tw_weights *w)
+{
+    struct owner *own = w->impl;
+    tw_err ignored;
+    int stopped = 0;
+    if (tw_pack_find(l, s, packs, team, &own->map, &stopped, &ignored) != 0)
+        return stopped;
+    union {
+        const uint8_t *read;
+        uint8_t *base;
+    } u = {.read = own->map.data}; /* nobody writes to what is loaded */
+    l->base = u.base;
+    w->is_mapped = true;
+    return 1;
+}
+
+static int load_all(tw_loader *l, const tw_shard *s, tw_team *team, const tw_pack_opts *packs,
+                    tw_weights *w, tw_err *err)
 {
     int rc = tw_weights_plan(l, s, err);
     if (rc == 0)
-        rc = reserve(l, w, err);
+        rc = make_owner(l, w, err);
     if (rc < 0)
         return rc;
-    rc = tw_weights_load_chunks(l, team, err);
-    if (rc == 0)
-        fill_weights(l, w);
-    return rc;
+    struct owner *own = w->impl;
+    const uint64_t least = packs->min_bytes != 0 ? packs->min_bytes : TW_PACK_MIN_BYTES;
+    const bool cached = packs->folder != NULL && l->n_bytes >= least;
+    const int found = cached ? load_pack(l, s, packs, team, w) : 0;
+    if (found == 0)
+        rc = load_files(l, team, w, err);
+    else
+        rc = found == 1 ? 0 : found;
+    if (rc != 0)
+        return rc;
+    fill_weights(l, w);
+    tw_err ignored;
+    if (cached && found == 0 && tw_pack_begin_keep(l, s, packs, team, &own->keep, &ignored) != 0)
+        own->keep = NULL;
+    return 0;
 }
 
-int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team, tw_progress_fn *progress,
-                    void *ctx, tw_weights *ret, tw_err *err)
+int tw_weights_load_cached(tw_model *m, const tw_shard *s, tw_team *team, tw_progress_fn *progress,
+                           void *ctx, const tw_pack_opts *packs, tw_weights *ret, tw_err *err)
 {
     tw_loader l = {.m = m, .progress = progress, .ctx = ctx, .i_bad = SIZE_MAX};
     tw_weights w = {.layers = NULL};
-    int rc = load_all(&l, s, team, &w, err);
+    int rc = load_all(&l, s, team, packs, &w, err);
     tw_mem_free(l.pieces);
     for (size_t i = 0; i < m->n_files; i++)
         tw_map_drop(&m->files[i].map, 0, m->files[i].map.size_bytes);
-    if (rc < 0) {
+    if (rc != 0) {
         tw_weights_done(&w);
         return rc;
     }
     *ret = w;
     return 0;
+}
+
+int tw_weights_load(tw_model *m, const tw_shard *s, tw_team *team, tw_progress_fn *progress,
+                    void *ctx, tw_weights *ret, tw_err *err)
+{
+    const tw_pack_opts none = {.folder = NULL};
+    return tw_weights_load_cached(m, s, team, progress, ctx, &none, ret, err);
 }
 
 int tw_weights_count_bytes(const tw_model *m, const tw_shard *s, uint64_t *ret, tw_err *err)
@@ -145,13 +191,33 @@ int tw_weights_count_bytes(const tw_model *m, const tw_shard *s, uint64_t *ret, 
     return rc;
 }
 
+void tw_weights_keep(tw_weights *w)
+{
+    const struct owner *own = w->impl;
+    if (own != NULL)
+        tw_pack_keep_go(own->keep);
+}
+
+int tw_weights_end_keep(tw_weights *w, uint64_t wait_ns, tw_err *err)
+{
+    struct owner *own = w->impl;
+    if (own == NULL || own->keep == NULL)
+        return -ECANCELED;
+    tw_pack_keep *keep = own->keep;
+    own->keep = NULL;
+    return tw_pack_keep_end(keep, wait_ns, err);
+}
+
 void tw_weights_done(tw_weights *w)
 {
     if (w == NULL)
         return;
     struct owner *own = w->impl;
-    if (own != NULL)
+    if (own != NULL) {
+        (void)tw_weights_end_keep(w, 0, NULL);
         tw_pages_free(own->pages, own->n_bytes);
+        tw_pack_map_close(&own->map);
+    }
     tw_mem_free(own);
     tw_mem_free(w->layers);
     tw_mem_free(w->experts);

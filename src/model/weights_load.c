@@ -188,3 +188,15 @@ int tw_weights_load_chunks(tw_loader *l, tw_team *team, tw_err *err)
         rc = l->progress(l->ctx, l->total_bytes, l->total_bytes);
     return rc;
 }
+
+bool tw_weights_load_piece(const tw_loader *l, const tw_piece *p, void *out)
+{
+    const tw_loader alone = {.m = l->m, .base = out};
+    tw_piece at_front = *p;
+    at_front.off_bytes = 0;
+    bool finite = true;
+    for (size_t row = 0; row < p->n_rows; row += p->n_chunk_rows)
+        finite =
+            load_rows(&alone, &at_front, row, TW_MIN(p->n_rows - row, p->n_chunk_rows)) && finite;
+    return finite;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/pack.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "model/pack_sum.h"
+#include "os/sha256.h"
+
+enum { LINE_BYTES = 256, SETTLE_S = 2 };
+
+static void add_line(tw_sha256 *h, const char *what, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    char line[LINE_BYTES];
+    const int n =
+        snprintf(line, sizeof(line), "%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", what,
+                 a, b, c, d);
+    tw_sha256_add(h, line, (size_t)n);
+}
+
+static void make_key(const tw_loader *l, const tw_shard *s, uint8_t ret[TW_PACK_KEY_BYTES])
+{
+    _Static_assert((int)TW_PACK_KEY_BYTES == (int)TW_SHA256_BYTES, "the key is a hash");
+    tw_sha256 h;
+    tw_sha256_init(&h);
+    add_line(&h, "pack", TW_PACK_LAYOUT, TW_PANEL, TW_SEGMENTS, l->n_bytes);
+    tw_sha256_add(&h, l->m->id, strlen(l->m->id));
+    for (size_t i = 0; i < l->m->n_files; i++) {
+        const tw_map *f = &l->m->files[i].map;
+        add_line(&h, "file", f->inode, f->size_bytes, (uint64_t)f->mtime_ns, (uint64_t)f->ctime_ns);
+    }
+    add_line(&h, "shard", s->rank, s->n_ranks, s->head0, s->n_heads);
+    add_line(&h, "shard", s->kv0, s->n_kv, s->ffn0, s->n_ffn);
+    add_line(&h, "shard", s->vocab0, s->n_vocab, 0, 0);
+    for (size_t i = 0; i < l->n_pieces; i++) {
+        const tw_piece *p = &l->pieces[i];
+        add_line(&h, p->t->name, (uint64_t)p->t->type, p->t->i_file, p->t->off_bytes, p->off_bytes);
+        add_line(&h, "rows", p->row0, p->n_rows, p->col0, p->n_cols);
+    }
+    tw_sha256_end(&h, ret);
+}
+
+/* ---- finding ---- */
+
+struct check {
+    tw_loader *l;
+    const tw_pack_map *map;
+    _Atomic size_t i_next;
+    _Atomic size_t n_bad;
+};
+
+static void check_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
+{
+    (void)n_threads;
+    struct check *c = ctx;
+    tw_loader *l = c->l;
+    while (atomic_load(&c->n_bad) == 0 && atomic_load(&l->stopped) == 0) {
+        const size_t i = atomic_fetch_add(&c->i_next, 1);
+        if (i >= c->map->n_chunks)
+            return;
+        if (!tw_pack_map_check(c->map, i))
+            atomic_fetch_add(&c->n_bad, 1);
+        if (i_thread == 0 && l->progress != NULL && i + 1 < c->map->n_chunks)
+            atomic_store(&l->stopped,
+                         l->progress(l->ctx, (uint64_t)i * TW_PACK_CHUNK_BYTES, l->n_bytes));
+    }
+}
+
+static bool is_same_kind(const tw_piece *a, const tw_piece *b)
+{
+    return a->t->type == b->t->type && a->is_vector == b->is_vector;
+}
+
+static size_t bytes_of(const tw_loader *l, size_t i_piece)
+{
+    const size_t end = i_piece + 1 < l->n_pieces ? l->pieces[i_piece + 1].off_bytes : l->n_bytes;
+    return end - l->pieces[i_piece].off_bytes;
+}
+
+/* Whether the smallest piece of its kind; of equals the first. */
+static bool is_sample(const tw_loader *l, size_t i_piece)
+{
+    const size_t bytes = bytes_of(l, i_piece);
+    for (size_t i = 0; i < l->n_pieces; i++) {
+        const size_t other = bytes_of(l, i);
+        if (is_same_kind(&l->pieces[i], &l->pieces[i_piece]) &&
+            (other < bytes || (other == bytes && i < i_piece)))
+            return false;
+    }
+    return true;
+}
+
+/* The version of packing is a number that somebody may forget to raise. */
+static int check_samples(const tw_loader *l, const tw_pack_map *map, tw_err *err)
+{
+    for (size_t i = 0; i < l->n_pieces; i++) {
+        if (!is_sample(l, i))
+            continue;
+        const size_t bytes = bytes_of(l, i);
+        void *anew = tw_pages_new(bytes);
+        if (anew == NULL)
+            return tw_err_set(err, -ENOMEM, "no memory to check a pack");
+        const bool same = tw_weights_load_piece(l, &l->pieces[i], anew) &&
+                          memcmp(anew, map->data + l->pieces[i].off_bytes, bytes) == 0;
+        tw_pages_free(anew, bytes);
+        if (!same)
+            return tw_err_set(err, -EBADMSG, "pack: \"%.100s\" is packed otherwise today",
+                              l->pieces[i].t->name);
+    }
+    return 0;
+}
+
+static int check_all(tw_loader *l, tw_team *team, const tw_pack_map *map, int *ret_stopped,
+                     tw_err *err)
+{
+    struct check c = {.l = l, .map = map};
+    if (team == NULL)
+        check_chunks(&c, 0, 1);
+    else
+        tw_team_run(team, check_chunks, &c);
+    *ret_stopped = atomic_load(&l->stopped);
+    if (*ret_stopped != 0)
+        return *ret_stopped;
+    if (atomic_load(&c.n_bad) > 0)
+        return tw_err_set(err, -EBADMSG, "pack: its bytes are not those that were written");
+    int rc = check_samples(l, map, err);
+    if (rc == 0 && l->progress != NULL)
+        *ret_stopped = rc = l->progress(l->ctx, l->n_bytes, l->n_bytes);
+    return rc;
+}
+
+int tw_pack_find(tw_loader *l, const tw_shard *s, const tw_pack_opts *o, tw_team *team,
+                 tw_pack_map *ret, int *ret_stopped, tw_err *err)
+{
+    uint8_t key[TW_PACK_KEY_BYTES];
+    char path[TW_PACK_PATH_BYTES];
+    TW_CLEANUP(tw_pack_map_close) tw_pack_map map = {.data = NULL};
+    *ret_stopped = 0;
+    make_key(l, s, key);
+    if (!tw_pack_path(o->folder, key, false, path))
+        return tw_err_set(err, -ENAMETOOLONG, "packs: the folder's path is too long");
+    int rc = tw_pack_map_open(path, key, l->n_bytes, &map, err);
+    if (rc == 0)
+        rc = check_all(l, team, &map, ret_stopped, err);
+    if (rc == -EBADMSG)
+        (void)!unlink(path);
+    if (rc != 0)
+        return rc;
+    tw_pack_touch(path);
+    *ret = map;
+    map = (tw_pack_map){.data = NULL};
+    return 0;
+}
+
+/* ---- keeping ---- */
+
+static bool may_change_unseen(const tw_model *m)
+{
+    const int64_t now_s = (int64_t)tw_clock_unix_s();
+    for (size_t i = 0; i < m->n_files; i++)
+        if (m->files[i].map.mtime_ns / (int64_t)TW_NS_PER_S + SETTLE_S > now_s)
+            return true;
+    return false;
+}
+
+int tw_pack_begin_keep(const tw_loader *l, const tw_shard *s, const tw_pack_opts *o,
+                       const tw_team *team, tw_pack_keep **ret, tw_err *err)
+{
+    tw_pack_keep_opts k = {.folder = o->folder,
+                           .limit_bytes = o->limit_bytes,
+                           .data = l->base,
+                           .team = team};
+    uint8_t key[TW_PACK_KEY_BYTES];
+    char name[TW_PACK_NAME_BYTES];
+    if (may_change_unseen(l->m))
+        return tw_err_set(err, -EAGAIN, "model %s: was changed just now", l->m->path);
+    make_key(l, s, key);
+    snprintf(name, sizeof(name), "%.90s, rank %u of %u", l->m->name, s->rank, s->n_ranks);
+    tw_pack_head_fill(&k.head, key, name, l->m->id, l->n_bytes);
+    return tw_pack_keep_start(&k, ret, err);
+}
