@@ -19,8 +19,11 @@ static double matrix_flops(const tw_model_config *c, const tw_shard *s)
 {
     const double d = c->d_model, q = (double)s->n_heads * c->head_dim,
                  kv = (double)s->n_kv * c->head_dim;
-    const double layer = d * q + 2 * d * kv + q * d + 3 * d * s->n_ffn;
-    return 2 * layer * c->n_layers; /* the last one's logits are one row of a chunk */
+    const double attn = d * q + 2 * d * kv + q * d, dense = 3 * d * s->n_ffn;
+    const double experts = d * c->n_experts + 3 * d * s->n_expert_ffn * c->experts_per_tok;
+    /* the last one's logits are one row of a chunk */
+    return 2 * (attn * c->n_layers + dense * (c->n_layers - c->n_expert_layers) +
+                experts * c->n_expert_layers);
 }
 
 static int fill_rank(const tw_model *m, const tw_engine_opts *o, const tw_budget *b, unsigned rank,
@@ -35,6 +38,9 @@ static int fill_rank(const tw_model *m, const tw_engine_opts *o, const tw_budget
         rc = tw_rank_count_bytes(c, o, b->n_ranks, rank, &taken, err);
     if (rc != 0)
         return rc;
+    if (c->n_experts > 0)
+        r->idle_weights = tw_weights_count_expert_bytes(m, &r->shard) / c->n_experts *
+                          (c->n_experts - c->experts_per_tok);
     r->kv = taken.kv;
     r->work = taken.work;
     r->arrays = taken.arrays;
@@ -136,8 +142,9 @@ static double decode_ms(const tw_budget *b, unsigned rank, const tw_budget_limit
                         uint32_t depth, bool *ret_by_memory)
 {
     const tw_budget_rank *r = &b->ranks[rank];
-    const double kv = (double)r->kv_token_bytes * depth, weights = (double)r->weights;
-    const bool cached = (weights + kv) * TW_MAX(l->n_sharing, 1u) < l->cache_bytes;
+    const double kv = (double)r->kv_token_bytes * depth;
+    const double weights = (double)(r->weights - r->idle_weights);
+    const bool cached = ((double)r->weights + kv) * TW_MAX(l->n_sharing, 1u) < l->cache_bytes;
     const double products = r->flops_token + 2.0 * r->shard.n_vocab * b->d_model;
     const double w_ms = compute_ms(l, products, decode_fma_share);
     const double kv_ms = compute_ms(l, attn_flops(b, rank, depth), decode_attn_share);

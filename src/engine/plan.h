@@ -12,6 +12,7 @@ enum { TW_BUDGET_SPLITS = 4 }; /* TP 1, 2, 4, 8 */
 
 typedef struct tw_budget_rank {
     uint64_t weights, kv, work, arrays, total; /* bytes; work: activations of a step */
+    uint64_t idle_weights;                     /* of experts that a token does not take */
     uint64_t kv_token_bytes;                   /* of one position of one sequence */
     double flops_token;                        /* of a prompt's token, attention apart */
     tw_shard shard;

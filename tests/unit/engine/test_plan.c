@@ -18,9 +18,9 @@
 #include "os/file.h"
 #include "world.h"
 
-static const char *const models[] = {"llama-plain",   "llama-bias-f16", "llama-mqa",
-                                     "mistral-f32",   "qwen2",          "qwen3",
-                                     "qwen3-yarn-f16"};
+static const char *const models[] = {"llama-plain",    "llama-bias-f16", "llama-mqa",
+                                     "mistral-f32",    "qwen2",          "qwen3",
+                                     "qwen3-yarn-f16", "qwen3-moe",      "qwen3-moe-mixed"};
 
 static void path_of(const char *name, char out[512])
 {
@@ -202,6 +202,10 @@ static void speed_is_the_slower_of_its_parts(void **state)
     assert_int_equal(s.decode.i_slowest, 1);
     assert_true(s.decode_read_ms > 149.9 && s.decode_read_ms < 150.1);
     assert_int_equal(s.prefill.i_slowest, 0);
+    /* Of four experts a token takes one: a third of the weights are others'. */
+    b.ranks[1].idle_weights = 460000000 / 3;
+    tw_budget_predict(&b, l, &w, 0, &s);
+    assert_true(s.decode_read_ms > 99.9 && s.decode_read_ms < 100.1);
     /* In a cache that holds it, the products alone count: 7e8 flops at 40 % of the peak. */
     b.n_ranks = 1;
     l[0].cache_bytes = 1e9;
