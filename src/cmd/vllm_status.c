@@ -71,7 +71,8 @@ json_t *tw_vllm_run_status(void *ctx)
     const uint64_t ready_ns = atomic_load(&r->ready_ns);
     const size_t slowest = tw_vllm_news_slowest(&r->news, &l, last, sizeof last, &silent_ns);
     json_t *ranks = json_array(), *ray = ray_of(r, ready_ns != 0);
-    for (size_t i = 0; i < r->n_nodes; i++)
+    const size_t n = r->shared.is_up ? 1 : r->n_nodes; /* the others are that Ray's */
+    for (size_t i = 0; i < n; i++)
         (void)json_array_append_new(ranks, rank_of(r, i));
     return json_pack("{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:o, s:o, s:s, s:o}",
                      "engine", "vllm", "state", ready_ns != 0 ? "ready" : "loading", "uptime_s",

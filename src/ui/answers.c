@@ -90,10 +90,31 @@ static void take_rank(const json_t *v, tw_ui_rank *r)
     take_link(json_object_get(v, "link"), r);
 }
 
+static size_t take_ranks(const json_t *list, tw_ui_rank ranks[TW_UI_RANKS_MAX])
+{
+    const size_t n = TW_MIN(json_array_size(list), (size_t)TW_UI_RANKS_MAX);
+    for (size_t i = 0; i < n; i++)
+        take_rank(json_array_get(list, i), &ranks[i]);
+    return n;
+}
+
+static void take_ray(const json_t *v, tw_ui_status *ret)
+{
+    const json_t *says = json_object_get(v, "serve"), *count_of = json_object_get(says, "ray");
+    COPY(ret->ray.state, v, "state");
+    COPY(ret->ray.address, v, "address");
+    COPY(ret->ray.end, v, "end");
+    COPY(ret->ray.wire, says, "wire");
+    ret->ray.nodes = count(count_of, "nodes");
+    ret->ray.gpus = number(count_of, "gpus");
+    ret->ray.gpus_used = number(count_of, "gpus_used");
+    ret->ray.n_ranks = take_ranks(json_object_get(says, "ranks"), ret->ray.ranks);
+}
+
 static void take_serve(const json_t *s, tw_ui_status *ret)
 {
     const json_t *speed = json_object_get(s, "speed"), *q = json_object_get(s, "requests");
-    const json_t *l = json_object_get(s, "loading"), *ranks = json_object_get(s, "ranks");
+    const json_t *l = json_object_get(s, "loading");
     ret->has_serve = json_is_object(s);
     COPY(ret->health, s, "health");
     COPY(ret->engine, s, "engine");
@@ -108,9 +129,7 @@ static void take_serve(const json_t *s, tw_ui_status *ret)
     ret->waiting = count(q, "waiting");
     ret->at_once = count(q, "at_once");
     ret->ctx = count(s, "ctx");
-    ret->n_ranks = TW_MIN(json_array_size(ranks), (size_t)TW_UI_RANKS_MAX);
-    for (size_t i = 0; i < ret->n_ranks; i++)
-        take_rank(json_array_get(ranks, i), &ret->ranks[i]);
+    ret->n_ranks = take_ranks(json_object_get(s, "ranks"), ret->ranks);
 }
 
 int tw_ui_status_parse(const char *p, size_t n, tw_ui_status *ret, tw_err *err)
@@ -128,6 +147,7 @@ int tw_ui_status_parse(const char *p, size_t n, tw_ui_status *ret, tw_err *err)
     copy(ret->model, sizeof ret->model,
          model[0] == '/' && slash != NULL && slash[1] != '\0' ? slash + 1 : model);
     take_serve(json_object_get(v, "serve"), ret);
+    take_ray(json_object_get(v, "ray"), ret);
     return 0;
 }
 

@@ -32,6 +32,14 @@ typedef struct tw_ui_status {
     unsigned running, waiting, at_once, ctx;
     size_t n_ranks;
     tw_ui_rank ranks[TW_UI_RANKS_MAX];
+    struct {            /* a Ray without a model, or under one */
+        char state[12]; /* "": none was started; starting, ready, ended, crashed, elsewhere */
+        char address[80], wire[120], end[240];
+        unsigned nodes; /* as Ray itself counts; 0: not said */
+        double gpus, gpus_used;
+        size_t n_ranks;
+        tw_ui_rank ranks[TW_UI_RANKS_MAX];
+    } ray;
 } tw_ui_status;
 
 TW_MUST_CHECK int tw_ui_status_parse(const char *p, size_t n, tw_ui_status *ret, tw_err *err);

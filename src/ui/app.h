@@ -124,6 +124,7 @@ int tw_ui_body_end(const tw_ui_app *a); /* the row behind the last one of a page
 /* "$ twinax ..." over at most n_rows; returns how many it took. */
 int tw_ui_put_command(tw_ui_app *a, int row, int n_rows, const tw_ui_command *c);
 const char *tw_ui_spinner(const tw_ui_app *a);
+bool tw_ui_has_ray(const tw_ui_app *a); /* vLLM's, up without a model or under one */
 /* "ok", "warn", "FAIL" and their styles. */
 const char *tw_ui_grade_word(enum tw_ui_grade g);
 enum tw_ui_style tw_ui_grade_style(enum tw_ui_grade g);

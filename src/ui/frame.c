@@ -32,6 +32,11 @@ enum tw_ui_style tw_ui_grade_style(enum tw_ui_grade g)
     return v[g];
 }
 
+bool tw_ui_has_ray(const tw_ui_app *a)
+{
+    return a->has_status && strcmp(a->status.ray.state, "ready") == 0;
+}
+
 static void draw_bar(tw_ui_app *a)
 {
     char left[120];
@@ -60,13 +65,21 @@ static void draw_service(tw_ui_app *a)
         int at = tw_ui_put(w, 1, 1, TW_UI_GOOD, "%s ", full);
         at = tw_ui_put(w, 1, at, TW_UI_BOLD, "%s", s->model);
         at = tw_ui_put(w, 1, at, TW_UI_PLAIN, " at %s", s->url);
-        if (s->has_serve)
+        if (s->has_serve && strcmp(s->engine, "vllm") != 0) /* it counts by itself */
             tw_ui_put(w, 1, at, TW_UI_DIM, "   %.1f tok/s, %u running", s->tok_s, s->running);
     } else if (strcmp(s->state, "starting") == 0) {
         const double share = s->total_bytes > 0 ? s->done_bytes / s->total_bytes : 0;
         int at = tw_ui_put(w, 1, 1, TW_UI_WARNING, "%s %s is starting", tw_ui_spinner(a), s->model);
         if (s->total_bytes > 0)
             tw_ui_put(w, 1, at, TW_UI_PLAIN, ", %.0f %% loaded", 100 * share);
+    } else if (tw_ui_has_ray(a)) {
+        int at = tw_ui_put(w, 1, 1, TW_UI_GOOD, "%s ", full);
+        at = tw_ui_put(w, 1, at, TW_UI_BOLD, "Ray");
+        at = tw_ui_put(w, 1, at, TW_UI_PLAIN, " at %s", s->ray.address);
+        tw_ui_put(w, 1, at, TW_UI_DIM, "   %u nodes, %.1f GPU, no model yet", s->ray.nodes,
+                  s->ray.gpus);
+    } else if (strcmp(s->ray.state, "starting") == 0) {
+        tw_ui_put(w, 1, 1, TW_UI_WARNING, "%s Ray is starting", tw_ui_spinner(a));
     } else if (strcmp(s->state, "none") == 0) {
         tw_ui_put(w, 1, 1, TW_UI_DIM, "%s nothing runs", empty);
     } else {

@@ -23,6 +23,17 @@ static const tw_ui_command *question(const tw_ui_app *a)
     return &c;
 }
 
+/* Ray first, where it is wanted and not there yet; then a model. */
+static bool wants_ray(const tw_ui_app *a)
+{
+    return a->vllm && !tw_ui_has_ray(a);
+}
+
+static tw_ui_command ray_command(void)
+{
+    return tw_ui_command_of("up", "--engine", "vllm", "--ray-only", NULL);
+}
+
 static void ask(tw_ui_app *a)
 {
     a->q_checks.limit_ns = LIMIT_NS;
@@ -120,7 +131,8 @@ static void draw_state(tw_ui_app *a, int row)
         tw_ui_put(s, row, 1, TW_UI_BAR, "%s asks every node, %llu s", tw_ui_spinner(a),
                   (unsigned long long)since);
     } else if (all_reached(a)) {
-        tw_ui_put(s, row, 1, TW_UI_GOOD, "every node can be started: choose a model");
+        tw_ui_put(s, row, 1, TW_UI_GOOD, "every node can be started: %s",
+                  wants_ray(a) ? "start Ray" : "choose a model");
     } else if (a->q_checks.why[0] != '\0') {
         tw_ui_put(s, row, 1, TW_UI_BAD, "%s", a->q_checks.why);
     } else {
@@ -134,8 +146,8 @@ static void draw(tw_ui_app *a)
     tw_ui_screen *s = &a->screen;
     const int end = tw_ui_body_end(a);
     int row = TW_UI_BODY_ROW;
-    tw_ui_frame(a, "Enter", "choose a model", "r", "ask again", "d", "doctor", "s", "setup", "Esc",
-                "back", NULL);
+    tw_ui_frame(a, "Enter", wants_ray(a) ? "start Ray" : "choose a model", "r", "ask again", "d",
+                "doctor", "s", "setup", "Esc", "back", NULL);
     row += tw_ui_put_command(a, row, 1, question(a)) + 1;
     if (a->config.n_nodes < 2)
         tw_ui_put(s, row++, 1, TW_UI_WARNING,
@@ -146,9 +158,14 @@ static void draw(tw_ui_app *a)
         tw_ui_put_width(s, row, 2, NAME_COLS, TW_UI_BOLD, a->config.nodes[i].name);
         tw_ui_put(s, row, 2 + NAME_COLS, TW_UI_DIM, "%s", a->config.nodes[i].ip);
     }
+    const int rule = end - 2 - wants_ray(a);
     if (a->has_checks)
-        draw_failures(a, row + 1, end - 2);
-    tw_ui_rule(s, end - 2);
+        draw_failures(a, row + 1, rule);
+    tw_ui_rule(s, rule);
+    if (wants_ray(a)) {
+        const tw_ui_command c = ray_command();
+        tw_ui_put_command(a, rule + 1, 1, &c);
+    }
     draw_state(a, end - 1);
 }
 
@@ -164,7 +181,12 @@ static void key(tw_ui_app *a, int key)
 {
     const tw_ui_command doctor = tw_ui_command_of("doctor", "--engine", engine(a), NULL);
     const tw_ui_command setup = tw_ui_command_of("setup", "--dry-run", NULL);
-    if (key == TW_UI_KEY_ENTER)
+    if (key == TW_UI_KEY_ENTER && wants_ray(a)) {
+        const tw_ui_command c = ray_command();
+        tw_ui_run_prepare(a, "Start Ray", &c);
+        a->run.then_view = &tw_ui_view_status;
+        tw_ui_push(a, &tw_ui_view_run);
+    } else if (key == TW_UI_KEY_ENTER)
         tw_ui_push(a, &tw_ui_view_models);
     else if (key == 'r')
         ask(a);

@@ -19,7 +19,7 @@ static const struct choice {
      "interface.",
      &tw_ui_view_config},
     {'2', "Start cluster", "engine; head, worker or both", "doctor",
-     "Native engine: looks whether every node can take part. vLLM: starts Ray on all nodes.",
+     "Looks whether every node can take part; for vLLM it then starts Ray on all of them.",
      &tw_ui_view_start},
     {'3', "Status", "nodes, ranks, speed, memory, heat", "status",
      "What is served, by which nodes, over which transport, how fast; kept fresh.",

@@ -18,10 +18,10 @@ static const char *about(const tw_ui_form *f)
                "The page looks whether the head can, and shows the rank once it comes.";
     if (f->v[ENGINE].choice == 1)
         return f->v[ROLE].choice == HEAD
-                   ? "Head, vLLM: Ray is started together with the model, here and on the workers "
-                     "of twinax.conf. The page waits until every worker can take part."
-                   : "Both, vLLM: nothing has to be typed on the workers; Ray is started there "
-                     "together with the model. Looks whether each can take part.";
+                   ? "Head, vLLM: the page waits until every worker of twinax.conf can take part; "
+                     "then it starts Ray, here and on all of them. A model comes after that."
+                   : "Both, vLLM: nothing has to be typed on the workers. Looks whether each can "
+                     "take part; then Ray is started on all. A model comes after that.";
     return f->v[ROLE].choice == HEAD
                ? "Head, native engine: no daemon is wanted. The page waits until every worker of "
                  "twinax.conf can take part; then a model is chosen."

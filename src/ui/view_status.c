@@ -35,8 +35,10 @@ static int draw_head(tw_ui_app *a, int row)
     tw_ui_put(w, ++row, 2, TW_UI_DIM, "address");
     tw_ui_put(w, row, 2 + LABEL_COLS, TW_UI_PLAIN, "%s/v1", s->url);
     tw_ui_put(w, ++row, 2, TW_UI_DIM, "engine");
-    int at = tw_ui_put(w, row, 2 + LABEL_COLS, TW_UI_PLAIN, "%s, context %u, up %s", s->engine,
-                       s->ctx, span);
+    int at = tw_ui_put(w, row, 2 + LABEL_COLS, TW_UI_PLAIN, "%s", s->engine);
+    if (s->ctx > 0) /* vLLM finds its own */
+        at = tw_ui_put(w, row, at, TW_UI_PLAIN, ", context %u", s->ctx);
+    at = tw_ui_put(w, row, at, TW_UI_PLAIN, ", up %s", span);
     if (s->health[0] != '\0' && strcmp(s->health, "ok") != 0)
         tw_ui_put(w, row, at, TW_UI_BAD, "  %s", s->health);
     return row + 2;
@@ -96,28 +98,41 @@ static void draw_rank(tw_ui_app *a, int row, const tw_ui_rank *r, double most_by
         tw_ui_put(w, row, 56, TW_UI_PLAIN, "%s", r->link[0] != '\0' ? r->link : "-");
 }
 
-static void draw_ranks(tw_ui_app *a, int row, int end)
+static void draw_ranks(tw_ui_app *a, int row, int end, const tw_ui_rank *ranks, size_t n)
 {
-    const tw_ui_status *s = &a->status;
     tw_ui_screen *w = &a->screen;
     double most = 1;
-    for (size_t i = 0; i < s->n_ranks; i++)
-        most = TW_MAX(most, s->ranks[i].rss_bytes);
+    for (size_t i = 0; i < n; i++)
+        most = TW_MAX(most, ranks[i].rss_bytes);
     tw_ui_put(w, row, 2, TW_UI_DIM, "node");
     tw_ui_put(w, row, 14, TW_UI_DIM, "rank");
     tw_ui_put_right(w, row, 28, TW_UI_DIM, "memory");
     tw_ui_put_right(w, row, 45, TW_UI_DIM, "heat");
     tw_ui_put(w, row++, 56, TW_UI_DIM, "carried by");
-    for (size_t i = 0; i < s->n_ranks && row < end; i++)
-        draw_rank(a, row++, &s->ranks[i], most);
-    for (size_t i = 0; i < s->n_ranks && row + 1 < end; i++) {
+    for (size_t i = 0; i < n && row < end; i++)
+        draw_rank(a, row++, &ranks[i], most);
+    for (size_t i = 0; i < n && row + 1 < end; i++) {
         char sent[16], got[16];
-        if (s->ranks[i].link[0] == '\0')
+        if (ranks[i].link[0] == '\0' || ranks[i].tx_bytes + ranks[i].rx_bytes <= 0)
             continue;
-        tw_ui_bytes(s->ranks[i].tx_bytes, sent);
-        tw_ui_bytes(s->ranks[i].rx_bytes, got);
-        tw_ui_put(w, row++ + 1, 2, TW_UI_DIM, "to %s: %s out, %s in", s->ranks[i].node, sent, got);
+        tw_ui_bytes(ranks[i].tx_bytes, sent);
+        tw_ui_bytes(ranks[i].rx_bytes, got);
+        tw_ui_put(w, row++ + 1, 2, TW_UI_DIM, "to %s: %s out, %s in", ranks[i].node, sent, got);
     }
+}
+
+/* As Ray itself counts it: the guide's third step. */
+static int draw_ray(tw_ui_app *a, int row)
+{
+    const tw_ui_status *s = &a->status;
+    tw_ui_screen *w = &a->screen;
+    tw_ui_put(w, row, 2, TW_UI_DIM, "Ray");
+    int at = tw_ui_put(w, row, 2 + LABEL_COLS, TW_UI_BOLD, "%u nodes, %.1f GPU", s->ray.nodes,
+                       s->ray.gpus);
+    tw_ui_put(w, row, at, TW_UI_PLAIN, ", %.1f in use, at %s", s->ray.gpus_used, s->ray.address);
+    tw_ui_put(w, ++row, 2, TW_UI_DIM, "wire");
+    tw_ui_put(w, row, 2 + LABEL_COLS, TW_UI_PLAIN, "%s", s->ray.wire);
+    return row + 2;
 }
 
 static void draw_nothing(tw_ui_app *a, int row)
@@ -127,6 +142,11 @@ static void draw_nothing(tw_ui_app *a, int row)
     if (!a->has_status) {
         tw_ui_put(w, row, 2, TW_UI_BAR, "%s %s", tw_ui_spinner(a),
                   a->q_status.why[0] != '\0' ? a->q_status.why : "asks");
+    } else if (strcmp(s->ray.state, "starting") == 0 && strcmp(s->state, "none") == 0) {
+        tw_ui_put(w, row, 2, TW_UI_BOLD, "%s Ray is starting", tw_ui_spinner(a));
+    } else if (strcmp(s->state, "none") == 0 && s->ray.end[0] != '\0') {
+        tw_ui_put(w, row, 2, TW_UI_BOLD, "Ray has ended");
+        tw_ui_put_wrapped(w, row + 2, 2, w->cols - 4, 4, TW_UI_WARNING, s->ray.end);
     } else if (strcmp(s->state, "none") == 0) {
         tw_ui_put(w, row, 2, TW_UI_PLAIN, "Nothing runs. 4 Launch serve starts a model.");
     } else if (strcmp(s->state, "starting") == 0) {
@@ -151,13 +171,28 @@ static void draw(tw_ui_app *a)
     int row = TW_UI_BODY_ROW;
     tw_ui_frame(a, "l", "logs", "x", "stop it", "Esc", "back", NULL);
     row += tw_ui_put_command(a, row, 1, &c) + 1;
-    if (!a->has_status || !a->status.has_serve || strcmp(a->status.state, "ready") != 0) {
-        draw_nothing(a, row);
+    const tw_ui_status *s = &a->status;
+    const bool serves = a->has_status && s->has_serve && strcmp(s->state, "ready") == 0;
+    if (tw_ui_has_ray(a))
+        row = draw_ray(a, row);
+    if (serves) {
+        row = draw_head(a, row);
+        /* vLLM counts its requests itself; what ranks there are is Ray's to say. */
+        if (strcmp(s->engine, "vllm") != 0)
+            row = draw_speed(a, row);
+        if (tw_ui_has_ray(a))
+            draw_ranks(a, row, end, s->ray.ranks, s->ray.n_ranks);
+        else
+            draw_ranks(a, row, end, s->ranks, s->n_ranks);
         return;
     }
-    row = draw_head(a, row);
-    row = draw_speed(a, row);
-    draw_ranks(a, row, end);
+    if (!tw_ui_has_ray(a) || strcmp(s->state, "none") != 0)
+        draw_nothing(a, row);
+    else
+        tw_ui_put(&a->screen, row, 2, TW_UI_PLAIN,
+                  "No model yet. 4 Launch serve starts one on it.");
+    if (tw_ui_has_ray(a))
+        draw_ranks(a, row + 4, end, s->ray.ranks, s->ray.n_ranks);
 }
 
 static void key(tw_ui_app *a, int key)

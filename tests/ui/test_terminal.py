@@ -163,7 +163,7 @@ def test_colours(menus):
 def test_no_colours(menus, env):
     m = menus(env=env)
     m.wait(MENU)
-    m.go("Down", to="Native engine: looks")
+    m.go("Down", to="Looks whether")
     screen = m.text("-e")
     assert not re.search(r"\x1b\[([0-9]+;)*[34][0-7]m", screen), screen
     assert re.search(r"\x1b\[[0-9;]*7m +2  Start cluster", screen), "the chosen line is seen without colours too"
