@@ -140,6 +140,60 @@ def test_two_nodes_serve(hosts, serve, executor):
     assert took < GONE_S, f"{took} s until nothing was left"
 
 
+@pytest.fixture
+def background(hosts, venv, tmp_path):
+    """twinax(words...) on machine A, with what it has in the background in folders of its own."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    env = os.environ | hosts.path() | {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    usual = ["--engine", "vllm", "--venv", venv, "--nodes", at_nodes(), "--agent-path", cli.BINARY, "--wire", "ethernet"]
+
+    def twinax(*words, code=0):
+        argv = [*words, *(usual if words[0] == "up" else [])]
+        p = subprocess.run(hosts.ns(A, cli.BINARY, *argv), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                           timeout=600, env=env)  # fmt: skip
+        assert p.returncode == code, p.stdout + p.stderr
+        return p.stdout
+
+    yield twinax
+    twinax("down")
+
+
+def within(limit_s, question):
+    until = time.monotonic() + limit_s
+    while not question():
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def test_ray_first_then_a_model(hosts, venv, background):
+    """The guide's order: Ray (2), its status (3), a model on it (4); the model ends, Ray stays."""
+    began = time.monotonic()
+    assert f"Ray is up at {ROCE[A]}:6379" in background("up")
+    print(f"Ray is up after {time.monotonic() - began:.1f} s")
+    said = background("status")
+    assert "2 nodes, 2.0 GPU by Ray's own count, 0.0 in use" in said, said
+    raylets = [[pid for pid, line in hosts.processes(h).items() if "/raylet " in line] for h in hosts.all]
+    assert [len(r) for r in raylets] == [1, 1]
+    background("up", MODEL, "--ctx", "512", "--port", "8000")
+    print(f"the model is up after {time.monotonic() - began:.1f} s")
+    answer = json.loads((ROOT / "tests" / "data" / "demo_answers.jsonl").read_text().splitlines()[0])
+    body = {"model": "demo", "max_tokens": 100, "temperature": 0, "messages": [{"role": "user", "content": answer["q"]}]}
+    chat = json.loads(hosts.do(A, "curl", "-sS", "-H", "Content-Type: application/json", "-d", json.dumps(body),
+                               "http://127.0.0.1:8000/v1/chat/completions").stdout)  # fmt: skip
+    assert chat["choices"][0]["message"]["content"] == answer["a"]
+    said = background("status")
+    assert "demo is served at http://127.0.0.1:8000" in said and "Ray is up at" in said, said
+    print(background("down", "--keep-ray"))
+    # What the model had in Ray goes with it; Ray is the same as before.
+    within(30, lambda: not any("VLLM" in line or "RayWorker" in line for h in hosts.all for line in hosts.processes(h).values()))
+    assert [[pid for pid, line in hosts.processes(h).items() if "/raylet " in line] for h in hosts.all] == raylets
+    assert json.loads(background("status", "--json"))["ray"]["serve"]["ray"]["nodes"] == 2
+    began = time.monotonic()
+    assert background("down") == "stopped Ray; nothing is left on any node\n"
+    took = time.monotonic() - began + hosts.quiet_after(60)
+    assert took < GONE_S, f"{took} s until nothing was left"
+
+
 def test_a_killed_worker_is_noticed(hosts, serve):
     s = serve()
     s.ready()
