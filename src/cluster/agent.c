@@ -111,6 +111,7 @@ static const struct op {
     {"stop", tw_agent_stop, false},
     {"tool", tw_agent_tool, false},
     {"run-rank", run_rank, false},
+    {"ask", tw_agent_ask, false},
     {"host-facts", tw_agent_host_facts, false},
     {"counters", tw_agent_counters, false},
     {"heat", tw_agent_heat, false},

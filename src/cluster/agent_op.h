@@ -22,6 +22,8 @@ bool tw_agent_is_cut(const tw_agent *a);
  * does not arrive is no error: tw_agent_is_cut will say so. */
 void tw_agent_tell(tw_agent *a, json_t *event);
 
+/* agent_ask.c */
+int tw_agent_ask(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 /* agent_probe.c */
 int tw_agent_probe(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);
 int tw_agent_tool(tw_agent *a, const json_t *request, json_t **ret, tw_err *err);

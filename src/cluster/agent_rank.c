@@ -16,15 +16,14 @@ enum { PART_MAX = 60 * 1024 };
 #define END_GRACE_NS (300 * TW_NS_PER_MS) /* less than TW_AGENT_OVERDUE_NS */
 
 /* A pipe takes PART_MAX bytes at once: nobody need read yet. */
-static int tell_part(tw_agent_rank *r, const json_t *part, tw_err *err)
+int tw_agent_part_tell(int in_fd, const json_t *part, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(PART_MAX);
     if (tw_json_dump(part, JSON_COMPACT, &text) != 0 || tw_buf_append(&text, "\n", 1) != 0)
-        return tw_err_set(err, -E2BIG, "run-rank: a part of more than %d bytes", PART_MAX);
-    ssize_t n = write(r->child.in_fd, text.data, text.len);
-    return n == (ssize_t)text.len
-               ? 0
-               : tw_err_set(err, -EPIPE, "rank %d does not read its part", r->rank);
+        return tw_err_set(err, -E2BIG, "a part of more than %d bytes", PART_MAX);
+    const ssize_t n = write(in_fd, text.data, text.len);
+    explicit_bzero(text.data, text.len);
+    return n == (ssize_t)text.len ? 0 : tw_err_set(err, -EPIPE, "who has a part does not read it");
 }
 
 int tw_agent_rank_start(tw_agent_rank *r, const json_t *request, tw_err *err)
@@ -43,7 +42,7 @@ int tw_agent_rank_start(tw_agent_rank *r, const json_t *request, tw_err *err)
     int rc = tw_child_spawn(argv, TW_CHILD_PIPE_IN | TW_CHILD_PIPE_OUT | TW_CHILD_ERR_TO_OUT, -1,
                             &r->child, err);
     if (rc == 0)
-        rc = tell_part(r, part, err);
+        rc = tw_agent_part_tell(r->child.in_fd, part, err);
     if (rc != 0)
         tw_agent_rank_stop(r);
     return rc;

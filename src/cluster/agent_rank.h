@@ -27,6 +27,8 @@ TW_MUST_CHECK int tw_agent_rank_start(tw_agent_rank *r, const json_t *request, t
 int tw_agent_rank_fd(const tw_agent_rank *r);
 /* Appends to `out` the frames for what is there to read; does not block but to reap. */
 TW_MUST_CHECK int tw_agent_rank_read(tw_agent_rank *r, tw_buf *out, tw_err *err);
+/* A part as a line on a fresh child's stdin, which is a pipe. */
+TW_MUST_CHECK int tw_agent_part_tell(int in_fd, const json_t *part, tw_err *err);
 void tw_agent_rank_stop(tw_agent_rank *r);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cmd/vllm_ask.h"
 #include "cmd/vllm_ray.h"
 #include "os/secret.h"
 #include "os/signal.h"
@@ -171,12 +172,15 @@ int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err)
     if (rc == 0 && a->vllm.print) {
         rc = print_plan(&r, err);
     } else if (rc == 0) {
-        tw_serve_status_other(status, tw_vllm_run_status, &r);
         rc = make_secrets(&r, err);
         if (rc == 0)
             rc = tw_vllm_ray_join(&r, err);
         if (rc == 0)
+            rc = tw_vllm_check_versions(&r, err);
+        if (rc == 0) {
+            tw_serve_status_other(status, tw_vllm_run_status, &r);
             rc = serve(&r, err);
+        }
     }
     tw_serve_status_stop(status);
     end(&r);

@@ -10,6 +10,7 @@
 #include "vllm/part.h"
 #include "vllm/plan.h"
 #include "vllm/ray_status.h"
+#include "vllm/versions.h"
 
 /* vllm_ray.c: a Ray of an earlier command, or this one's for later ones. */
 typedef struct tw_vllm_shared {
@@ -39,6 +40,7 @@ typedef struct tw_vllm_run {
     uint64_t counted_ns;       /* when; likewise */
     atomic_bool must_count;    /* somebody asks for its count, which is old */
     tw_vllm_shared shared;
+    tw_vllm_versions versions[TW_VLLM_NODES_MAX];
 } tw_vllm_run;
 
 const char *tw_vllm_run_node(const tw_vllm_run *r, size_t i); /* its name */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "cmd/ask_health.h"
+#include "cmd/vllm_ask.h"
 #include "cmd/vllm_ray.h"
 #include "cmd/vllm_run.h"
 #include "os/signal.h"
@@ -262,6 +263,10 @@ int tw_vllm_run_start(tw_vllm_run *r, tw_err *err)
 {
     const bool uses_ray = r->args->vllm.executor == TW_VLLM_RAY;
     int rc = 0;
+    if (r->shared.is_up && r->args->vllm.erase)
+        rc = tw_vllm_erase(r, err);
+    if (rc != 0)
+        return rc;
     if (r->shared.is_up) { /* what it has on the nodes is that Ray's */
         tw_far_close(r->far);
         r->far = NULL;

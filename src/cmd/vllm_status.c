@@ -47,6 +47,15 @@ static json_t *rank_of(tw_vllm_run *r, size_t i)
     return v;
 }
 
+static json_t *versions_of(const tw_vllm_run *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->n_nodes; i++)
+        (void)json_array_append_new(list, tw_vllm_versions_print(tw_vllm_run_node(r, i),
+                                                                 &r->versions[i]));
+    return list;
+}
+
 /* Its own count. An old one is asked for anew, which takes Ray a second of a core: who asks gets the
  * old one, and who asks again the new one. */
 static json_t *ray_of(tw_vllm_run *r, bool ready)
@@ -74,13 +83,13 @@ json_t *tw_vllm_run_status(void *ctx)
     const size_t n = r->shared.is_up ? 1 : r->n_nodes; /* the others are that Ray's */
     for (size_t i = 0; i < n; i++)
         (void)json_array_append_new(ranks, rank_of(r, i));
-    return json_pack("{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:o, s:o, s:s, s:o}",
-                     "engine", "vllm", "state", ready_ns != 0 ? "ready" : "loading", "uptime_s",
-                     (double)(tw_clock_now_ns() - (ready_ns != 0 ? ready_ns : r->began_ns)) / 1e9,
-                     "health", "ok", "executor",
-                     r->args->vllm.executor == TW_VLLM_RAY ? "ray" : "mp", "phase", "name",
-                     tw_vllm_phase_name(l.phase), "node", tw_vllm_run_node(r, slowest), "done",
-                     (int)l.n_done, "of", (int)l.n_all, "silent_s", (double)silent_ns / 1e9, "ray",
-                     ray, "shape", tw_vllm_ray_shape(r->plan, &r->place), "wire",
-                     tw_json_text_at(r->plan, "why"), "ranks", ranks);
+    return json_pack(
+        "{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:o, s:o, s:s, s:o, s:o}", "engine",
+        "vllm", "state", ready_ns != 0 ? "ready" : "loading", "uptime_s",
+        (double)(tw_clock_now_ns() - (ready_ns != 0 ? ready_ns : r->began_ns)) / 1e9, "health",
+        "ok", "executor", r->args->vllm.executor == TW_VLLM_RAY ? "ray" : "mp", "phase", "name",
+        tw_vllm_phase_name(l.phase), "node", tw_vllm_run_node(r, slowest), "done", (int)l.n_done,
+        "of", (int)l.n_all, "silent_s", (double)silent_ns / 1e9, "ray", ray, "shape",
+        tw_vllm_ray_shape(r->plan, &r->place), "wire", tw_json_text_at(r->plan, "why"), "versions",
+        versions_of(r), "ranks", ranks);
 }

@@ -68,3 +68,16 @@ json_t *tw_vllm_part(const json_t *plan, size_t i, const char *what, const json_
     }
     return part;
 }
+
+json_t *tw_vllm_short_part(const tw_vllm_place *place, json_t *part)
+{
+    if (part == NULL || place->where != TW_VLLM_IN_CONTAINER)
+        return part;
+    return json_pack("{s:o, s:o, s:o}", "before", tw_vllm_before_words(place), "argv",
+                     tw_vllm_outer_words(place), "stdin", part);
+}
+
+json_t *tw_vllm_erase_part(const tw_vllm_place *place)
+{
+    return tw_vllm_short_part(place, json_pack("{s:[s], s:b}", "argv", "true", "erase", 1));
+}

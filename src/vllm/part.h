@@ -5,6 +5,7 @@
 #define TWINAX_VLLM_PART_H
 
 #include "fmt/json.h"
+#include "vllm/command.h"
 
 /* Of this start. */
 typedef struct tw_vllm_secrets {
@@ -18,5 +19,11 @@ typedef struct tw_vllm_secrets {
  * over the node's own, borrowed, NULL: none. Owns: the caller; NULL: no memory. It holds secrets. */
 json_t *tw_vllm_part(const json_t *plan, size_t i, const char *what, const json_t *more,
                      const tw_vllm_secrets *s);
+
+/* Of a program that ends by itself and needs no plan; part: {"argv":[...],...} as it is where vLLM is, taken
+ * over, NULL is passed on. */
+json_t *tw_vllm_short_part(const tw_vllm_place *place, json_t *part);
+/* Only removes what vLLM has compiled. */
+json_t *tw_vllm_erase_part(const tw_vllm_place *place);
 
 #endif

@@ -18,9 +18,19 @@ from two_hosts_fixture import made, nothing_is_left  # noqa: F401
 NODES = f"node-a={ROCE[A]},node-b={ROCE[B]}"
 
 
+class Apart(two_hosts.Apart):
+    """Who comes by ssh has a cache of vLLM's of its own."""
+
+    def start_sshd(self, host, *more, **settings):
+        super().start_sshd(host, *more, SetEnv=f"VLLM_CACHE_ROOT={self.cache(host)}", **settings)
+
+    def cache(self, host):
+        return self.folder / f"cache-{host}"
+
+
 @pytest.fixture(scope="module")
 def hosts():
-    yield from made(make=two_hosts.Apart)
+    yield from made(make=Apart)
 
 
 @contextlib.contextmanager
@@ -170,6 +180,19 @@ def test_another_one_is_refused(hosts, up, venv):  # noqa: F811
         for text in says:
             assert text in p.err, p.err
     assert rays(hosts) == [1, 1]
+
+
+def test_erase_cache_reaches_all_nodes(hosts, up, serve):
+    """Ray's own start erases; under one that is up already it has to be done beside it."""
+    compiled = [hosts.cache(host) / "torch_compile_cache" for host in hosts.all]
+    for folder in compiled:
+        (folder / "abc").mkdir(parents=True)
+    with environ(VLLM_CACHE_ROOT=str(hosts.cache(A))):
+        s = serve("--erase-cache")
+    s.ready()
+    assert [folder.exists() for folder in compiled] == [False, False]
+    assert all(hosts.cache(host).exists() for host in hosts.all)
+    s.end()
 
 
 @pytest.mark.parametrize("name", ["ray of a worker", "ray of the head", "its twinax"])

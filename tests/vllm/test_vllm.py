@@ -43,7 +43,7 @@ def venv(hosts):
     real = pathlib.Path(os.environ["TWINAX_VLLM_PYTHON"]).parent
     folder = hosts.folder / "venv"
     (folder / "bin").mkdir(parents=True)
-    for name in "ray", "vllm":
+    for name in "ray", "vllm", "python3":
         wrapper = folder / "bin" / name
         wrapper.write_text(WRAPPER.format(bin=real, name=name))
         wrapper.chmod(0o755)
