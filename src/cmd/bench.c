@@ -11,6 +11,7 @@
 #include "cmd/bench_crowd.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
+#include "cmd/vllm_auto.h"
 #include "cmd/out.h"
 #include "cmd/peak.h"
 #include "model/model.h"
@@ -358,6 +359,7 @@ static int bench_model(tw_args *a, const struct wishes *w, tw_err *err)
         a->engine.n_threads != 0 ? a->engine.n_threads : TW_MAX(n_cpus / n_local, 1u);
     b.n_threads = TW_MIN(per_rank * n_local, n_cpus);
     make_room(a, w);
+    tw_vllm_say_unused(a, "bench");
     int rc = tw_node_open(a, &b.node, err);
     if (rc != 0)
         return rc;

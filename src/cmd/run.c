@@ -11,6 +11,7 @@
 #include "cmd/commands.h"
 #include "cmd/generation.h"
 #include "cmd/node.h"
+#include "cmd/vllm_auto.h"
 #include "cmd/out.h"
 #include "os/file.h"
 
@@ -95,6 +96,7 @@ static int cmd_run(int argc, char **argv)
                           "--system goes with a chat: -p gives the model just its text");
         return tw_command_misused(&tw_command_run, &err);
     }
+    tw_vllm_say_unused(&a, "run");
     int rc = tw_node_open(&a, &n, &err);
     if (rc == 0) {
         rc = once ? run_once(&n, &err) : tw_chat(&n, &err);

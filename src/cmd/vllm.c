@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/vllm_ask.h"
+#include "cmd/vllm_auto.h"
 #include "cmd/vllm_ray.h"
 #include "os/secret.h"
 #include "os/signal.h"
@@ -19,18 +20,16 @@
 
 enum { PRINT_MAX = 256 * 1024 };
 
-/* A machine without a ROCm GPU need not be asked further. */
 int tw_vllm_is_wanted(const tw_args *a, bool *ret, tw_err *err)
 {
+    int rc = 0;
     *ret = a->engine_kind == TW_ENGINE_VLLM;
-    if (!*ret && (a->vllm.venv != NULL || a->vllm.container != NULL || a->vllm.print))
+    if (a->engine_kind == TW_ENGINE_AUTO)
+        rc = tw_vllm_auto(a, ret, err);
+    if (rc == 0 && !*ret && (a->vllm.venv != NULL || a->vllm.container != NULL || a->vllm.print))
         return tw_err_set(err, -EINVAL,
                           "--venv, --container, --print are vLLM's: with --engine vllm only");
-    if (a->engine_kind == TW_ENGINE_AUTO && access("/dev/kfd", F_OK) == 0)
-        tw_log(TW_LOG_INFO, "serve",
-               "engine native; this machine has a ROCm GPU that it does not "
-               "use: --engine vllm does");
-    return 0;
+    return rc;
 }
 
 static int make_secrets(tw_vllm_run *r, tw_err *err)

@@ -5,8 +5,7 @@
 
 #include "cmd/serve_status.h"
 
-/* By --engine and twinax.conf; auto: where this machine has a ROCm GPU and vLLM can be found, and the
- * choice is said then. */
+/* By --engine and twinax.conf; auto: where every node has a ROCm GPU and vLLM; the choice is said then. */
 TW_MUST_CHECK int tw_vllm_is_wanted(const tw_args *a, bool *ret, tw_err *err);
 /* status: NULL is allowed. Until ctrl-C, or until one of its programs ends. */
 TW_MUST_CHECK int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err);

@@ -9,6 +9,7 @@
 #include "base/scope.h"
 #include "cmd/vllm_run.h"
 #include "os/file.h"
+#include "vllm/choose.h"
 
 enum { EXTRA_BYTES = 4096, EXTRA_WORDS = 64 };
 
@@ -45,17 +46,6 @@ static bool is_on_path(const char *name)
     return false;
 }
 
-/* The toolbox that `twinax toolbox refresh` makes, or the guide's older name of it. */
-static const char *find_box(const tw_facts *f)
-{
-    static const char *const names[] = {"vllm-therock-gfx1151", "vllm-therock-gfx1151-dev", "vllm"};
-    for (size_t k = 0; k < TW_ARRAY_LEN(names); k++)
-        for (size_t i = 0; i < f->container.n_boxes; i++)
-            if (strcmp(f->container.boxes[i].name, names[k]) == 0)
-                return f->container.boxes[i].name;
-    return NULL;
-}
-
 static bool is_users_own(const tw_facts *f, const char *box)
 {
     for (size_t i = 0; i < f->container.n_boxes; i++)
@@ -84,7 +74,7 @@ static int find_place(tw_vllm_run *r, tw_err *err)
         return tw_err_set(err, -EINVAL, "--venv and --container: one of them");
     if (w->venv != NULL)
         return take_venv(r, err);
-    const char *box = w->container != NULL ? w->container : find_box(r->facts[0]);
+    const char *box = w->container != NULL ? w->container : tw_vllm_find_box(r->facts[0]);
     if (box == NULL && is_on_path("vllm")) {
         r->place.where = TW_VLLM_ON_PATH;
         return 0;
