@@ -162,6 +162,15 @@ unsigned tw_brood_count(void)
     return signal_all(&all, 0);
 }
 
+void tw_brood_each(void (*fn)(pid_t pid, void *ctx), void *ctx)
+{
+    TW_CLEANUP(procs_done) procs all = {0};
+    look(&all);
+    for (size_t i = 0; i < all.n; i++)
+        if (all.v[i].ours && !all.v[i].zombie)
+            fn(all.v[i].pid, ctx);
+}
+
 bool tw_brood_end(uint64_t grace_ns)
 {
     TW_CLEANUP(procs_done) procs all = {0};

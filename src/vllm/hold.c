@@ -28,6 +28,7 @@
 #include "os/file.h"
 #include "os/secret.h"
 #include "vllm/hold_part.h"
+#include "vllm/hold_shm.h"
 
 #define END_GRACE_NS (600 * TW_NS_PER_MS)
 #define INNER_GRACE_NS                                                                             \
@@ -123,7 +124,7 @@ static bool has_ended(int fd)
 }
 
 /* Until the program has ended, or one of the two lifelines has, or a signal asks for it. */
-static int watch(pid_t program, int in_fd, int guard_fd, int *ret_status)
+static int watch(pid_t program, int in_fd, int guard_fd, tw_hold_shm *shm, int *ret_status)
 {
     const sigset_t asked = asked_to_end();
     TW_CLEANUP(tw_fd_closep) int pidfd = (int)syscall(SYS_pidfd_open, program, 0);
@@ -131,13 +132,15 @@ static int watch(pid_t program, int in_fd, int guard_fd, int *ret_status)
     struct pollfd p[] = {{.fd = in_fd, .events = POLLIN},
                          {.fd = guard_fd, .events = POLLIN},
                          {.fd = pidfd, .events = POLLIN},
-                         {.fd = asked_fd, .events = POLLIN}};
+                         {.fd = asked_fd, .events = POLLIN},
+                         {.fd = tw_hold_shm_fd(shm), .events = POLLIN}};
     *ret_status = 0;
     for (;;) {
         if (waitpid(program, ret_status, WNOHANG) == program)
             return 0;
         /* Without pidfds (kernels before 5.3) the end is looked for. */
-        const int n = poll(p, TW_ARRAY_LEN(p), pidfd >= 0 ? -1 : 100);
+        const int due_ms = tw_hold_shm_wait_ms(shm);
+        const int n = poll(p, TW_ARRAY_LEN(p), due_ms >= 0 ? due_ms : pidfd >= 0 ? -1 : 100);
         if (n < 0 && errno != EINTR)
             return -errno;
         for (unsigned i = 0; n > 0 && i < 2; i++)
@@ -145,11 +148,14 @@ static int watch(pid_t program, int in_fd, int guard_fd, int *ret_status)
                 return -ECANCELED;
         if (n > 0 && p[3].revents != 0)
             return -ECANCELED;
+        if (n > 0 && p[4].revents != 0)
+            tw_hold_shm_take(shm);
+        tw_hold_shm_look(shm, false);
     }
 }
 
 /* The holder. Its end is its program's. */
-static int hold(tw_hold_part *p, int in_fd, int guard_fd)
+static int hold(tw_hold_part *p, int in_fd, int guard_fd, tw_hold_shm *shm)
 {
     tw_err err = {0};
     int status = 0, own_in = -1;
@@ -162,18 +168,21 @@ static int hold(tw_hold_part *p, int in_fd, int guard_fd)
     if (rc != 0)
         fprintf(stderr, "%s\n", err.msg); /* budget: likewise */
     else
-        rc = watch(program, in_fd, guard_fd, &status);
+        rc = watch(program, in_fd, guard_fd, shm, &status);
     if (own_in >= 0)
         close(own_in);
-    (void)tw_brood_end(grace_of(p));
-    tw_hold_part_close(p); /* the guard may be dead */
+    tw_hold_shm_look(shm, true);
+    if (tw_brood_end(grace_of(p))) /* the guard may be dead */
+        (void)tw_hold_shm_remove(shm);
+    tw_hold_part_close(p);
     if (rc != 0)
         return HELD_FAILED;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 /* The guard: whatever the holder's end, nothing is left. lifeline: the holder's, closed when asked. */
-static int guard(const tw_hold_part *p, pid_t holder, const sigset_t *awaited, int *lifeline)
+static int guard(const tw_hold_part *p, pid_t holder, const sigset_t *awaited, int *lifeline,
+                 tw_hold_shm *shm)
 {
     int status = 0;
     while (waitpid(holder, &status, WNOHANG) != holder) {
@@ -181,7 +190,9 @@ static int guard(const tw_hold_part *p, pid_t holder, const sigset_t *awaited, i
         if (sig == SIGTERM || sig == SIGHUP)
             tw_fd_closep(lifeline);
     }
+    tw_hold_shm_look(shm, true); /* of one that was killed before it looked */
     (void)tw_brood_end(p->in != NULL ? INNER_GRACE_NS : 0);
+    (void)tw_hold_shm_remove(shm);
     return status;
 }
 
@@ -202,16 +213,17 @@ static int run_both(tw_hold_part *p, int in_fd, void (*on_start)(unsigned report
     sigset_t awaited = asked_to_end();
     sigaddset(&awaited, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &awaited, NULL);
+    tw_hold_shm *shm = tw_hold_shm_open("/dev/shm");
     const pid_t holder = fork();
     if (holder == 0) {
         close(ends[1]);
-        _exit(hold(p, in_fd, ends[0])); /* budget: likewise */
+        _exit(hold(p, in_fd, ends[0], shm)); /* budget: likewise */
     }
     close(ends[0]);
     if (holder > 0 && p->report_ms > 0)
         on_start(p->report_ms);
     if (holder > 0)
-        *ret_status = guard(p, holder, &awaited, &ends[1]);
+        *ret_status = guard(p, holder, &awaited, &ends[1], shm);
     tw_fd_closep(&ends[1]);
     return holder > 0 ? 0 : tw_err_set(err, -EAGAIN, "hold: no new process: %s", strerror(errno));
 }

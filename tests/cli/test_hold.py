@@ -128,6 +128,51 @@ def test_nothing_is_left(held, who, program):
     assert h.gone() < GONE_S * TIME_SCALE
 
 
+# One that it keeps open, one that it has mapped and was renamed; in sessions of their own.
+SHARED = """
+import mmap, os, sys, time
+folder, name = "/dev/shm", sys.argv[1]
+kept = open(f"{folder}/{name}-open", "wb")
+with open(f"{folder}/{name}-first", "w+b") as f:
+    f.truncate(4096)
+    mapped = mmap.mmap(f.fileno(), 4096)
+os.rename(f"{folder}/{name}-first", f"{folder}/{name}-mapped")
+with open(f"{folder}/{name}-strange", "r+b") as f:
+    f.write(b"ours, for a moment")
+os.setsid() if os.fork() == 0 else None
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("who", ["lifeline", "guard", "holder", "program"])
+def test_shared_memory_goes_with_it(held, who):
+    name = f"twinax-test-{uuid.uuid4().hex[:12]}"
+    ours = [pathlib.Path(f"/dev/shm/{name}-{kind}") for kind in ("open", "mapped")]
+    strange = pathlib.Path(f"/dev/shm/{name}-strange")
+    strange.write_bytes(b"another program's")
+    try:
+        h = held(["python3", "-c", SHARED, name])
+        assert h.p.stdout.readline() == "ready\n"
+        beside = pathlib.Path(f"/dev/shm/{name}-beside")
+        beside.write_bytes(b"made meanwhile by another program")
+        assert all(p.exists() for p in ours)
+        time.sleep(0.2)  # the holder looks a moment after a file was made, and then not again
+        guard, holder = holders(h)
+        program = next(pid for pid, words in marked(h.mark).items() if "python3" in words)
+        if who == "lifeline":
+            h.p.stdin.close()
+        else:
+            os.kill({"guard": guard, "holder": holder, "program": program}[who], signal.SIGKILL)
+        assert h.gone() < GONE_S * TIME_SCALE
+        h.p.wait(10)
+        assert not any(p.exists() for p in ours)
+        assert strange.exists() and beside.exists()
+    finally:
+        for kind in "open", "first", "mapped", "strange", "beside":
+            pathlib.Path(f"/dev/shm/{name}-{kind}").unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_to_the_whole_group(held, sig):
     """A terminal that closes, a service manager: guard and holder get it at once."""
