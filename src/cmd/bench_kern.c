@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ typedef struct bench {
     char *w; /* STREAM_BYTES of weights, values or keys */
     float *x, *y, *z, *scratch;
     tw_packed packed;
+    tw_xblock *xq;
     tw_matmul mm;
     tw_attn at;
     uint32_t seg[TW_SEGMENTS + 1];
@@ -122,16 +124,32 @@ static void run_matmul(bench *b)
     b->kern->matmul(&b->mm, 0, TW_DIV_UP(b->packed.n, TW_PANEL), b->scratch);
 }
 
+/* Every panel of a quantised matrix the same: 64 rows of blocks made of z's bytes. */
+static void fill_quant(bench *b)
+{
+    const tw_packed *w = &b->packed;
+    const size_t row_bytes = tw_dtype_row_bytes(w->type, w->k);
+    for (size_t i = 0; i < w->n; i += TW_PANEL)
+        tw_pack_quant_rows(w->type, b->w, w->n, w->k, i, b->z, TW_PANEL, row_bytes, 0);
+}
+
 static void bench_matmul(bench *b, enum tw_dtype type, size_t m, size_t k, size_t n)
 {
-    static const char *const names[] = {"f32", "f16", "bf16"};
     char shape[64];
-    snprintf(shape, sizeof shape, "%s m%zu k%zu n%zu", names[type], m, k, n);
+    snprintf(shape, sizeof shape, "%s m%zu k%zu n%zu", tw_dtype_name(type), m, k, n);
+    for (char *c = shape; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
     tw_segments(k, 32, b->seg);
     b->packed = (tw_packed){type, n, k, b->w};
     b->mm = (tw_matmul){.w = &b->packed, .x = b->x, .m = m, .ldx = k, .y = b->y, .ldy = n};
     b->mm.seg = b->seg;
     b->mm.n_seg = TW_SEGMENTS;
+    if (tw_dtype_is_quant(type)) {
+        fill_quant(b);
+        b->kern->quantize(b->xq, b->x, m * k);
+        b->mm.xq = m > TW_XROWS ? b->xq : NULL;
+        b->mm.ldxq = k / 32;
+    }
     double flops = 2.0 * (double)m * (double)k * (double)n;
     double bytes = (double)tw_packed_bytes(type, n, k);
     bool stream = m == 1 && n > 4096;
@@ -205,6 +223,10 @@ static void run_from_f32(bench *b)
 {
     b->kern->from_f32(b->y, b->x, b->type, b->n);
 }
+static void run_quantize(bench *b)
+{
+    b->kern->quantize(b->xq, b->x, b->n);
+}
 static void run_pack(bench *b)
 {
     tw_pack_rows(b->type, b->w + STREAM_BYTES / 2, 4096, 2048, 0, b->w, 4096, 2048);
@@ -225,6 +247,7 @@ static void bench_rows(bench *b)
     bench_row(b, "silu_mul", run_silu, 8192, 12);
     bench_row(b, "add", run_add, 2048, 12);
     bench_row(b, "exp", run_exp, 8192, 8);
+    bench_row(b, "quantize", run_quantize, 2048, 5.5);
     bench_row(b, "argmax", run_argmax, 65536, 4);
     bench_row(b, "finite", run_finite, 65536, 4);
     b->type = TW_BF16;
@@ -258,6 +281,18 @@ static void bench_fast(bench *b)
     bench_attn(b, TW_BF16, 256, 4, 64, 0);
 }
 
+static void bench_quant(bench *b)
+{
+    for (enum tw_dtype t = TW_Q8_0; t < TW_DTYPE_END; t++) {
+        bench_matmul(b, t, 1, 2048, 65536);
+        bench_matmul(b, t, 1, 8192, 16384);
+        bench_matmul(b, t, 4, 2048, 4096);
+        bench_matmul(b, t, 8, 2048, 4096);
+        bench_matmul(b, t, 32, 2048, 4096);
+        bench_matmul(b, t, 512, 2048, 4096);
+    }
+}
+
 static void run_sum(bench *b)
 {
     b->sink = tw_peak_sum(b->w, STREAM_BYTES);
@@ -287,11 +322,12 @@ static bool prepare(bench *b)
     b->x = tw_mem_align(64, n * sizeof(float));
     b->y = tw_mem_align(64, n * sizeof(float));
     b->z = tw_mem_align(64, n * sizeof(float));
+    b->xq = tw_mem_align(64, n / 32 * sizeof *b->xq);
     b->scratch = tw_mem_align(64, TW_MAX(tw_kern_matmul_scratch_bytes(8192),
                                          tw_kern_attn_scratch_bytes(128)));
     if (b->w)
         (void)madvise(b->w, STREAM_BYTES, MADV_HUGEPAGE); /* as weights are kept */
-    if (!b->w || !b->x || !b->y || !b->z || !b->scratch)
+    if (!b->w || !b->x || !b->y || !b->z || !b->xq || !b->scratch)
         return false;
     /* As bf16 halves and as f32 alike: small numbers of both signs. */
     for (size_t i = 0; i < STREAM_BYTES / 2; i++) {
@@ -314,6 +350,7 @@ static void measure(bench *b)
         b->kern = tw_kern_get(t);
         if (b->kern != tw_kern_ref()) {
             bench_fast(b);
+            bench_quant(b);
         } else {
             bench_matmul(b, TW_BF16, 1, 2048, 64);
             bench_attn(b, TW_BF16, 1, 1, 64, 255);
@@ -326,8 +363,9 @@ static void measure(bench *b)
 
 static bool is_kernel(const char *name, tw_err *err)
 {
-    static const char all[] = "matmul attn rmsnorm rope silu_mul add exp argmax finite to_bf16 "
-                              "from_bf16 to_f16 from_f16 pack";
+    static const char all[] =
+        "matmul attn rmsnorm rope silu_mul add exp quantize argmax finite to_bf16 "
+        "from_bf16 to_f16 from_f16 pack";
     const char *at = strstr(all, name);
     const size_t n = strlen(name);
     if (at != NULL && n > 0 && (at == all || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
@@ -357,6 +395,7 @@ static int cmd_bench_kern(int argc, char **argv)
     tw_mem_free(b.x);
     tw_mem_free(b.y);
     tw_mem_free(b.z);
+    tw_mem_free(b.xq);
     tw_mem_free(b.scratch);
     if (rc == 0 && tw_signal_asked_to_stop())
         rc = tw_err_set(&err, -EINTR, "interrupted");

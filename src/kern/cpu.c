@@ -43,6 +43,15 @@ const tw_kern *tw_kern_avx512(void)
     return NULL;
 }
 
+const tw_kern *tw_kern_avx512vnni(void)
+{
+#ifdef __x86_64__
+    if (tw_kern_avx512() && __builtin_cpu_supports("avx512vnni"))
+        return &tw_avx512vnni_table;
+#endif
+    return NULL;
+}
+
 const tw_kern *tw_kern_neon(void)
 {
 #ifdef __aarch64__
@@ -54,8 +63,8 @@ const tw_kern *tw_kern_neon(void)
 
 const tw_kern *tw_kern_get(const char *tw_cpu)
 {
-    const tw_kern *const tables[] = {tw_kern_avx512(), tw_kern_avx2(), tw_kern_neon(),
-                                     tw_kern_ref()};
+    const tw_kern *const tables[] = {tw_kern_avx512vnni(), tw_kern_avx512(), tw_kern_avx2(),
+                                     tw_kern_neon(), tw_kern_ref()};
     for (size_t i = 0; i < TW_ARRAY_LEN(tables); i++)
         if (tables[i] && (!tw_cpu || !*tw_cpu || !strcmp(tw_cpu, tables[i]->name)))
             return tables[i];
@@ -66,6 +75,8 @@ const char *tw_kern_names(void)
 {
     if (tw_kern_neon())
         return "ref neon";
+    if (tw_kern_avx512vnni())
+        return "ref avx2 avx512 avx512vnni";
     return tw_kern_avx512() ? "ref avx2 avx512" : tw_kern_avx2() ? "ref avx2" : "ref";
 }
 

@@ -27,7 +27,7 @@ static double plain_fma(size_t n_steps, float *ret_sink)
 static double run_fma(const tw_kern *k, size_t n_steps, float *ret_sink)
 {
 #ifdef __x86_64__
-    if (k == tw_kern_avx512())
+    if (k == tw_kern_avx512() || k == tw_kern_avx512vnni())
         return tw_avx512_peak_fma(n_steps, ret_sink);
     if (k == tw_kern_avx2())
         return tw_avx2_peak_fma(n_steps, ret_sink);

@@ -311,7 +311,7 @@ static void quant_matmul(const tw_matmul *op, size_t i_panel0, size_t i_panel1, 
         b.x = op->xq ? op->xq + m0 * op->ldxq : own;
         b.ldx = op->xq ? op->ldxq : n_x;
         for (size_t m = 0; m < b.m && !op->xq; m++)
-            TW_QFN(quantize)(own + m * n_x, op->x + (m0 + m) * op->ldx, op->w->k);
+            TW_FN(quantize)(own + m * n_x, op->x + (m0 + m) * op->ldx, op->w->k);
         run_rows(op, &b, m0, i_panel0, i_panel1, floats);
     }
 }

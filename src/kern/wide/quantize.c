@@ -43,7 +43,7 @@ TW_INLINE void quantize_block(tw_xblock *b, const float *x)
     b->minus_sum = b->minus_half[0] + b->minus_half[1];
 }
 
-void TW_QFN(quantize)(tw_xblock *q, const float *x, size_t k)
+void TW_FN(quantize)(tw_xblock *q, const float *x, size_t k)
 {
     for (size_t i = 0; i < k / TW_GRANULE; i++)
         quantize_block(&q[i], x + i * TW_GRANULE);

@@ -2,10 +2,10 @@
 #include "kern/wide/qtable.h"
 #include "kern/wide/wide.h"
 
-const tw_kern TW_FN(table) = {
+const tw_kern TW_QFN(table) = {
     .name = TW_WIDE_NAME,
     .matmul = TW_QFN(matmul_any),
-    .quantize = TW_QFN(quantize),
+    .quantize = TW_FN(quantize),
     .attn = TW_FN(attn),
     .rmsnorm = TW_FN(rmsnorm),
     .rope = TW_FN(rope),

@@ -19,6 +19,4 @@ void TW_FN(exp)(float *y, const float *x, size_t n);
 size_t TW_FN(argmax)(const float *x, size_t n);
 bool TW_FN(all_finite)(const float *x, size_t n);
 
-extern const tw_kern TW_FN(table);
-
 #endif

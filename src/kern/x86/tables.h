@@ -5,7 +5,7 @@
 
 #include "kern/kern.h"
 
-extern const tw_kern tw_avx2_table, tw_avx512_table;
+extern const tw_kern tw_avx2_table, tw_avx512_table, tw_avx512vnni_table;
 extern const tw_kern tw_halves_table; /* in tests alone */
 
 /* n_steps steps of independent fma chains in registers; returns the number of flops. */

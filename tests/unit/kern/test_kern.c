@@ -4,7 +4,7 @@
 
 #include "kern/x86/tables.h"
 
-static const tw_kern *tables[4];
+static const tw_kern *tables[8];
 static size_t n_tables;
 
 static void find_tables(void)
