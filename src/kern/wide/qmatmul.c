@@ -25,9 +25,29 @@ typedef struct qblock {
     const tw_xblock *x; /* [m] at ldx */
     size_t ldx, m;
     size_t g0, n_g;
-    float *acc; /* [m][64]: the chains */
+    float *acc;       /* [m][64]: the chains, and at a segment's end what the tree makes of them */
+    bool fresh, last; /* the chains begin or end here */
+    const float *add[3]; /* [m][64], after the end */
+    unsigned n_add;
     uint8_t *unpacked;
 } qblock;
+
+/* The chains of n_rows rows from m. */
+TW_INLINE void load_chains(const qblock *b, size_t m, const size_t n_rows, float *ret)
+{
+    for (size_t i = 0; i < n_rows * TW_PANEL; i += TW_QW)
+        q_store_f(ret + i, b->fresh ? q_set1(0.0f) : q_load_f(b->acc + m * TW_PANEL + i));
+}
+
+TW_INLINE void store_chains(const qblock *b, size_t m, const size_t n_rows, const float *chains)
+{
+    for (size_t i = 0; i < n_rows * TW_PANEL; i += TW_QW) {
+        qf v = q_load_f(chains + i);
+        for (unsigned a = 0; b->last && a < b->n_add; a++)
+            v = q_load_f(b->add[a] + m * TW_PANEL + i) + v;
+        q_store_f(b->acc + m * TW_PANEL + i, v);
+    }
+}
 
 /* u [8], x's quads t0 .. t1. minus: the sum of those x, negative. */
 TW_INLINE qu dot_quads(enum tw_dtype type, const qu *u, const int8_t *x, size_t t0, size_t t1,
@@ -55,25 +75,44 @@ TW_INLINE qf chain_of(enum tw_dtype type, const qscales *s, const qu *u, const t
     return q_chain(type, s, lo, hi, x, acc);
 }
 
-TW_INLINE void stream(const qblock *b, enum tw_dtype type)
+/* What a loop needs lies in locals: its stores could be to the block's own fields, as far as a
+ * compiler knows. */
+TW_INLINE void stream_rows(const qblock *b, enum tw_dtype type, const size_t n_rows)
 {
-    for (size_t g = b->g0; g < b->g0 + b->n_g; g++) {
-        const uint8_t *p = b->panel + tw_granule_at(type, b->phase, g);
-        const uint8_t *super = b->panel + tw_super_at(type, b->phase, g);
-        const size_t ahead = tw_granule_at(type, b->phase, g + 1) - (size_t)(p - b->panel);
+    const size_t phase = b->phase, ldx = b->ldx, end = b->g0 + b->n_g;
+    const uint8_t *panel = b->panel;
+    const tw_xblock *x = b->x;
+    _Alignas(64) float acc[(UNPACK_M - 1) * TW_PANEL];
+    load_chains(b, 0, n_rows, acc);
+    for (size_t g = b->g0; g < end; g++) {
+        const uint8_t *p = panel + tw_granule_at(type, phase, g);
+        const uint8_t *super = panel + tw_super_at(type, phase, g);
+        const size_t ahead = tw_granule_at(type, phase, g + 1) - (size_t)(p - panel);
         for (size_t i = 0; i < ahead; i += 64)
             __builtin_prefetch(p + PREFETCH + i);
         for (size_t col = 0; col < TW_PANEL; col += TW_QW) {
             qu u[TW_MAX_QUADS];
             qscales s;
             q_load_quads(type, p + tw_granule_scale_bytes(type) + 4 * col, u);
-            q_load_scales(type, p, super, (uint32_t)(g + b->phase) % 8, col, &s);
-            for (size_t m = 0; m < b->m; m++) {
-                float *acc = b->acc + m * TW_PANEL + col;
-                q_store_f(acc, chain_of(type, &s, u, b->x + m * b->ldx + g, q_load_f(acc)));
+            q_load_scales(type, p, super, (uint32_t)(g + phase) % 8, col, &s);
+            TW_UNROLL
+            for (size_t m = 0; m < n_rows; m++) {
+                float *a = acc + m * TW_PANEL + col;
+                q_store_f(a, chain_of(type, &s, u, x + m * ldx + g, q_load_f(a)));
             }
         }
     }
+    store_chains(b, 0, n_rows, acc);
+}
+
+TW_INLINE void stream(const qblock *b, enum tw_dtype type)
+{
+    if (b->m == 1)
+        stream_rows(b, type, 1);
+    else if (b->m == 2)
+        stream_rows(b, type, 2);
+    else
+        stream_rows(b, type, 3);
 }
 
 enum { UNPACKED_BYTES = (TW_MAX_QUADS + N_SCALES) * 4 * TW_PANEL };
@@ -200,12 +239,16 @@ TW_INLINE size_t tile_width(enum tw_dtype type)
 
 TW_INLINE void tile_rows(const qblock *b, enum tw_dtype type, size_t m, const size_t n_rows)
 {
-    const size_t n_v = tile_width(type);
+    const size_t n_v = tile_width(type), n_g = b->n_g, ldx = b->ldx;
+    const tw_xblock *x = b->x + m * ldx + b->g0;
+    const uint8_t *w = b->unpacked;
+    _Alignas(64) float acc[TILE_M * TW_PANEL];
+    load_chains(b, m, n_rows, acc);
     for (size_t col = 0; col < TW_PANEL; col += n_v * TW_QW)
-        for (size_t g = 0; g < b->n_g; g++)
-            tile_granule(type, b->unpacked + g * UNPACKED_BYTES + 4 * col,
-                         b->x + m * b->ldx + b->g0 + g, b->ldx, b->acc + m * TW_PANEL + col, n_rows,
+        for (size_t g = 0; g < n_g; g++)
+            tile_granule(type, w + g * UNPACKED_BYTES + 4 * col, x + g, ldx, acc + col, n_rows,
                          n_v);
+    store_chains(b, m, n_rows, acc);
 }
 
 TW_INLINE void tiles(const qblock *b, enum tw_dtype type)
@@ -260,11 +303,12 @@ static const float *sum_panel(const tw_matmul *op, qblock *b, float *floats)
         const size_t g0 = op->seg[s] / TW_GRANULE, g1 = op->seg[s + 1] / TW_GRANULE;
         const size_t step = b->m < UNPACK_M ? g1 - g0 : BLOCK_G;
         b->acc = t.cur;
-        if (g0 < g1)
-            memset(b->acc, 0, t.n * sizeof *b->acc);
+        b->n_add = tree_adds(&t, s, b->add);
         for (size_t g = g0; g < g1; g += step) {
             b->g0 = g;
-            b->n_g = g1 - g < step ? g1 - g : step;
+            b->n_g = TW_MIN(g1 - g, step);
+            b->fresh = g == g0;
+            b->last = g + b->n_g == g1;
             run_block[b->type](b);
         }
         tree_put(&t, s, op->n_seg, g0 >= g1);

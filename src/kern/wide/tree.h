@@ -25,13 +25,23 @@ TW_INLINE void tree_swap(float **a, float **b)
     *b = other;
 }
 
-/* Segment s of n_seg lies in cur, or is empty. */
-static void tree_put(tree *t, unsigned s, unsigned n_seg, bool empty)
+/* What is to be added to segment s, in this order, if it is not empty: returns how many. */
+static inline unsigned tree_adds(const tree *t, unsigned s, const float *ret[3])
+{
+    unsigned n = 0;
+    for (unsigned l = 0; s >> l & 1; l++)
+        if (t->full[l])
+            ret[n++] = t->slot[l];
+    return n;
+}
+
+/* Segment s of n_seg lies in cur, with what tree_adds gave added, or it is empty. */
+static inline void tree_put(tree *t, unsigned s, unsigned n_seg, bool empty)
 {
     t->has = !empty;
     unsigned l = 0;
-    for (unsigned i = s; i & 1; i >>= 1, l++) {
-        if (t->full[l] && t->has)
+    for (; s >> l & 1; l++) {
+        if (t->full[l] && empty && t->has)
             for (size_t j = 0; j < t->n; j += TW_W)
                 v_store(t->cur + j, v_add(v_load(t->slot[l] + j), v_load(t->cur + j)));
         if (t->full[l] && !t->has)
@@ -45,7 +55,7 @@ static void tree_put(tree *t, unsigned s, unsigned n_seg, bool empty)
 }
 
 /* The root [n], after the last segment. */
-static const float *tree_end(const tree *t)
+static inline const float *tree_end(const tree *t)
 {
     if (!t->has)
         memset(t->cur, 0, t->n * sizeof *t->cur);
