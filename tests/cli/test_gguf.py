@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models in .gguf files, written by the package gguf: plain types give the very bits of the folder
+they were made from; the tokenizer inside gives the ids of tokenizer.json; what is not read is
+refused by name."""
+
+import json
+import shutil
+
+import gguf
+import gguf_world as world
+import numpy as np
+import pytest
+import twinax_cli as cli
+
+MODELS = [*sorted(p.parent for p in cli.TINY.glob("*/golden.json")), cli.DEMO]
+
+
+def prompt_of(model):
+    golden = model / "golden.json"
+    if golden.exists():
+        return json.loads(golden.read_text())["prompt_ids"]
+    return cli.answers()[0]["prompt_ids"]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda p: p.name)
+def test_the_same_bits_as_the_folder(model, folder):
+    prompt, out = prompt_of(model), folder / "m.gguf"
+    world.make_gguf.write(model, out)
+    want = world.generate(model, prompt, folder)
+    assert world.generate(out, prompt, folder) == want
+    if model.name in ("llama-llama3", "qwen2", "demo"):
+        two = ("--local", "--tp", "2", "--threads", "1")
+        assert world.generate(out, prompt, folder, *two) == want
+
+
+def test_files_of_a_split_model(folder):
+    """Any of them names the model; without one of them it is none."""
+    model = cli.TINY / "llama-plain"
+    want = world.generate(model, prompt_of(model), folder)
+    world.make_gguf.write(model, folder / "part.gguf", split=8)
+    parts = sorted(folder.glob("part-0000*-of-0000*.gguf"))
+    assert len(parts) == 3
+    for part in parts[:2]:
+        assert world.generate(part, prompt_of(model), folder) == want
+    parts[0].rename(folder / "alone.gguf")
+    done = cli.run("run", folder / "alone.gguf", "--prompt-ids", "1", "-n", "1")
+    assert done.returncode == 1 and "split.count is 3, want 1" in done.stderr
+    (folder / "alone.gguf").rename(parts[0])
+    parts[1].unlink()
+    done = cli.run("run", parts[0], "--prompt-ids", "1", "-n", "1")
+    assert done.returncode == 1 and f"{parts[1].name}: is missing beside" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["gpt2", "qwen", "llama3", "llama2"])
+def test_the_tokenizer_inside(name, folder):
+    """The same ids and the same text as by tokenizer.json, for texts of every kind."""
+    model = world.tokenizer_model(folder, name)
+    world.make_gguf.write(model, folder / "m.gguf")
+    few = world.golden_texts(12, seed=name)
+    for text in [*few, b" ".join(world.golden_texts(400, seed=name))]:
+        both = [
+            cli.good("tokenize", m, stdin=text.decode(errors="replace"))
+            for m in (model, folder / "m.gguf")
+        ]
+        assert both[0].stdout == both[1].stdout, text
+        ids = both[0].stdout.strip()
+        if ids:
+            both = [cli.good("detokenize", m, stdin=ids) for m in (model, folder / "m.gguf")]
+            assert both[0].stdout == both[1].stdout, text
+
+
+def test_chat_and_text_by_the_file_alone(folder):
+    world.make_gguf.write(cli.DEMO, folder / "demo.gguf")
+    argv = ["-p", "What is twinax?", "-n", "24", "--temp", "0"]
+    assert (
+        cli.good("run", folder / "demo.gguf", *argv).stdout
+        == cli.good("run", cli.DEMO, *argv).stdout
+    )
+
+
+def refused(path, *parts):
+    done = cli.run("run", path, "--prompt-ids", "1", "-n", "1")
+    assert done.returncode == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr, done.stderr
+
+
+def test_what_is_not_read_is_named(folder):
+    model = world.random_model(folder / "m", 256, d=256, q=64)
+    out = folder / "m.gguf"
+    raw = np.zeros((256, 84), dtype=np.uint8)
+    w = gguf.GGUFWriter(out, "llama")
+    world.make_gguf.add_config(w, json.loads((model / "config.json").read_text()), "llama")
+    w.add_tensor("token_embd.weight", np.zeros((256, 256), np.float32))
+    w.add_tensor("blk.0.attn_norm.weight", np.ones(256, np.float32))
+    w.add_tensor("blk.0.attn_q.weight", raw, raw_dtype=gguf.GGMLQuantizationType.Q2_K)
+    for part in (w.write_header_to_file, w.write_kv_data_to_file, w.write_tensors_to_file):
+        part()
+    w.close()
+    refused(out, "m.gguf", '"blk.0.attn_q.weight": type Q2_K is not read', "Q4_K")
+    world.make_gguf.write(model, out, endian=gguf.GGUFEndian.BIG)
+    refused(out, "m.gguf: a big-endian GGUF file")
+    w = gguf.GGUFWriter(out, "gemma3")
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+    refused(out, 'general.architecture is "gemma3", want one of llama')
+    out.write_bytes(b"GGUF\x01\0\0\0" + bytes(16))
+    refused(out, "GGUF version 1, want 2 or 3")
+    world.make_gguf.write(model, out)
+    out.write_bytes(out.read_bytes()[:-4096])
+    refused(out, "is it cut short?")
+
+
+def test_a_damaged_number_is_named(folder):
+    model = world.random_model(folder / "m", 256)
+    out = folder / "m.gguf"
+    world.make_gguf.write(model, out)
+    reader = gguf.GGUFReader(out, "r+")
+    t = next(t for t in reader.tensors if t.name == "blk.0.ffn_up.weight")
+    t.data[5][7] = np.inf
+    reader.data.flush()
+    refused(out, '"blk.0.ffn_up.weight": row 5 column 7 is not finite')
+
+
+def test_an_unknown_way_to_cut_text_is_named(folder):
+    model = world.tokenizer_model(folder, "gpt2")
+    out = folder / "m.gguf"
+    world.make_gguf.write(model, out)
+    raw = out.read_bytes()
+    assert raw.count(b"gpt-2") == 1
+    out.write_bytes(raw.replace(b"gpt-2", b"gpt-9"))
+    done = cli.run("tokenize", out, "-p", "x")
+    assert done.returncode == 1 and 'tokenizer.ggml.pre is "gpt-9", want one of' in done.stderr
+    shutil.rmtree(model)
