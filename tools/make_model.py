@@ -67,6 +67,24 @@ QWEN3_06B = dict(
     sliding_window=None,
     max_window_layers=28,
 )
+# The layers of Qwen3-30B-A3B, fewer of them and with fewer experts to choose from: a token takes 8.
+QWEN3_MOE = dict(
+    QWEN3_06B,
+    model_type="qwen3_moe",
+    hidden_size=2048,
+    num_hidden_layers=8,
+    num_attention_heads=32,
+    num_key_value_heads=4,
+    intermediate_size=6144,
+    vocab_size=32000,
+    max_window_layers=8,
+    num_experts=32,
+    num_experts_per_tok=8,
+    moe_intermediate_size=768,
+    norm_topk_prob=True,
+    decoder_sparse_step=1,
+    mlp_only_layers=[],
+)
 TINY = dict(
     LLAMA_1B,
     hidden_size=128,
@@ -79,8 +97,17 @@ TINY = dict(
     max_position_embeddings=4096,
     rope_scaling=None,
 )
-SHAPES = {"llama-3.2-1b": LLAMA_1B, "qwen3-0.6b": QWEN3_06B, "tiny": TINY}
-CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+SHAPES = {
+    "llama-3.2-1b": LLAMA_1B,
+    "qwen3-0.6b": QWEN3_06B,
+    "qwen3-moe-8of32": QWEN3_MOE,
+    "tiny": TINY,
+}
+CLASSES = {
+    "llama": "LlamaForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+}
 
 
 def make_config(shape, layers):
@@ -112,13 +139,19 @@ def tensor_shapes(c):
         yield p + "self_attn.k_proj.weight", (k, d)
         yield p + "self_attn.v_proj.weight", (k, d)
         yield p + "self_attn.o_proj.weight", (d, h)
-        if c["model_type"] == "qwen3":
+        if c["model_type"] in ("qwen3", "qwen3_moe"):
             yield p + "self_attn.q_norm.weight", (q,)
             yield p + "self_attn.k_norm.weight", (q,)
         yield p + "post_attention_layernorm.weight", (d,)
-        yield p + "mlp.gate_proj.weight", (f, d)
-        yield p + "mlp.up_proj.weight", (f, d)
-        yield p + "mlp.down_proj.weight", (d, f)
+        blocks = ["mlp."]
+        if "num_experts" in c:
+            yield p + "mlp.gate.weight", (c["num_experts"], d)
+            blocks = [f"mlp.experts.{e}." for e in range(c["num_experts"])]
+            f = c["moe_intermediate_size"]
+        for block in blocks:
+            yield p + block + "gate_proj.weight", (f, d)
+            yield p + block + "up_proj.weight", (f, d)
+            yield p + block + "down_proj.weight", (d, f)
     yield "model.norm.weight", (d,)
 
 
