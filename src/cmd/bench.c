@@ -313,8 +313,10 @@ static void count_work(struct bench *b)
     const tw_model_config *c = b->cfg;
     const double d = c->d_model, q = (double)c->n_heads * c->head_dim;
     const double kv = (double)c->n_kv_heads * c->head_dim;
-    const double layer = d * q * 2 + 2 * d * kv + 3 * d * c->ffn;
-    b->layer_flops = 2 * c->n_layers * layer;
+    const double attn = d * q * 2 + 2 * d * kv, dense = 3 * d * c->ffn;
+    const double experts = d * c->n_experts + 3 * d * c->expert_ffn * c->experts_per_tok;
+    b->layer_flops = 2 * (attn * c->n_layers + dense * (c->n_layers - c->n_expert_layers) +
+                          experts * c->n_expert_layers);
     b->head_flops = 2 * d * c->vocab;
     b->read_bytes = tw_model_count_token_bytes(b->node.model);
 }

@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a token must read of a model, as its file keeps it: how the weights lie in memory may be
  * larger, and a share of the machine's bandwidth must not look better for it. */
+#include "base/scope.h"
 #include "model/model_state.h"
 
-static uint64_t part_bytes(const tw_model *m, enum tw_part part, uint32_t i_layer)
+static uint64_t tensor_bytes(const tw_tensor *t)
 {
-    const tw_tensor *t = tw_model_tensor(m, part, i_layer);
-    return t->name != NULL ? (uint64_t)t->n_rows * t->n_cols * tw_dtype_bytes(t->type) : 0;
+    return t->name != NULL ? (uint64_t)t->n_rows * tw_dtype_row_bytes(t->type, t->n_cols) : 0;
+}
+
+/* Of all experts of a layer, as many as compute a token. */
+static uint64_t expert_bytes(const tw_model *m, uint32_t i_layer)
+{
+    const tw_model_config *c = &m->config;
+    uint64_t sum = 0;
+    for (uint32_t e = 0; c->experts[i_layer] && e < c->n_experts; e++)
+        for (enum tw_expert_part part = 0; part < TW_EXPERT_PARTS; part++)
+            sum += tensor_bytes(tw_model_expert(m, part, i_layer, e));
+    return sum / TW_MAX(c->n_experts, 1u) * c->experts_per_tok;
 }
 
 uint64_t tw_model_count_token_bytes(const tw_model *m)
 {
-    uint64_t sum = part_bytes(m, TW_PART_FINAL_NORM, 0) +
-                   part_bytes(m, m->config.tied ? TW_PART_EMBED : TW_PART_LM_HEAD, 0);
-    for (uint32_t i = 0; i < m->config.n_layers; i++)
+    const enum tw_part head = m->config.tied ? TW_PART_EMBED : TW_PART_LM_HEAD;
+    uint64_t sum = tensor_bytes(tw_model_tensor(m, TW_PART_FINAL_NORM, 0)) +
+                   tensor_bytes(tw_model_tensor(m, head, 0));
+    for (uint32_t i = 0; i < m->config.n_layers; i++) {
         for (enum tw_part part = 0; part < TW_PART_LAYER_END; part++)
-            sum += part_bytes(m, part, i);
+            sum += tensor_bytes(tw_model_tensor(m, part, i));
+        sum += expert_bytes(m, i);
+    }
     return sum;
 }
