@@ -39,6 +39,10 @@ typedef struct tw_engine_opts {
     uint32_t chunk;            /* prompt tokens per step; 0: 256 */
     enum tw_kv_type kv;        /* AUTO: BF16, F32 for F32 models */
     enum tw_arith arith;       /* part of the hello */
+    /* Packed weights are kept in this folder (borrowed by tw_engine_open) for the next start, which
+     * maps them; all together in so many bytes (0: a quarter of what the disk has free). NULL: not. */
+    const char *pack_folder;
+    uint64_t pack_limit_bytes;
     const char *cpu;           /* TW_CPU: "ref", "avx2"; NULL: the best */
     void (*progress)(void *ctx, uint64_t done_bytes,
                      uint64_t total_bytes); /* loading; may be NULL */
@@ -57,7 +61,9 @@ TW_API TW_MUST_CHECK int tw_engine_open(tw_model *m, tw_coll *group, const tw_en
                                         tw_engine **ret, tw_err *err);
 /* Other ranks: works until rank 0 ends (0) or something fails. */
 TW_API TW_MUST_CHECK int tw_engine_serve_rank(tw_engine *e, tw_err *err);
-/* Rank 0: cancels what runs (each gets its TW_EVENT_DONE), tells the other ranks to end. */
+/* Rank 0: cancels what runs (each gets its TW_EVENT_DONE), tells the other ranks to end. Where packed
+ * weights are being kept for the next start, waits for that at most 3 s (other ranks: 1 s), and not
+ * once somebody has asked to stop. */
 TW_API void tw_engine_close(tw_engine *e);
 
 /* Sampling. temperature 0: greedy. Order: penalties, bias, temperature, top-k, top-p, min-p. */
@@ -136,6 +142,8 @@ typedef struct tw_engine_info {
     uint64_t work_bytes;             /* of this rank: activations and what requests need */
     uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
     unsigned n_running, n_waiting;
+    bool is_mapped;  /* this rank's weights came from the cache of packs */
+    bool is_keeping; /* they are being written to it now: tw_engine_close may wait for that */
     const char *cpu; /* kernel table in use */
 } tw_engine_info;
 

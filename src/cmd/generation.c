@@ -97,12 +97,14 @@ int tw_generation_run(tw_node *n, tw_request *r, tw_generation *g, tw_err *err)
 void tw_generation_print_speed(const tw_node *n, const tw_generation *g)
 {
     const tw_event *d = &g->done;
+    tw_engine_info info;
+    tw_engine_get_info(n->engine, &info);
     const double prefill_s = (double)d->prefill_ns / 1e9, decode_s = (double)d->decode_ns / 1e9;
     fprintf(stderr,
-            "speed: start %.0f ms, %u prompt tokens in %.1f ms (%.1f tok/s), %u generated, "
+            "speed: start %.0f ms%s, %u prompt tokens in %.1f ms (%.1f tok/s), %u generated, "
             "%.1f tok/s\n",
-            (double)n->open_ns / 1e6, d->n_prompt, prefill_s * 1e3,
-            prefill_s > 0 ? d->n_prompt / prefill_s : 0.0, d->n_generated,
+            (double)n->open_ns / 1e6, info.is_mapped ? " (weights mapped)" : "", d->n_prompt,
+            prefill_s * 1e3, prefill_s > 0 ? d->n_prompt / prefill_s : 0.0, d->n_generated,
             decode_s > 0 && d->n_generated > 1 ? (d->n_generated - 1) / decode_s : 0.0);
     tw_node_print_proof(n, d->n_generated);
 }

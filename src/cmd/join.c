@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "cmd/node.h"
 #include "model/model.h"
+#include "model/pack_store.h"
 #include "os/sys.h"
 
 static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
@@ -33,12 +34,24 @@ static void draw_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
     fflush(stderr);
 }
 
+/* Without a home folder there is no cache, and no error. */
+static void find_packs(const tw_args *a, char folder[TW_PACK_PATH_BYTES], tw_engine_opts *o)
+{
+    tw_err ignored;
+    if (a->no_packs || tw_pack_folder_find(folder, &ignored) != 0)
+        return;
+    o->pack_folder = folder;
+    o->pack_limit_bytes = (uint64_t)a->packs_gib << 30;
+}
+
 int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err)
 {
     int rc = n->model != NULL ? 0 : tw_model_open(n->args.model, &n->model, err);
     if (rc != 0)
         return rc;
     tw_engine_opts o = n->args.engine;
+    char packs[TW_PACK_PATH_BYTES];
+    find_packs(&n->args, packs, &o);
     if (co->rank == 0 && isatty(STDERR_FILENO)) {
         o.progress = draw_progress;
         o.progress_ctx = n;

@@ -138,8 +138,20 @@ int tw_node_open(const tw_args *a, tw_node *n, tw_err *err)
     return rc;
 }
 
+/* The end of a first, short run may take seconds longer: say why. */
+static void say_keeping(const tw_node *n)
+{
+    tw_engine_info info;
+    if (n->engine == NULL || !isatty(STDERR_FILENO) || tw_signal_asked_to_stop())
+        return;
+    tw_engine_get_info(n->engine, &info);
+    if (info.is_keeping)
+        fprintf(stderr, "keeping the packed weights for the next start (ctrl-C: not now)\n");
+}
+
 void tw_node_close(tw_node *n)
 {
+    say_keeping(n);
     tw_engine_close(n->engine);
     tw_far_on_lost(n->group.far, NULL, NULL);
     tw_coll_close(n->coll);

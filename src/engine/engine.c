@@ -21,7 +21,7 @@ struct tw_engine {
     const tw_tokenizer *tok; /* NULL: the model has none */
     tw_engine_opts opts;
     tw_coll *coll;
-    bool has_thread;
+    bool has_thread, served; /* served: to a good end, as a rank above 0 */
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t cond;
@@ -339,6 +339,7 @@ static void fill_info(struct tw_engine *e, int rc)
     e->info.ctx = e->rank.ctx;
     e->info.max_seqs = e->rank.max_seqs;
     e->info.weight_bytes = e->rank.weights.bytes;
+    e->info.is_mapped = e->rank.weights.is_mapped;
     e->info.kv_bytes = e->rank.kv.pool_bytes;
     e->info.work_bytes = e->rank.fwd.work_bytes + e->rank.array_bytes;
     if (rc == 0)
@@ -471,7 +472,17 @@ int tw_engine_open(tw_model *m, tw_coll *group, const tw_engine_opts *o, tw_engi
 
 int tw_engine_serve_rank(tw_engine *e, tw_err *err)
 {
-    return tw_rank_serve(&e->rank, err);
+    const int rc = tw_rank_serve(&e->rank, err);
+    e->served = rc == 0;
+    return rc;
+}
+
+/* A short run would else never have its weights kept. Who has lost his group goes at once. */
+static void end_keep(struct tw_engine *e)
+{
+    const bool well = e->has_thread ? e->broken.code == 0 : e->served;
+    const uint64_t wait_ns = e->has_thread ? 3 * TW_NS_PER_S : 1 * TW_NS_PER_S;
+    (void)tw_weights_end_keep(&e->rank.weights, well ? wait_ns : 0, NULL);
 }
 
 void tw_engine_close(tw_engine *e)
@@ -485,6 +496,7 @@ void tw_engine_close(tw_engine *e)
         pthread_mutex_unlock(&e->lock);
         pthread_join(e->thread, NULL);
     }
+    end_keep(e);
     tw_rank_done(&e->rank);
     free_sessions(e->inbox);
     free_sessions(e->sessions);
@@ -594,6 +606,7 @@ void tw_engine_get_info(const tw_engine *engine, tw_engine_info *ret)
     *ret = e->info;
     for (const tw_session *s = e->inbox; s != NULL; s = s->next)
         ret->n_waiting++;
+    ret->is_keeping = e->opened && tw_weights_is_keeping(&e->rank.weights);
     pthread_mutex_unlock(&e->lock);
 }
 

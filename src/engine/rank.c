@@ -307,6 +307,8 @@ int tw_rank_step(tw_rank *r, bool plan_follows, tw_err *err)
         if (rc != 0)
             return rc;
         tw_pace_note(&r->pace, rows, tw_clock_now_ns() - begin_ns);
+        if (r->n_choices > 0)
+            tw_weights_keep(&r->weights); /* the first token is out */
     }
     r->plan_follows = r->plan_follows || tw_rank_is_idle(r);
     r->step++;

@@ -184,6 +184,7 @@ static int watch_load(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
 {
     struct load_watch watch = {.o = o, .coll = r->coll, .err = err};
+    const tw_pack_opts packs = {.folder = o->pack_folder, .limit_bytes = o->pack_limit_bytes};
     int rc = check_opts(r, o, err);
     if (rc != 0)
         return rc;
@@ -204,7 +205,8 @@ static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     if (rc == 0)
         rc = take_exchange(r, err);
     if (rc == 0)
-        rc = tw_weights_load(r->model, &f->shard, r->team, watch_load, &watch, &r->weights, err);
+        rc = tw_weights_load_cached(r->model, &f->shard, r->team, watch_load, &watch, &packs,
+                                    &r->weights, err);
     if (rc == 0)
         rc = tw_kv_init(&r->kv, r->cfg->n_layers, f->shard.n_kv, r->cfg->head_dim,
                         o->kv == TW_KV_F32 ? TW_F32 : TW_BF16, pages, err);

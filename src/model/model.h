@@ -117,6 +117,7 @@ TW_MUST_CHECK int tw_weights_load_cached(tw_model *m, const tw_shard *s, tw_team
 /* What was loaded from the model's files may now be written to the cache, in the background: called once
  * the first token is out. Any later call, and one for weights without a cache, does nothing. */
 void tw_weights_keep(tw_weights *w);
+bool tw_weights_is_keeping(const tw_weights *w); /* since tw_weights_keep, and not done yet */
 /* Waits until that is done, wait_ns at most; it ends unfinished then, and the next start goes on.
  * 0: it is kept; else why not, -ECANCELED: not yet. */
 int tw_weights_end_keep(tw_weights *w, uint64_t wait_ns, tw_err *err);

@@ -222,6 +222,11 @@ void tw_pack_keep_go(tw_pack_keep *k)
         tw_futex_wake(&k->state, 1, false);
 }
 
+bool tw_pack_keep_is_busy(const tw_pack_keep *k)
+{
+    return k != NULL && atomic_load(&k->state) == GOES && atomic_load(&k->has_ended) == 0;
+}
+
 int tw_pack_keep_end(tw_pack_keep *k, uint64_t wait_ns, tw_err *err)
 {
     if (k == NULL)

@@ -198,6 +198,12 @@ void tw_weights_keep(tw_weights *w)
         tw_pack_keep_go(own->keep);
 }
 
+bool tw_weights_is_keeping(const tw_weights *w)
+{
+    const struct owner *own = w->impl;
+    return own != NULL && tw_pack_keep_is_busy(own->keep);
+}
+
 int tw_weights_end_keep(tw_weights *w, uint64_t wait_ns, tw_err *err)
 {
     struct owner *own = w->impl;

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 import twinax_cli as cli
@@ -41,13 +42,15 @@ def model():
     with tempfile.TemporaryDirectory(prefix="twinax-cli-") as tmp:
         path = pathlib.Path(tmp) / "model"
         subprocess.run([*make, "--layers", str(LAYERS), str(path)], check=True, capture_output=True)
+        for file in path.glob("*.safetensors"):  # what was written just now would not be kept packed
+            os.utime(file, (1e9, 1e9))
         yield path
 
 
-def peaks_of(model, tp):
+def peaks_of(model, tp, *more):
     """Peak of every rank, once it has seen a long prompt and decodes."""
     argv = ["--local", "--tp", tp, "--transport", "shm", "--ctx", CTX, "--max-seqs", SEQS]
-    argv += ["--prompt-ids", cli.comma(range(1, 301)), "-n", "200", "--ignore-eos", "--ids"]
+    argv += ["--prompt-ids", cli.comma(range(1, 301)), "-n", "200", "--ignore-eos", "--ids", *more]
     with cli.running("run", model, *argv) as p:
         seen = b""
         while seen.count(b",") < 8:
@@ -62,15 +65,70 @@ def peaks_of(model, tp):
     return peaks
 
 
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """An empty cache of packed weights, of this test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "twinax" / "packs"
+
+
+def keep(model, tp, cache):
+    """Runs until every rank has its weights in the cache; the ids."""
+    args = ["--local", "--tp", tp, "--ctx", CTX, "--max-seqs", SEQS, "--prompt-ids", "1,2,3", "-n", "8"]
+    for _ in range(50):  # a slow disk takes more than one run's end
+        ids = cli.good("run", model, *args, "--ignore-eos", "--ids").stdout
+        if len(list(cache.glob("*.pack"))) == tp:
+            return ids
+    pytest.fail(f"not kept: {sorted(cache.glob('*'))}")
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["files", "cache"])
 @pytest.mark.parametrize("tp", [1, 2])
-def test_peak_memory(tp, model):
+def test_peak_memory(tp, kept, model, cache):
     """The best of three: how many pages of the file are mapped at once hangs on its timing."""
+    if kept:
+        keep(model, tp, cache)
     weights, kv = expected(json.loads((model / "config.json").read_text()), tp)
     for _ in range(3):
-        peaks = peaks_of(model, tp)
+        peaks = peaks_of(model, tp, *([] if kept else ["--no-pack-cache"]))
         told = f"peaks {[p >> 20 for p in peaks]} MiB, weights {weights >> 20}, KV {kv >> 20}"
         print(told)
         assert all(p >= weights * 0.95 for p in peaks), f"too little to be true: {told}"
         if all(p <= weights + kv + SLACK for p in peaks):
             return
     pytest.fail(told)
+
+
+def test_a_second_start_maps_the_weights(model, cache):
+    args = [model, "--local", "--ctx", CTX, "--prompt-ids", "1,2,3", "-n", "8", "--ignore-eos", "--ids"]
+    off = cli.good("run", *args, "--no-pack-cache")
+    assert not cache.exists()
+    ids = keep(model, 1, cache)
+    again = cli.good("run", *args)
+    assert off.stdout == ids == again.stdout
+    assert "(weights mapped)" in again.stderr and "(weights mapped)" not in off.stderr
+    assert "(weights mapped)" not in cli.good("run", *args, "--no-pack-cache").stderr
+    two = ["--tp", 2, "--transport", "shm"]
+    assert cli.good("run", *args, *two).stdout == ids  # other shards, packs of their own
+    (pack,) = [p for p in cache.glob("*.pack") if p.stat().st_size > 300 << 20]
+    with open(pack, "r+b") as f:  # one bit of one weight
+        f.seek(100 << 20)
+        byte = f.read(1)
+        f.seek(100 << 20)
+        f.write(bytes([byte[0] ^ 1]))
+    mended = cli.good("run", *args)
+    assert mended.stdout == ids and "(weights mapped)" not in mended.stderr
+
+
+def test_ctrl_c_does_not_wait_for_the_cache(model, cache):
+    """P7: who is asked to go goes, whatever is being written."""
+    args = ["--local", "--ctx", CTX, "--prompt-ids", "1,2,3", "-n", "400", "--ignore-eos", "--ids"]
+    with cli.running("run", model, *args) as p:
+        while os.read(p.stdout.fileno(), 1) != b",":
+            pass
+        began = time.monotonic()
+        p.terminate()
+        p.communicate(timeout=60)
+        assert p.returncode == 130
+        assert time.monotonic() - began < 2 * float(os.environ.get("TW_TIME_SCALE", "1"))
+    assert cli.good("run", model, *args[:5], "-n", 4, "--ignore-eos", "--ids").stdout.count(",") == 3
