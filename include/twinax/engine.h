@@ -43,7 +43,8 @@ typedef struct tw_engine_opts {
      * maps them; all together in so many bytes (0: a quarter of what the disk has free). NULL: not. */
     const char *pack_folder;
     uint64_t pack_limit_bytes;
-    const char *cpu;           /* TW_CPU: "ref", "avx2"; NULL: the best */
+    bool profile;    /* notes where time goes, for tw_engine_profile; on all ranks or none */
+    const char *cpu; /* TW_CPU: "ref", "avx2"; NULL: the best */
     void (*progress)(void *ctx, uint64_t done_bytes,
                      uint64_t total_bytes); /* loading; may be NULL */
     void *progress_ctx;
@@ -162,6 +163,43 @@ typedef struct tw_engine_stats {
 /* Rank 0, any thread. The collectives' counters belong to the engine thread, which answers between
  * two steps: waits for it at most wait_ns. */
 TW_API void tw_engine_get_stats(tw_engine *e, uint64_t wait_ns, tw_engine_stats *ret);
+
+/* ---- where time goes ---- */
+
+enum tw_profile_kind {
+    TW_PROFILE_PREFILL,  /* a whole step, with rows of prompts in it */
+    TW_PROFILE_DECODE,   /* a whole step of decode alone */
+    TW_PROFILE_EXCHANGE, /* inside a step: a collective was waited for */
+    TW_PROFILE_SAMPLE,   /* inside a step: from logits to tokens, exchanges in it */
+    TW_PROFILE_SERVER    /* rank 0, between two steps: text, events, the next plan */
+};
+
+typedef struct tw_profile_event {
+    uint64_t begin_ns, end_ns; /* by rank 0's clock, as far as exchanges tell it */
+    uint64_t skew_ns;          /* EXCHANGE: of it, waiting for a rank that came later */
+    uint32_t number;           /* of the step, or of the exchange */
+    uint16_t kind, n_rows;
+} tw_profile_event;
+
+/* Sums over n_steps steps; all but n_tokens in nanoseconds. */
+typedef struct tw_profile_part {
+    uint64_t n_steps, n_tokens;
+    struct {
+        uint64_t arith_ns, skew_ns, transport_ns, sample_ns, server_ns;
+    } rank[TW_RANKS_MAX];
+} tw_profile_part;
+
+/* Of the last steps, as many as were kept. */
+typedef struct tw_profile {
+    unsigned n_ranks;
+    tw_profile_part prefill, decode;
+    const tw_profile_event *events[TW_RANKS_MAX]; /* each in order of their ends; the engine's */
+    size_t n_events[TW_RANKS_MAX];
+} tw_profile;
+
+/* Rank 0, any thread, with opts.profile: brings the ranks' notes together as soon as nothing is being
+ * generated. What ret points to is the engine's until the next call or its end. */
+TW_API TW_MUST_CHECK int tw_engine_profile(tw_engine *e, tw_profile *ret, tw_err *err);
 
 #ifdef __cplusplus
 }

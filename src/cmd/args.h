@@ -44,6 +44,8 @@ typedef struct tw_args {
     enum tw_transport transport;
     const char *rdma_device; /* "mlx5_0", "mlx5_0:1"; NULL: the one that has the address */
     tw_engine_opts engine;
+    bool profile;              /* --profile, of run and bench */
+    const char *profile_trace; /* --profile-trace; NULL: none */
     bool no_packs;      /* --no-pack-cache */
     uint32_t packs_gib; /* --pack-cache-gib; 0: see tw_engine_opts */
     bool has_temp, has_top_k, has_top_p, has_min_p, has_seed;

@@ -14,6 +14,7 @@
 #include "cmd/vllm_auto.h"
 #include "cmd/out.h"
 #include "cmd/peak.h"
+#include "cmd/profile_show.h"
 #include "model/model.h"
 #include "os/signal.h"
 #include "os/sys.h"
@@ -340,6 +341,8 @@ static int measure(struct bench *b, const struct wishes *w, tw_err *err)
             b->cpu_name, b->n_threads, b->before.read_gb_s, b->before.fma_gflops,
             (double)b->node.open_ns / 1e9);
     rc = run_tests(b, w, err);
+    if (rc == 0)
+        rc = tw_profile_show(&b->node, b->json, stdout, err);
     if (rc != 0 || b->json)
         return rc;
     tw_engine_info info;
@@ -416,11 +419,9 @@ static const tw_option bench_options[] = {
 };
 
 static const tw_option_table bench_tables[] = {
-    {NULL, bench_options},
-    {"ranks", tw_options_ranks},
-    {"other machines (docs/nodes.md)", tw_options_nodes},
-    {"model", tw_options_model},
-    {NULL, NULL},
+    {NULL, bench_options},       {"where time goes", tw_options_profile},
+    {"ranks", tw_options_ranks}, {"other machines (docs/nodes.md)", tw_options_nodes},
+    {"model", tw_options_model}, {NULL, NULL},
 };
 
 static const tw_note bench_examples[] = {

@@ -52,6 +52,7 @@ int tw_node_join(tw_node *n, tw_coll_opts *co, tw_err *err)
     tw_engine_opts o = n->args.engine;
     char packs[TW_PACK_PATH_BYTES];
     find_packs(&n->args, packs, &o);
+    o.profile = n->args.profile || n->args.profile_trace != NULL;
     if (co->rank == 0 && isatty(STDERR_FILENO)) {
         o.progress = draw_progress;
         o.progress_ctx = n;

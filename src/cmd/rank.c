@@ -37,7 +37,7 @@ struct part {
     int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local, arith;
     const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault, *job, *sizes, *rdma_device,
         *bind, *model_id;
-    int i_local, report, no_packs, packs_gib;
+    int i_local, report, no_packs, packs_gib, profile;
 };
 
 /* What rank 0 never sends; the enums index tables later. */
@@ -83,16 +83,16 @@ static int read_part(struct part *p, tw_err *err)
     if (p->json == NULL ||
         json_unpack_ex(p->json, &je, 0,
                        "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
-                       "s:i,s:i,s?i,s?b,s?i},s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?i,s?s}",
+                       "s:i,s:i,s?i,s?b,s?i,s?b},s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?i,s?s}",
                        "rank", &p->rank, "n_ranks", &p->n_ranks, "address", &p->address, "port",
                        &p->port, "token", &p->token, "transport", &p->transport, "model", &p->model,
                        "verify", &p->verify, "engine", "threads", &p->threads, "ctx", &p->ctx,
                        "max_seqs", &p->max_seqs, "chunk", &p->chunk, "kv", &p->kv, "n_local",
                        &p->n_local, "arith", &p->arith, "i_local", &p->i_local, "no_packs",
-                       &p->no_packs, "packs_gib", &p->packs_gib, "veth", &p->veth, "veth_ip",
-                       &p->veth_ip, "cpu", &p->cpu, "fault", &p->fault, "job", &p->job, "sizes",
-                       &p->sizes, "rdma_device", &p->rdma_device, "bind", &p->bind, "report",
-                       &p->report, "model_id", &p->model_id) != 0)
+                       &p->no_packs, "packs_gib", &p->packs_gib, "profile", &p->profile, "veth",
+                       &p->veth, "veth_ip", &p->veth_ip, "cpu", &p->cpu, "fault", &p->fault, "job",
+                       &p->job, "sizes", &p->sizes, "rdma_device", &p->rdma_device, "bind",
+                       &p->bind, "report", &p->report, "model_id", &p->model_id) != 0)
         return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
     return check_part(p, err);
 }
@@ -129,6 +129,7 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
         return rc;
     n->args.model = p->model;
     n->args.no_packs = p->no_packs != 0;
+    n->args.profile = p->profile != 0;
     n->args.packs_gib = (uint32_t)p->packs_gib;
     n->args.engine = (tw_engine_opts){.n_threads = (unsigned)p->threads,
                                       .i_local = (unsigned)p->i_local,

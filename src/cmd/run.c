@@ -13,6 +13,7 @@
 #include "cmd/node.h"
 #include "cmd/vllm_auto.h"
 #include "cmd/out.h"
+#include "cmd/profile_show.h"
 #include "os/file.h"
 
 static int parse_ids(const char *text, uint32_t **ret, size_t *ret_n, tw_err *err)
@@ -79,7 +80,7 @@ static int run_once(tw_node *n, tw_err *err)
         rc = write_logits(a, logits, info.vocab, err);
     if (rc == 0)
         tw_generation_print_speed(n, &g);
-    return rc;
+    return rc == 0 ? tw_profile_show(n, false, stderr, err) : rc;
 }
 
 static int cmd_run(int argc, char **argv)
@@ -129,6 +130,7 @@ static const tw_option run_options[] = {
 static const tw_option_table run_tables[] = {
     {NULL, run_options},
     {"sampling (default: what the model's folder wishes)", tw_options_sampling},
+    {"where time goes (with -p)", tw_options_profile},
     {"ranks", tw_options_ranks},
     {"other machines (docs/nodes.md)", tw_options_nodes},
     {"model", tw_options_model},

@@ -37,6 +37,10 @@ struct tw_engine {
     uint64_t n_asked, n_told; /* of coll_stats: the engine thread answers what was asked */
     tw_coll_stats coll_stats;
     pthread_cond_t told;
+    bool wants_profile; /* somebody waits for it: told when it is there */
+    int profile_rc;
+    tw_err profile_err;
+    tw_profile profile;
 };
 
 /* Colder is greedy: logits divided by it would pass the largest float. */
@@ -303,9 +307,38 @@ static float *logits_of(void *ctx, uint32_t slot)
     return e->by_slot[slot] != NULL ? e->by_slot[slot]->req.ret_logits : NULL;
 }
 
+/* Where somebody waits for it and nothing is being generated. Its failure is the group's. */
+static int tell_profile(struct tw_engine *e, tw_err *err)
+{
+    pthread_mutex_lock(&e->lock);
+    const bool wanted = e->wants_profile;
+    pthread_mutex_unlock(&e->lock);
+    if (!wanted || !e->rank.plan_follows || !tw_rank_is_idle(&e->rank))
+        return 0;
+    e->rank.plan.head = (tw_plan_head){.step = e->rank.step, .flags = TW_PLAN_PROFILE};
+    int rc = send_plan(e, err);
+    if (rc == 0)
+        rc = tw_profiler_gather(e->rank.profiler, &e->profile, err);
+    e->rank.plan.head = (tw_plan_head){.flags = 0};
+    pthread_mutex_lock(&e->lock);
+    e->profile_rc = rc;
+    if (rc != 0)
+        e->profile_err = *err;
+    e->wants_profile = false;
+    pthread_cond_broadcast(&e->told);
+    pthread_mutex_unlock(&e->lock);
+    return rc;
+}
+
 static int run(struct tw_engine *e, tw_err *err)
 {
+    uint64_t step_end_ns = 0;
     while (wait_for_work(e)) {
+        if (tw_rank_is_idle(&e->rank))
+            step_end_ns = 0; /* had slept, perhaps: nobody waited for it */
+        int told_rc = tell_profile(e, err);
+        if (told_rc != 0)
+            return told_rc;
         const bool has_plan = e->rank.plan_follows;
         finish_cancelled(e);
         if (has_plan)
@@ -320,11 +353,15 @@ static int run(struct tw_engine *e, tw_err *err)
                 return rc;
         }
         const uint64_t began_ns = tw_clock_now_ns();
+        if (step_end_ns != 0)
+            tw_profiler_note(e->rank.profiler, TW_PROFILE_SERVER, (uint32_t)e->rank.step, 0,
+                             step_end_ns);
         int rc = tw_rank_apply(&e->rank, has_plan, err);
         if (rc == 0)
             rc = tw_rank_step(&e->rank, wants_plan(e), err);
         if (rc != 0)
             return rc;
+        step_end_ns = tw_profiler_now(e->rank.profiler);
         emit_choices(e, has_plan, began_ns);
     }
     return 0;
@@ -366,6 +403,7 @@ static void end_all(struct tw_engine *e, int rc, const tw_err *err)
         e->broken.code = rc;
     }
     e->stop = true; /* no submit from here on */
+    pthread_cond_broadcast(&e->told);
     take_inbox(e);
     pthread_mutex_unlock(&e->lock);
     for (tw_session *s = e->sessions; s != NULL; s = s->next)
@@ -630,6 +668,26 @@ void tw_engine_get_stats(tw_engine *e, uint64_t wait_ns, tw_engine_stats *ret)
     ret->n_prompt_10s = tw_rate_sum(&e->prompt_rate, now);
     ret->n_generated_10s = tw_rate_sum(&e->made_rate, now);
     pthread_mutex_unlock(&e->lock);
+}
+
+int tw_engine_profile(tw_engine *e, tw_profile *ret, tw_err *err)
+{
+    if (!e->has_thread || e->rank.profiler == NULL)
+        return tw_err_set(err, -EINVAL, "no profile is kept: the engine was not asked to");
+    pthread_mutex_lock(&e->lock);
+    e->wants_profile = e->posted = true;
+    e->profile_rc = -ECANCELED;
+    (void)!tw_err_set(&e->profile_err, -ECANCELED, "the engine ended before its profile");
+    pthread_cond_broadcast(&e->cond);
+    while (e->wants_profile && !e->stop && e->broken.code == 0)
+        pthread_cond_wait(&e->told, &e->lock);
+    const int rc = e->broken.code != 0 ? e->broken.code : e->profile_rc;
+    if (rc == 0)
+        *ret = e->profile;
+    else if (err != NULL)
+        *err = e->broken.code != 0 ? e->broken : e->profile_err;
+    pthread_mutex_unlock(&e->lock);
+    return rc;
 }
 
 void tw_sampling_defaults(const tw_model *m, tw_sampling *ret)

@@ -402,6 +402,7 @@ static int exchange(struct job *j, const float *bias, const float *norm, tw_err 
         int rc = f->wire16 ? tw_coll_all_reduce_wire16(f->coll, f->partial, n, err)
                            : tw_coll_all_reduce(f->coll, f->partial, n, err);
         f->exchange_ns += tw_clock_now_ns() - t0;
+        tw_profiler_note(f->profiler, TW_PROFILE_EXCHANGE, 0, j->b->n_rows, t0);
         if (rc != 0)
             return rc;
     }

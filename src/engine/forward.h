@@ -7,6 +7,7 @@
 
 #include "engine/kv.h"
 #include "engine/moe.h"
+#include "engine/profile.h"
 #include "model/model.h"
 #include "twinax/coll.h"
 
@@ -40,6 +41,7 @@ typedef struct tw_forward {
     tw_team *team;
     tw_coll *coll; /* NULL: one rank */
     tw_kv *kv;
+    tw_profiler *profiler; /* NULL: none */
     uint32_t max_rows, max_logits, max_pages; /* max_pages: of one sequence */
     unsigned n_threads;                       /* of team */
     bool has_group;                           /* coll is one */

@@ -133,7 +133,9 @@ static int gather_row(tw_rank *r, const float *mine, tw_err *err)
     }
     float *own = r->parts + (size_t)r->rank * r->part_max;
     memcpy(own, mine, (size_t)r->part_n[r->rank] * sizeof(float));
+    const uint64_t begin_ns = tw_profiler_now(r->profiler);
     int rc = tw_coll_all_gather(r->coll, own, (size_t)r->part_max * sizeof(float), r->parts, err);
+    tw_profiler_note(r->profiler, TW_PROFILE_EXCHANGE, 0, 1, begin_ns);
     for (unsigned i = 0; rc == 0 && i < r->n_ranks; i++)
         memcpy(r->full + r->part0[i], r->parts + (size_t)i * r->part_max,
                (size_t)r->part_n[i] * sizeof(float));
@@ -178,7 +180,9 @@ static int exchange_votes(tw_rank *r, size_t bytes, tw_err *err)
         return 0;
     uint8_t *own = r->votes + r->rank * bytes;
     memmove(own, r->votes + r->rank * r->vote_max_bytes, bytes);
+    const uint64_t begin_ns = tw_profiler_now(r->profiler);
     int rc = tw_coll_all_gather(r->coll, own, bytes, r->votes, err);
+    tw_profiler_note(r->profiler, TW_PROFILE_EXCHANGE, 0, r->batch.n_logits, begin_ns);
     for (unsigned i = 0; rc == 0 && i < r->n_ranks; i++) {
         tw_vote_head h;
         memcpy(&h, r->votes + i * bytes, sizeof(h));
@@ -275,13 +279,10 @@ static int choose_all(tw_rank *r, size_t bytes, tw_err *err)
     return 0;
 }
 
-static int run_step(tw_rank *r, bool plan_follows, tw_err *err)
+static int pick_tokens(tw_rank *r, bool plan_follows, tw_err *err)
 {
     size_t bytes;
-    int rc = tw_forward_run(&r->fwd, &r->batch, err);
-    if (rc != 0 || r->batch.n_logits == 0)
-        return rc;
-    rc = vote(r, plan_follows, &bytes, err);
+    int rc = vote(r, plan_follows, &bytes, err);
     if (rc == 0)
         rc = exchange_votes(r, bytes, err);
     if (rc != 0)
@@ -290,6 +291,24 @@ static int run_step(tw_rank *r, bool plan_follows, tw_err *err)
     memcpy(&head, r->votes, sizeof(head));
     r->plan_follows = (head.flags & TW_VOTE_PLAN_FOLLOWS) != 0;
     return choose_all(r, bytes, err);
+}
+
+static int run_step(tw_rank *r, bool plan_follows, tw_err *err)
+{
+    int rc = tw_forward_run(&r->fwd, &r->batch, err);
+    if (rc != 0 || r->batch.n_logits == 0)
+        return rc;
+    const uint64_t begin_ns = tw_profiler_now(r->profiler);
+    rc = pick_tokens(r, plan_follows, err);
+    tw_profiler_note(r->profiler, TW_PROFILE_SAMPLE, (uint32_t)r->step, r->batch.n_logits,
+                     begin_ns);
+    return rc;
+}
+
+/* Every row of a step of decode has its token chosen. */
+static enum tw_profile_kind kind_of(const tw_batch *b)
+{
+    return b->n_rows == b->n_logits ? TW_PROFILE_DECODE : TW_PROFILE_PREFILL;
 }
 
 int tw_rank_step(tw_rank *r, bool plan_follows, tw_err *err)
@@ -306,6 +325,7 @@ int tw_rank_step(tw_rank *r, bool plan_follows, tw_err *err)
         tw_mem_guard_end();
         if (rc != 0)
             return rc;
+        tw_profiler_note(r->profiler, kind_of(&r->batch), (uint32_t)r->step, rows, begin_ns);
         tw_pace_note(&r->pace, rows, tw_clock_now_ns() - begin_ns);
         if (r->n_choices > 0)
             tw_weights_keep(&r->weights); /* the first token is out */
@@ -322,6 +342,14 @@ static int receive_plan(tw_rank *r, tw_err *err)
     return rc != 0 ? rc : tw_plan_decode(&r->plan, r->plan_bytes, n, r->max_seqs, r->chunk, err);
 }
 
+static int gather_profile(tw_rank *r, tw_err *err)
+{
+    tw_profile unused;
+    if (r->profiler == NULL)
+        return tw_err_set(err, -EPROTO, "step plan wants a profile, and none is kept here");
+    return tw_profiler_gather(r->profiler, &unused, err);
+}
+
 int tw_rank_serve(tw_rank *r, tw_err *err)
 {
     r->plan_follows = true;
@@ -332,6 +360,12 @@ int tw_rank_serve(tw_rank *r, tw_err *err)
             return rc;
         if (has_plan && (r->plan.head.flags & TW_PLAN_END) != 0)
             return 0;
+        if (has_plan && (r->plan.head.flags & TW_PLAN_PROFILE) != 0) {
+            rc = gather_profile(r, err);
+            if (rc != 0)
+                return rc;
+            continue;
+        }
         rc = tw_rank_apply(r, has_plan, err);
         if (rc == 0)
             rc = tw_rank_step(r, false, err);

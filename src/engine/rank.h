@@ -58,6 +58,7 @@ typedef struct tw_rank {
     bool only_count;      /* take nothing, count array_bytes */
     uint64_t array_bytes; /* taken beside weights, KV and fwd's */
     tw_pace pace;
+    tw_profiler *profiler; /* NULL: none */
     bool plan_follows;                               /* the next step needs a plan */
     float *(*logits_sink)(void *ctx, uint32_t slot); /* rank 0: where wanted logits go */
     void *sink_ctx;

@@ -205,6 +205,8 @@ static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     if (rc == 0)
         rc = take_exchange(r, err);
     if (rc == 0)
+        rc = tw_profiler_new(r->coll, o->profile, &r->profiler, err);
+    if (rc == 0)
         rc = tw_weights_load_cached(r->model, &f->shard, r->team, watch_load, &watch, &packs,
                                     &r->weights, err);
     if (rc == 0)
@@ -219,6 +221,7 @@ static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     f->team = r->team;
     f->coll = r->coll;
     f->kv = &r->kv;
+    f->profiler = r->profiler;
     f->wire16 = o->arith == TW_ARITH_WIRE16;
     f->max_rows = r->chunk + r->max_seqs;
     f->max_logits = r->max_seqs;
@@ -282,6 +285,7 @@ void tw_rank_done(tw_rank *r)
     tw_kv_done(&r->kv);
     tw_weights_done(&r->weights);
     tw_team_free(r->team);
+    tw_profiler_free(r->profiler);
     tw_plan_done(&r->plan);
     tw_mem_free(r->seqs);
     tw_mem_free(r->page_tables);

@@ -12,7 +12,10 @@
 
 #include "engine/seq.h"
 
-enum { TW_PLAN_END = 1 }; /* the group ends: no step follows */
+enum {
+    TW_PLAN_END = 1,    /* the group ends: no step follows */
+    TW_PLAN_PROFILE = 2 /* no step: profiles are gathered */
+};
 
 typedef struct tw_plan_head {
     uint64_t step;
