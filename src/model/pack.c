@@ -21,7 +21,7 @@ static void add_line(tw_sha256 *h, const char *what, uint64_t a, uint64_t b, uin
     const int n =
         snprintf(line, sizeof(line), "%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", what,
                  a, b, c, d);
-    tw_sha256_add(h, line, (size_t)n);
+    tw_sha256_add(h, line, TW_MIN((size_t)n, sizeof(line) - 1));
 }
 
 static void make_key(const tw_loader *l, const tw_shard *s, uint8_t ret[TW_PACK_KEY_BYTES])
@@ -41,6 +41,7 @@ static void make_key(const tw_loader *l, const tw_shard *s, uint8_t ret[TW_PACK_
     for (size_t i = 0; i < l->n_pieces; i++) {
         const tw_piece *p = &l->pieces[i];
         add_line(&h, p->t->name, (uint64_t)p->t->type, p->t->i_file, p->t->off_bytes, p->off_bytes);
+        add_line(&h, "as", (uint64_t)p->type, p->is_vector, 0, 0);
         add_line(&h, "rows", p->row0, p->n_rows, p->col0, p->n_cols);
     }
     tw_sha256_end(&h, ret);
@@ -72,46 +73,45 @@ static void check_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
     }
 }
 
-static bool is_same_kind(const tw_piece *a, const tw_piece *b)
-{
-    return a->t->type == b->t->type && a->is_vector == b->is_vector;
-}
-
 static size_t bytes_of(const tw_loader *l, size_t i_piece)
 {
     const size_t end = i_piece + 1 < l->n_pieces ? l->pieces[i_piece + 1].off_bytes : l->n_bytes;
     return end - l->pieces[i_piece].off_bytes;
 }
 
-/* Whether the smallest piece of its kind; of equals the first. */
-static bool is_sample(const tw_loader *l, size_t i_piece)
+static int check_piece(const tw_loader *l, size_t i, const tw_pack_map *map, tw_err *err)
 {
-    const size_t bytes = bytes_of(l, i_piece);
-    for (size_t i = 0; i < l->n_pieces; i++) {
-        const size_t other = bytes_of(l, i);
-        if (is_same_kind(&l->pieces[i], &l->pieces[i_piece]) &&
-            (other < bytes || (other == bytes && i < i_piece)))
-            return false;
-    }
-    return true;
+    const size_t bytes = bytes_of(l, i);
+    void *anew = tw_pages_new(bytes);
+    if (anew == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory to check a pack");
+    const bool same = tw_weights_load_piece(l, &l->pieces[i], anew) &&
+                      memcmp(anew, map->data + l->pieces[i].off_bytes, bytes) == 0;
+    tw_pages_free(anew, bytes);
+    if (!same)
+        return tw_err_set(err, -EBADMSG, "pack: \"%.100s\" is packed otherwise today",
+                          l->pieces[i].t->name);
+    return 0;
 }
 
-/* The version of packing is a number that somebody may forget to raise. */
+/* The version of packing is a number that somebody may forget to raise: the smallest piece of each kind
+ * is packed anew. */
 static int check_samples(const tw_loader *l, const tw_pack_map *map, tw_err *err)
 {
+    size_t least[TW_DTYPE_END][TW_DTYPE_END]
+                [2]; /* piece + 1 by type there, here, vector; 0: none */
+    memset(least, 0, sizeof(least));
     for (size_t i = 0; i < l->n_pieces; i++) {
-        if (!is_sample(l, i))
-            continue;
-        const size_t bytes = bytes_of(l, i);
-        void *anew = tw_pages_new(bytes);
-        if (anew == NULL)
-            return tw_err_set(err, -ENOMEM, "no memory to check a pack");
-        const bool same = tw_weights_load_piece(l, &l->pieces[i], anew) &&
-                          memcmp(anew, map->data + l->pieces[i].off_bytes, bytes) == 0;
-        tw_pages_free(anew, bytes);
-        if (!same)
-            return tw_err_set(err, -EBADMSG, "pack: \"%.100s\" is packed otherwise today",
-                              l->pieces[i].t->name);
+        const tw_piece *p = &l->pieces[i];
+        size_t *at = &least[p->t->type][p->type][p->is_vector];
+        if (*at == 0 || bytes_of(l, i) < bytes_of(l, *at - 1))
+            *at = i + 1;
+    }
+    const size_t *all = &least[0][0][0];
+    for (size_t k = 0; k < sizeof(least) / sizeof(*all); k++) {
+        const int rc = all[k] != 0 ? check_piece(l, all[k] - 1, map, err) : 0;
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
