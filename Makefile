@@ -14,7 +14,7 @@ PARITY_PYTHON ?= python3
 # A build of its own for each way of checking.
 setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
 
-.PHONY: all help deps demo test test-vllm lab lab-guide parity build-release bench fuzz asan tsan lint format install dist deb rpm container packages-test clean
+.PHONY: all help deps demo test test-vllm lab lab-guide parity build-release bench bench-bars bench-peers fuzz asan tsan lint format install dist deb rpm container packages-test clean
 .DEFAULT_GOAL := all
 
 all:
@@ -31,6 +31,8 @@ help:
 	@echo 'make test-vllm     real vLLM on a real Ray cluster of two namespaces (6.5 GB, made once)'
 	@echo 'make parity        against transformers: committed goldens, and fresh ones (PARITY_PYTHON=)'
 	@echo 'make bench         speed of kernels and of a 1B model, TP=1 against TP=2 (BENCH_ARGS=)'
+	@echo 'make bench-bars    each promise of docs/PERFORMANCE.md, measured (BENCH_ARGS=)'
+	@echo 'make bench-peers   the same weights in llama.cpp and vLLM, in turns (BENCH_ARGS=)'
 	@echo 'make fuzz          libFuzzer on every parser, TIME=$(TIME) seconds each'
 	@echo 'make asan tsan     unit tests under the sanitizers'
 	@echo 'make lint          style, layers, symbols, headers, builds with -Werror'
@@ -89,6 +91,16 @@ bench: build-release
 	@tools/deps.sh --test
 	@build-release/twinax bench kern
 	@$$(tools/venv.sh) bench/run.py --build build-release $(BENCH_ARGS)
+
+# llama.cpp and the models are made in the user's cache at the first call.
+bench-bars: build-release
+	@tools/deps.sh --test
+	@bench/bars.py --build build-release $(BENCH_ARGS)
+
+bench-peers: build-release
+	@tools/deps.sh --test
+	@bench/peers.py --build build-release $(BENCH_ARGS)
+	@bench/figures.py
 
 fuzz:
 	@tools/deps.sh --dev

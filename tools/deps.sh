@@ -58,6 +58,8 @@ dev|cmd:gcc|gcc|gcc
 dev|fn:has_gcc_sanitizers|gcc|libasan libubsan libtsan
 dev|cmd:aarch64-linux-gnu-gcc|gcc-aarch64-linux-gnu libc6-dev-arm64-cross|gcc-aarch64-linux-gnu
 dev|cmd:qemu-aarch64|qemu-user|qemu-user
+dev|cmd:g++|g++|gcc-c++
+dev|cmd:cmake|cmake|cmake
 dev|cmd:clang|clang|clang
 dev|fn:has_clang_runtime|libclang-rt-dev|compiler-rt
 dev|cmd:clang-format,clang-format-14|clang-format|clang-tools-extra

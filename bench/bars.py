@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every bar of docs/PERFORMANCE.md, measured: what is wanted, what came out, llama.cpp beside it in the
+same run, in turns. Rows go to bench/results/bars.jsonl, where a row replaces the one that it repeats;
+then bench/figures.py draws them. All of it: about eight minutes of an otherwise idle machine."""
+
+import argparse
+import json
+import os
+import pathlib
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+
+import figures
+import models
+import peers
+import sides
+from peers import LLAMA, QWEN, in_turns, median_rows
+from sides import say
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PROMPT, TOKENS = 512, 32
+DECODE = {"BF16": 0.95, "Q8_0": 0.93, "Q4_0": 0.90, "Q4_K": 0.88}
+PP, TG = f"pp{PROMPT}", f"tg{TOKENS}"
+
+
+class Table:
+    """Rows by name; what this run does not measure stays."""
+
+    def __init__(self, path):
+        self.path, self.machine, self.rows = path, sides.machine(), {}
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                self.rows[row["name"]] = row
+
+    def add(self, name, value, wanted, at_most=False, **more):
+        """value None: not measured, and why says so."""
+        held = None if value is None or wanted is None else (value <= wanted if at_most else value >= wanted)
+        row = {"name": name, "value": value, "wanted": wanted, "at_most": at_most, "held": held, **more}
+        self.rows[name] = {**row, **self.machine}
+        text = "not measured" if value is None else f"{value:.3f}"
+        sign = "-" if wanted is None else ("<= " if at_most else ">= ") + f"{wanted:g}"
+        extra = ", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in more.items())
+        print(f"{'' if held is None else 'ok ' if held else 'NOT'} {name:52} {text:>12}  wanted {sign:8} {extra}", flush=True)
+
+    def write(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("".join(json.dumps(r) + "\n" for r in self.rows.values()), encoding="utf-8")
+
+
+def both(args, model, threads, **what):
+    ours = lambda: args.twinax.speed(model, threads, repeats=2, **what)  # noqa: E731
+    theirs = (lambda: args.llama.speed(model, threads, **what)) if args.llama else (lambda: None)
+    return in_turns(args.rounds, ours, theirs)
+
+
+def note_measured(args, model, way, found):
+    """Kept for the plan's row: median tok/s of this run."""
+    args.measured[str(model), way] = {t: statistics.median(r[0][t]["tok_s"] for r in found) for t in found[0][0]}
+
+
+# ---- sections ------------------------------------------------------------------------------------
+
+
+def types(args, table):
+    """Decode's share of bandwidth, prefill against BF16's: one run, all types."""
+    prefill = {}
+    for weights, wanted in DECODE.items():
+        model = models.gguf(LLAMA, weights)
+        found = both(args, model, 2, prompt=PROMPT, tokens=TOKENS)
+        note_measured(args, model, "tp1", found)
+        tg, pp = median_rows(found, TG), median_rows(found, PP)
+        prefill[weights] = pp
+        table.add(f"decode {weights}, 2 threads, of read bandwidth", tg.get("share"), wanted, **numbers(tg))
+        if weights == "BF16":
+            table.add("prefill 512 BF16, 2 threads, of fma peak", pp.get("share"), 0.72, **numbers(pp))
+        if weights in ("Q8_0", "Q4_0"):
+            table.add(f"prefill 512 {weights}, 2 threads, over our BF16",
+                      pp["ours_tok_s"] / prefill["BF16"]["ours_tok_s"], 2.5, **numbers(pp))  # fmt: skip
+        if weights == "Q4_K":
+            table.add("prefill 512 Q4_K, 2 threads, over llama.cpp", pp.get("ratio"), None, **numbers(pp))
+
+
+def numbers(row):
+    return {k: round(v, 3) for k, v in row.items() if k in ("ours_tok_s", "theirs_tok_s", "ratio")}
+
+
+def one_thread(args, table):
+    found = both(args, models.gguf(LLAMA, "BF16"), 1, prompt=PROMPT, tokens=TOKENS)
+    tg, pp = median_rows(found, TG), median_rows(found, PP)
+    table.add("decode BF16, 1 thread, of read bandwidth", tg.get("share"), 0.92, **numbers(tg))
+    table.add("prefill 512 BF16, 1 thread, of fma peak", pp.get("share"), 0.82, **numbers(pp))
+
+
+def kernel(args, table):
+    """The product of 512 rows by itself; with two threads as two programs at a time."""
+    for n, wanted in (1, 0.88), (2, 0.78):
+        command = [args.twinax.program, "bench", "kern", "matmul", "--best", "--json"]
+        running = [subprocess.Popen([*args.prefix, "taskset", "-c", str(i), *map(str, command)], stdout=subprocess.PIPE, text=True)
+                   for i in range(n)]  # fmt: skip
+        rows = [json.loads(line) for p in running for line in p.communicate()[0].splitlines()]
+        shares = [r["share"] for r in rows if r.get("shape") == "bf16 m512 k2048 n4096"]
+        table.add(f"matmul kernel BF16 m512 k2048 n4096, {n} thread{'s' * (n > 1)}, of fma peak",
+                  statistics.mean(shares) if len(shares) == n else None, wanted)  # fmt: skip
+
+
+def batched(args, table):
+    found = both(args, models.gguf(QWEN, "BF16"), 2, tokens=TOKENS, batches=(8, 32))
+    for n, wanted in (8, 1.6), (32, 1.5):
+        row = median_rows(found, f"{TG}x{n}")
+        table.add(f"batched decode x{n}, Qwen3-0.6B BF16, over llama.cpp", row.get("ratio"), wanted, **numbers(row))
+
+
+def split(args, table):
+    """Two boxes of one core over TCP against one box of two."""
+    why = sides.why_no_boxes()
+    for shape, weights, wanted in (LLAMA, "BF16", (0.95, 0.97)), (LLAMA, "Q8_0", (None, None)):
+        names = [f"TP=2 x 1 core over TCP / TP=1 x 2 threads, {shape} {weights}, {t}" for t in ("prefill", "decode")]
+        if why:
+            for name, w in zip(names, wanted):
+                table.add(name, None, w, why=why)
+            continue
+        model = models.gguf(shape, weights)
+        found = in_turns(args.rounds, lambda: args.twinax.speed(model, 2, prompt=PROMPT, tokens=TOKENS, repeats=2),
+                         lambda: args.twinax.bench(model, "--local", "--tp", 2, "--threads", 1, "--transport", "tcp", "--netns",
+                                                   "-p", PROMPT, "-n", TOKENS, "-r", 2))  # fmt: skip
+        for name, test, w in zip(names, (PP, TG), wanted):
+            kept = statistics.median(r[1][test]["tok_s"] / r[0][test]["tok_s"] for r in found)
+            tok_s = {f"tp{k + 1}_tok_s": round(statistics.median(r[k][test]["tok_s"] for r in found), 2) for k in range(2)}
+            table.add(name, kept, w, **tok_s)
+
+
+def deep(args, table):
+    """Decode at 8,192 against 128: the bytes say how much slower it may be."""
+    model = models.gguf(QWEN, "BF16")
+    v = args.twinax.bench(model, "-p", 0, "-n", TOKENS, "-d", "128,8192", "-r", 5, "--threads", 2)
+    near, far = v[f"{TG}@d128"], v[f"{TG}@d8192"]
+    config = json.loads((models.folder(QWEN) / "config.json").read_text(encoding="utf-8"))
+    kv = 2 * 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * config["head_dim"]
+    weights = near["weight_bytes"]
+    allowed = (weights + kv * (128 + TOKENS / 2)) / (weights + kv * (8192 + 5 * TOKENS / 2))
+    value = far["tok_s"] / near["tok_s"] / allowed * near["limit"] / far["limit"]
+    table.add("decode at 8K context / at 128, of what the bytes allow, Qwen3-0.6B", value, 0.9,
+              tok_s_128=near["tok_s"], tok_s_8192=far["tok_s"], bytes_allow=round(allowed, 3))  # fmt: skip
+
+
+def start(args, table):
+    """From exec to the first id on stdout, the second time on; and what a rank holds at most."""
+    model, seconds = models.folder(LLAMA), []
+    for _ in range(6):
+        command = [*args.prefix, args.twinax.program, "run", model, "--prompt-ids", "1,2,3,4", "-n", "4", "--ids", "--ignore-eos"]
+        t0 = time.monotonic()
+        with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as p:
+            p.stdout.read(1)
+            seconds.append(time.monotonic() - t0)
+            p.stdout.read()
+    table.add("second start to the first token, Llama-1B BF16, s", statistics.median(seconds[1:]), 0.3, at_most=True, first=seconds[0])
+    for way, options in ("TP=1", []), ("TP=2", ["--local", "--tp", "2"]):
+        v = args.twinax.bench(model, "-p", PROMPT, "-n", TOKENS, "-r", 1, *options)[TG]
+        beside = (v["rss_peak_bytes"] - v["weight_bytes"] - v["kv_bytes"]) / 2**20
+        table.add(f"peak RSS of rank 0 beside weights and KV, {way}, MiB", beside, 64, at_most=True,
+                  weights_mib=v["weight_bytes"] >> 20, kv_mib=v["kv_bytes"] >> 20)  # fmt: skip
+
+
+def plan(args, table):
+    """Predicted over measured speed, farthest of all from 1."""
+    import plan_check  # noqa: PLC0415
+
+    worst = {}
+    for row in plan_check.check_all(args.twinax, args.rounds):
+        far = max(row["ratio"], 1 / row["ratio"]) - 1
+        worst.setdefault(row["model"], []).append((far, row))
+    for model, rows in worst.items():
+        far = max(rows, key=lambda r: r[0])
+        table.add(f"plan's prediction, {model}: farthest from measured", far[0], 0.15, at_most=True,
+                  **{f"{r['way']} {r['what']}": round(r["ratio"], 3) for _, r in rows})  # fmt: skip
+
+
+SECTIONS = {"types": types, "one": one_thread, "kernel": kernel, "batched": batched, "split": split, "deep": deep, "start": start,
+            "plan": plan}  # fmt: skip
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    p.add_argument("sections", nargs="*", default=list(SECTIONS), help=", ".join(SECTIONS) + " (all)")
+    p.add_argument("--build", type=pathlib.Path, default=ROOT / "build-release")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--prefix", type=shlex.split, default=[], help="before each measured command")
+    p.add_argument("--no-peers", action="store_true", help="ours alone")
+    p.add_argument("--out", type=pathlib.Path, default=ROOT / "bench" / "results" / "bars.jsonl")
+    args = p.parse_args()
+    for s in args.sections:
+        if s not in SECTIONS:
+            p.error(f"{s}: wanted one of {', '.join(SECTIONS)}")
+    args.measured = {}
+    return args
+
+
+def main():
+    args = arguments()
+    peers.find_sides(args)
+    table, failed = Table(args.out), 0
+    for s in args.sections:
+        t0 = time.monotonic()
+        try:
+            SECTIONS[s](args, table)
+        except (sides.Failed, OSError, KeyError, subprocess.SubprocessError) as why:
+            say(f"{s}: {why!r}")
+            failed = 1
+        table.write()
+        say(f"{s}: {time.monotonic() - t0:.0f} s")
+    figures.draw_all()
+    return failed
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("LC_ALL", "C")
+    sys.exit(main())
