@@ -15,8 +15,6 @@
 #include "cmd/pull_model.h"
 #include "model/model.h"
 
-enum { DEPTH_SHARE = 4 }; /* speeds are of a context that is filled to a quarter */
-
 typedef struct plan_opts {
     tw_args args; /* first: tables of others are used */
     bool anew;
@@ -56,12 +54,20 @@ static int make_splits(tw_plan_report *r, const tw_engine_opts *o, tw_err *err)
 static void predict_splits(tw_plan_report *r)
 {
     const tw_budget_way way = {.latency_us = r->link.latency_us, .gbit_s = r->link.gbit_s};
+    tw_budget_limits here[TW_RANKS_MAX];
+    tw_plan_limits(r, 1, here);
+    if (r->has_trial)
+        tw_budget_tune(tw_model_get_config(r->model), &r->budgets[0], &r->trial, &here[0]);
     for (unsigned i = 0; i < TW_BUDGET_SPLITS; i++) {
         tw_budget_limits l[TW_RANKS_MAX];
         const tw_budget *b = &r->budgets[i];
         tw_plan_limits(r, 1u << i, l);
+        for (unsigned k = 0; k < 1u << i; k++) {
+            l[k].decode_tune = here[0].decode_tune;
+            l[k].prefill_tune = here[0].prefill_tune;
+        }
         if (b->allowed)
-            tw_budget_predict(b, l, &way, b->ctx / DEPTH_SHARE, &r->speeds[i]);
+            tw_budget_predict(b, l, &way, b->ctx / TW_PLAN_DEPTH_SHARE, &r->speeds[i]);
     }
 }
 
@@ -127,6 +133,8 @@ static int fill(tw_plan_report *r, bool anew, tw_err *err)
     }
     if (rc == 0)
         tw_plan_nodes_fill(r, anew);
+    if (rc == 0 && r->budgets[0].allowed)
+        tw_plan_trial_fill(r, &o, anew);
     tell("");
     if (rc != 0)
         return rc;

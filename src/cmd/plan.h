@@ -11,6 +11,7 @@
 
 /* What no counting sees: program, tokenizer, the link's own buffers, pages of the embedding. */
 enum { TW_PLAN_BESIDE_BYTES = 192 << 20 };
+enum { TW_PLAN_DEPTH_SHARE = 4 }; /* speeds are of a context that is filled to a quarter */
 
 typedef struct tw_plan_link {
     char name[64]; /* "RDMA", "ethernet 1 Gbit/s" */
@@ -36,6 +37,9 @@ typedef struct tw_plan_report {
     const tw_args *args;
     const tw_model *model;
     tw_peak_known peak; /* of this machine */
+    bool has_trial;     /* else why_no_trial says why: the shares of the peaks are typical ones */
+    tw_trial trial;     /* of the model's layers on this machine, with all its threads */
+    char why_no_trial[200];
     tw_plan_link link;
     bool is_assumed; /* no nodes were named: machines like this one */
     tw_budget budgets[TW_BUDGET_SPLITS];
@@ -61,6 +65,9 @@ bool tw_plan_peak_recall(const char *ssh, unsigned n_threads, tw_peak_known *ret
 void tw_plan_nodes_fill(tw_plan_report *r, bool anew);
 /* The limits of a split over these nodes; those beyond them are like this machine. */
 void tw_plan_limits(const tw_plan_report *r, unsigned n_ranks, tw_budget_limits *ret);
+
+/* plan_trial.c: tries the model's layers here, or recalls an earlier trial (not anew). */
+void tw_plan_trial_fill(tw_plan_report *r, const tw_engine_opts *o, bool anew);
 
 /* plan_binds.c: what limits the chosen split's speeds, in words. */
 void tw_plan_binds_fill(tw_plan_report *r);

@@ -55,6 +55,12 @@ static void print_limits(const tw_plan_report *r)
     tw_keep_moment(r->peak.measured_s, moment);
     printf("\nthis machine: reads %.1f GB/s, %.0f GFLOP/s with %u threads (measured %s)\n",
            r->peak.peak.read_gb_s, r->peak.peak.fma_gflops, r->peak.peak.n_threads, moment);
+    if (r->has_trial)
+        printf("its layers, tried here (%u of %u): %.2f ms a token, %.1f ms a chunk of %u\n",
+               r->trial.n_layers, r->budgets[0].n_layers, r->trial.decode_ms, r->trial.prefill_ms,
+               r->trial.chunk);
+    else
+        printf("its layers were not tried here, typical speed is taken: %s\n", r->why_no_trial);
     tw_keep_moment(r->link.measured_s, moment);
     if (r->link.measured_s != 0)
         printf("link: %s, %.0f us, %.1f Gbit/s (measured %s by `twinax compare`)\n", r->link.name,
@@ -186,6 +192,15 @@ static json_t *nodes_json(const tw_plan_report *r)
     return list;
 }
 
+static json_t *trial_json(const tw_plan_report *r)
+{
+    if (!r->has_trial)
+        return json_pack("{s:s}", "why_not", r->why_no_trial);
+    return json_pack("{s:i, s:i, s:f, s:f}", "layers", (int)r->trial.n_layers, "depth",
+                     (int)r->trial.depth, "decode_ms", r->trial.decode_ms, "prefill_ms",
+                     r->trial.prefill_ms);
+}
+
 json_t *tw_plan_json(const tw_plan_report *r)
 {
     const tw_budget *b = &r->budgets[0];
@@ -201,8 +216,8 @@ json_t *tw_plan_json(const tw_plan_report *r)
                      "threads", (int)r->peak.peak.n_threads, "measured",
                      (json_int_t)r->peak.measured_s, "link", "name", r->link.name, "latency_us",
                      r->link.latency_us, "gbit_s", r->link.gbit_s, "measured",
-                     (json_int_t)r->link.measured_s, "max_ctx", (int)r->max_ctx, "limited_by",
-                     r->binds, "decode_limited_by", r->decode_binds, "prefill_limited_by",
-                     r->prefill_binds, "beside_bytes", (json_int_t)TW_PLAN_BESIDE_BYTES,
-                     "assumed_nodes", (int)r->is_assumed);
+                     (json_int_t)r->link.measured_s, "trial", trial_json(r), "max_ctx",
+                     (int)r->max_ctx, "limited_by", r->binds, "decode_limited_by", r->decode_binds,
+                     "prefill_limited_by", r->prefill_binds, "beside_bytes",
+                     (json_int_t)TW_PLAN_BESIDE_BYTES, "assumed_nodes", (int)r->is_assumed);
 }

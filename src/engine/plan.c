@@ -162,6 +162,11 @@ static double prefill_ms(const tw_budget *b, unsigned rank, const tw_budget_limi
            compute_ms(l, attn_flops(b, rank, depth), prefill_attn_share);
 }
 
+static double tuned(double ms, double tune)
+{
+    return tune > 0 ? ms * tune : ms;
+}
+
 void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_budget_way *w,
                        uint32_t depth, tw_budget_speed *ret)
 {
@@ -171,8 +176,9 @@ void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_b
         const double team = l[i].n_threads > 1 ? team_layer_ms * b->n_layers : 0;
         bool by_memory = false;
         const double ms = decode_ms(b, i, &l[i], depth, &by_memory);
-        add_rank(&s.decode, i, team + ms, by_memory);
-        add_rank(&s.prefill, i, team + prefill_ms(b, i, &l[i], depth) * chunk, false);
+        const double prefill = team + prefill_ms(b, i, &l[i], depth) * chunk;
+        add_rank(&s.decode, i, tuned(team + ms, l[i].decode_tune), by_memory);
+        add_rank(&s.prefill, i, tuned(prefill, l[i].prefill_tune), false);
     }
     s.decode_read_ms = s.decode.most_ms;
     s.prefill_compute_ms = s.prefill.most_ms;
@@ -181,6 +187,29 @@ void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_b
     *ret = s;
     ret->decode_tok_s = 1e3 / (ret->decode_read_ms + ret->decode_exchange_ms);
     ret->prefill_tok_s = 1e3 * chunk / (ret->prefill_compute_ms + ret->prefill_exchange_ms);
+}
+
+void tw_budget_tune(const tw_model_config *c, const tw_budget *b, const tw_trial *t,
+                    tw_budget_limits *l)
+{
+    tw_budget cut = *b;
+    tw_budget_rank *r = &cut.ranks[0];
+    tw_budget_limits plain = *l;
+    tw_budget_speed s;
+    tw_model_config few;
+    tw_model_config_cut(c, t->n_layers, &few);
+    plain.decode_tune = plain.prefill_tune = 0;
+    cut.n_layers = t->n_layers;
+    cut.chunk = t->chunk;
+    r->weights = (uint64_t)t->weight_bytes;
+    r->idle_weights =
+        r->idle_weights / TW_MAX(c->n_expert_layers, 1u) * few.n_expert_layers; /* of experts */
+    r->flops_token = matrix_flops(&few, &r->shard);
+    r->kv_token_bytes = r->kv_token_bytes / c->n_layers * t->n_layers;
+    r->shard.n_vocab = 0; /* the trial makes no logits */
+    tw_budget_predict(&cut, &plain, &(tw_budget_way){.gbit_s = 1}, t->depth, &s);
+    l->decode_tune = t->decode_ms / s.decode_read_ms;
+    l->prefill_tune = t->prefill_ms / s.prefill_compute_ms;
 }
 
 /* The bytes of everything that is taken; they only grow with ctx. */

@@ -7,6 +7,7 @@
 #define TWINAX_ENGINE_PLAN_H
 
 #include "engine/rank.h"
+#include "engine/trial.h"
 
 enum { TW_BUDGET_SPLITS = 4 }; /* TP 1, 2, 4, 8 */
 
@@ -39,6 +40,8 @@ typedef struct tw_budget_limits {
     unsigned n_sharing; /* ranks on this machine, which share all of it */
     unsigned n_threads; /* of this rank */
     double cache_bytes; /* what fits is not read from memory; 0: unknown */
+    /* What a trial took over what the shares of the peaks say (tw_budget_tune); 0: none was made. */
+    double decode_tune, prefill_tune;
 } tw_budget_limits;
 
 /* What the way between two gives. */
@@ -67,6 +70,11 @@ typedef struct tw_budget_speed {
  * kernels reach (docs/plan.md). */
 void tw_budget_predict(const tw_budget *b, const tw_budget_limits *l, const tw_budget_way *w,
                        uint32_t depth, tw_budget_speed *ret);
+
+/* Holds a trial of some of the model's layers on a machine against what would be predicted of just
+ * these there. b: of one rank; l: all of the machine, whose tunes are filled. */
+void tw_budget_tune(const tw_model_config *c, const tw_budget *b, const tw_trial *t,
+                    tw_budget_limits *l);
 
 /* The largest context (a multiple of 64, at most the model's) with which rank fits into bytes; 0:
  * not even 64 positions. */

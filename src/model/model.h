@@ -127,5 +127,15 @@ TW_MUST_CHECK int tw_weights_count_bytes(const tw_model *m, const tw_shard *s, u
                                          tw_err *err);
 /* Those of them that are an expert's, of which a token reads experts_per_tok of n_experts. */
 uint64_t tw_weights_count_expert_bytes(const tw_model *m, const tw_shard *s);
+/* The same for the first n_layers alone, without the head. */
+TW_MUST_CHECK int tw_weights_count_layer_bytes(const tw_model *m, const tw_shard *s,
+                                               uint32_t n_layers, uint64_t *ret, tw_err *err);
+/* For a trial: weights in the shape of the shard's first n_layers, matrices of zeros, vectors of ones,
+ * routers that spread tokens over the experts. The layers' pages are written, so that reading them
+ * costs what it will cost; the head's are not. */
+TW_MUST_CHECK int tw_weights_blank(const tw_model *m, const tw_shard *s, uint32_t n_layers,
+                                   tw_weights *ret, tw_err *err);
+/* The config with its first n_layers alone. */
+void tw_model_config_cut(const tw_model_config *c, uint32_t n_layers, tw_model_config *ret);
 
 #endif

@@ -214,6 +214,87 @@ int tw_weights_end_keep(tw_weights *w, uint64_t wait_ns, tw_err *err)
     return tw_pack_keep_end(keep, wait_ns, err);
 }
 
+void tw_model_config_cut(const tw_model_config *c, uint32_t n_layers, tw_model_config *ret)
+{
+    *ret = *c;
+    ret->n_layers = TW_MIN(n_layers, c->n_layers);
+    ret->n_expert_layers = 0;
+    for (uint32_t i = 0; i < ret->n_layers; i++)
+        ret->n_expert_layers += c->experts[i];
+}
+
+int tw_weights_count_layer_bytes(const tw_model *m, const tw_shard *s, uint32_t n_layers,
+                                 uint64_t *ret, tw_err *err)
+{
+    tw_model cut = *m;
+    tw_model_config_cut(&m->config, n_layers, &cut.config);
+    tw_loader l = {.m = &cut};
+    int rc = tw_weights_plan(&l, s, err);
+    if (rc == 0)
+        *ret = l.pieces[l.n_pieces - 2].off_bytes; /* of the final norm, after the layers */
+    tw_mem_free(l.pieces);
+    return rc;
+}
+
+/* Small numbers of both signs, as bf16 halves and as f32 alike. */
+static void spread(void *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes / 2; i++) {
+        const uint16_t h = (uint16_t)(0x3c00u + (i * 2654435761u >> 9 & 0x81ffu));
+        memcpy((uint8_t *)p + 2 * i, &h, sizeof(h));
+    }
+}
+
+static void fill_blank(const tw_loader *l)
+{
+    memset(l->base, 0, l->pieces[l->n_pieces - 2].off_bytes);
+    for (size_t i = 0; i + 1 < l->n_pieces; i++) {
+        const tw_piece *p = &l->pieces[i];
+        float *v = (float *)(void *)(l->base + p->off_bytes);
+        for (size_t k = 0; p->is_vector && k < p->n_rows; k++)
+            v[k] = 1;
+    }
+    for (uint32_t i = 0; i < l->m->config.n_layers; i++) {
+        const tw_tensor *t = tw_model_tensor(l->m, TW_PART_ROUTER, i);
+        for (size_t k = 0; t->name != NULL && k < l->n_pieces; k++)
+            if (l->pieces[k].t == t && !tw_dtype_is_quant(l->pieces[k].type))
+                spread(l->base + l->pieces[k].off_bytes,
+                       tw_packed_bytes(l->pieces[k].type, t->n_rows, t->n_cols));
+    }
+}
+
+int tw_weights_blank(const tw_model *m, const tw_shard *s, uint32_t n_layers, tw_weights *ret,
+                     tw_err *err)
+{
+    tw_model cut = *m;
+    tw_model_config_cut(&m->config, n_layers, &cut.config);
+    tw_loader l = {.m = &cut};
+    tw_weights w = {.layers = NULL};
+    int rc = tw_weights_plan(&l, s, err);
+    if (rc == 0)
+        rc = make_owner(&l, &w, err);
+    if (rc == 0) {
+        struct owner *own = w.impl;
+        own->pages = tw_pages_new(l.n_bytes);
+        own->n_bytes = l.n_bytes;
+        l.base = own->pages;
+        if (l.base == NULL)
+            rc = tw_err_set(err, -ENOMEM, "model %s: no memory for a trial of %u layers", m->path,
+                            n_layers);
+    }
+    if (rc == 0) {
+        fill_blank(&l);
+        fill_weights(&l, &w);
+    }
+    tw_mem_free(l.pieces);
+    if (rc != 0) {
+        tw_weights_done(&w);
+        return rc;
+    }
+    *ret = w;
+    return 0;
+}
+
 void tw_weights_done(tw_weights *w)
 {
     if (w == NULL)
