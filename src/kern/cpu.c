@@ -8,6 +8,8 @@
 #include "kern/scratch.h"
 
 #ifdef __aarch64__
+#include <sys/auxv.h>
+
 #include "kern/arm/tables.h"
 #endif
 #ifdef __x86_64__
@@ -61,10 +63,20 @@ const tw_kern *tw_kern_neon(void)
 #endif
 }
 
+const tw_kern *tw_kern_neondot(void)
+{
+#ifdef __aarch64__
+    enum { HAS_DOT = 1 << 20 }; /* HWCAP_ASIMDDP of the kernel's interface */
+    if (getauxval(AT_HWCAP) & HAS_DOT)
+        return &tw_neondot_table;
+#endif
+    return NULL;
+}
+
 const tw_kern *tw_kern_get(const char *tw_cpu)
 {
     const tw_kern *const tables[] = {tw_kern_avx512vnni(), tw_kern_avx512(), tw_kern_avx2(),
-                                     tw_kern_neon(), tw_kern_ref()};
+                                     tw_kern_neondot(),    tw_kern_neon(),   tw_kern_ref()};
     for (size_t i = 0; i < TW_ARRAY_LEN(tables); i++)
         if (tables[i] && (!tw_cpu || !*tw_cpu || !strcmp(tw_cpu, tables[i]->name)))
             return tables[i];
@@ -74,7 +86,7 @@ const tw_kern *tw_kern_get(const char *tw_cpu)
 const char *tw_kern_names(void)
 {
     if (tw_kern_neon())
-        return "ref neon";
+        return tw_kern_neondot() ? "ref neon neondot" : "ref neon";
     if (tw_kern_avx512vnni())
         return "ref avx2 avx512 avx512vnni";
     return tw_kern_avx512() ? "ref avx2 avx512" : tw_kern_avx2() ? "ref avx2" : "ref";

@@ -22,4 +22,8 @@ done
 for f in "$root"/src/kern/wide/*.c; do
     "$cc" "${flags[@]}" '-DTW_WIDE_NAME="neon"' -c "$f" -o "$work/wide_$(basename "$f").o"
 done
+for f in qmatmul table; do
+    "$cc" "${flags[@]}" -march=armv8.2-a+dotprod '-DTW_WIDE_NAME="neondot"' \
+        -c "$root/src/kern/wide/$f.c" -o "$work/dot_$f.o"
+done
 "$cc" -static "$work"/*.o -lm -o "$out"

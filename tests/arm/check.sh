@@ -31,12 +31,12 @@ if [ -n "$missing" ]; then
     echo "1..0 # SKIP no $missing: tools/deps.sh --dev installs it"
     exit 0
 fi
-echo 1..5
+echo 1..6
 "$digest" ref >"$work/want"
 "$digest" >"$work/best"
 report "the best table here" "$work/want" "$work/best"
 "$here/build.sh" "$work/digest_arm"
-for table in ref neon; do
+for table in ref neon neondot; do
     qemu-aarch64 "$work/digest_arm" $table >"$work/$table"
     report "AArch64, $table" "$work/want" "$work/$table"
 done

@@ -88,6 +88,55 @@ static void run_matmul(const tw_kern *k, enum tw_dtype type, size_t m, size_t n,
     say(what, y, m * n * sizeof *y);
 }
 
+/* A file's blocks of any bytes, whose scales (f16, or an exponent) are near 1. */
+static void make_blocks(enum tw_dtype type, uint8_t *p, size_t n_rows, size_t n_k)
+{
+    const size_t bytes = tw_dtype_block_bytes(type), n = n_rows * (n_k / tw_dtype_block(type));
+    const bool two = type == TW_Q4_1 || type == TW_Q5_1 || type == TW_Q4_K || type == TW_Q5_K;
+    for (size_t i = 0; i < n; i++, p += bytes) {
+        for (size_t j = 0; j < bytes; j++)
+            p[j] = (uint8_t)next_random();
+        uint8_t *d = type == TW_Q6_K ? p + bytes - 2 : p;
+        if (type == TW_MXFP4)
+            d[0] = (uint8_t)(120 + d[0] % 8);
+        else
+            d[1] = (uint8_t)(0x38 | (d[1] & 0x83));
+        if (two)
+            d[3] = (uint8_t)(0x38 | (d[3] & 0x83));
+    }
+}
+
+/* The same with quantised weights: both ways to have the activations. */
+static void run_quant(const tw_kern *k, enum tw_dtype type, size_t m, size_t n, size_t n_k)
+{
+    begin(m * 1000003 + n * 1009 + n_k + (size_t)type);
+    const size_t row_bytes = tw_dtype_row_bytes(type, n_k), n_x = n_k / 32;
+    float *x = take_numbers(m * n_k), *y = take(m * n * sizeof *y);
+    uint8_t *raw = take(n * row_bytes), *data = take(tw_packed_bytes(type, n, n_k));
+    make_blocks(type, raw, n, n_k);
+    tw_pack_quant_rows(type, data, n, n_k, 0, raw, n, row_bytes, 0);
+    tw_xblock *xq = take(m * n_x * sizeof *xq);
+    for (size_t i = 0; i < m; i++)
+        k->quantize(xq + i * n_x, x + i * n_k, n_k);
+    uint32_t seg[TW_SEGMENTS + 1];
+    tw_segments(n_k, 32, seg);
+    const tw_packed packed = {.type = type, .n = n, .k = n_k, .data = data};
+    const tw_matmul op = {.w = &packed,
+                          .x = x,
+                          .m = m,
+                          .ldx = n_k,
+                          .y = y,
+                          .ldy = n,
+                          .seg = seg,
+                          .n_seg = TW_SEGMENTS,
+                          .xq = m > 3 ? xq : NULL,
+                          .ldxq = n_x};
+    k->matmul(&op, 0, (n + TW_PANEL - 1) / TW_PANEL, take(tw_kern_matmul_scratch_bytes(n_k)));
+    char what[80];
+    snprintf(what, sizeof what, "%s %zu x %zu x %zu", tw_dtype_name(type), m, n, n_k);
+    say(what, y, m * n * sizeof *y);
+}
+
 static const void **take_pages(enum tw_dtype type, size_t n_pages, size_t q_dim)
 {
     const void **pages = take(n_pages * sizeof *pages);
@@ -168,6 +217,9 @@ int main(int argc, char **argv)
     for (int type = TW_F32; type <= TW_BF16; type++)
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
             run_matmul(k, (enum tw_dtype)type, rows[i], 64 + 13 * i, 300 + 7 * i);
+    for (int type = TW_Q8_0; type < TW_DTYPE_END; type++)
+        for (size_t m = 1; m < 12; m += 2)
+            run_quant(k, (enum tw_dtype)type, m, 64 + 13 * m, 512 + 256 * (m % 3));
     for (int type = TW_F32; type <= TW_BF16; type += TW_BF16 - TW_F32) {
         run_attn(k, (enum tw_dtype)type, 64, 1, 4, 1100, 0);
         run_attn(k, (enum tw_dtype)type, 128, 2, 1, 130, 0);

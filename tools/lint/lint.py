@@ -25,9 +25,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 COMPILERS = ("gcc", "clang")
 BASE_FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-Iinclude", "-Isrc", "-Wall", "-Wextra", "-Werror"]
 # Headers that only make sense for one machine, and with its flags.
+AVX512_FLAGS = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]
 AVX2_FLAGS = ["-mavx2", "-mfma", "-mf16c"]
 FOLDER_FLAGS = {
     "src/kern/wide/": ("x86_64", AVX2_FLAGS),
+    "src/kern/x86/avx512.h": ("x86_64", AVX2_FLAGS + AVX512_FLAGS),
+    "src/kern/x86/quant_avx512.h": ("x86_64", AVX2_FLAGS + AVX512_FLAGS),
     "src/kern/x86/": ("x86_64", AVX2_FLAGS),
     "src/kern/arm/": ("aarch64", []),
 }

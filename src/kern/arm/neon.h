@@ -6,7 +6,7 @@
 
 #include <arm_neon.h>
 
-#include "kern/wide/vec.h"
+#include "kern/wide/base.h"
 
 #define TW_FN(name)   tw_neon_##name
 #define TW_REGS       16 /* of two quads each */

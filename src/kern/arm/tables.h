@@ -5,7 +5,7 @@
 
 #include "kern/kern.h"
 
-extern const tw_kern tw_neon_table;
+extern const tw_kern tw_neon_table, tw_neondot_table;
 
 /* As those of kern/x86/tables.h. */
 double tw_neon_peak_fma(size_t n_steps, float *ret_sink);

@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-#include "kern/wide/vec.h"
+#include "kern/wide/base.h"
 #include "kern/x86/lanes.h"
 
 #define TW_FN(name)   tw_avx512_##name

@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-#include "kern/wide/vec.h"
+#include "kern/wide/base.h"
 
 /* 8 lanes: + 4, + 2, + 1. */
 TW_INLINE float lanes_tree8(__m256 v)

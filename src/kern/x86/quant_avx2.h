@@ -7,7 +7,7 @@
 
 #include <immintrin.h>
 
-#include "kern/wide/qvec.h"
+#include "kern/wide/qbase.h"
 
 _Static_assert(8 * 2 * 15 * 127 < 32768 && 4 * 2 * 31 * 127 < 32768 && 2 * 2 * 63 * 127 < 32768 &&
                    2 * 128 * 127 < 32768,

@@ -6,7 +6,7 @@
 
 #include <immintrin.h>
 
-#include "kern/wide/qvec.h"
+#include "kern/wide/qbase.h"
 
 TW_INLINE qf q_set1(float x)
 {
