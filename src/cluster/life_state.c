@@ -347,6 +347,10 @@ int tw_life_look(const tw_life_paths *p, enum tw_life_state *ret_state, tw_life_
     TW_CLEANUP(tw_fd_closep) int lock = -1;
     char host[64] = "", boot[40];
     tw_err why = {0};
+    if (!tw_file_exists(p->lock) && !tw_file_exists(p->record)) {
+        *ret_state = TW_LIFE_NONE; /* who looks leaves nothing */
+        return 0;
+    }
     int rc = try_lock(p, LOCK_SH, &lock, &why);
     const bool held = rc == -EBUSY;
     if (rc == 0 || held)

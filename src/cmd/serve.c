@@ -82,9 +82,9 @@ static int cmd_serve(int argc, char **argv)
     }
     bool vllm = false;
     const tw_serve_opts o = opts_of(&a);
-    int rc = tw_vllm_is_wanted(&a, &vllm, &err);
-    if (rc == 0 && !a.vllm.ray_only)
-        rc = tw_serve_check(&o, &err); /* before a large model is loaded */
+    int rc = a.vllm.ray_only ? 0 : tw_serve_check(&o, &err); /* before a large model is loaded */
+    if (rc == 0)
+        rc = tw_vllm_is_wanted(&a, &vllm, &err);
     tw_serve_status *status = NULL;
     if (rc == 0 && !a.vllm.print)
         rc = tw_serve_status_start(&a, &status, &err);
