@@ -25,6 +25,15 @@ static void *carve(tw_forward *f, size_t n, size_t size_bytes)
     return f->work != NULL ? (uint8_t *)f->work + at : NULL;
 }
 
+/* Columns of the widest product. */
+static size_t widest_row(const tw_forward *f)
+{
+    const tw_model_config *c = f->cfg;
+    size_t k = TW_MAX(TW_MAX((size_t)c->d_model, (size_t)f->shard.n_ffn),
+                      (size_t)f->shard.n_heads * c->head_dim);
+    return TW_MAX(k, (size_t)f->shard.n_expert_ffn);
+}
+
 static void carve_all(tw_forward *f)
 {
     const tw_model_config *c = f->cfg;
@@ -43,6 +52,7 @@ static void carve_all(tw_forward *f)
     f->cos = carve(f, m * c->head_dim / 2, 4);
     f->sin = carve(f, m * c->head_dim / 2, 4);
     f->logits = carve(f, (size_t)f->max_logits * s->n_vocab, 4);
+    f->xq = carve(f, m * (widest_row(f) / 32), sizeof(*f->xq));
     f->freqs = carve(f, c->head_dim / 2, 4);
     f->groups = carve(f, s->n_kv, sizeof(*f->groups));
     if (!f->has_group)
@@ -58,10 +68,7 @@ static void carve_all(tw_forward *f)
 static size_t scratch_size(tw_forward *f)
 {
     const tw_model_config *c = f->cfg;
-    size_t k_max = TW_MAX(TW_MAX((size_t)c->d_model, (size_t)f->shard.n_ffn),
-                          (size_t)f->shard.n_heads * c->head_dim);
-    k_max = TW_MAX(k_max, (size_t)f->shard.n_expert_ffn);
-    f->moe.room_at = round64(tw_kern_matmul_scratch_bytes(k_max));
+    f->moe.room_at = round64(tw_kern_matmul_scratch_bytes(widest_row(f)));
     size_t bytes =
         TW_MAX(f->moe.room_at + tw_moe_room_bytes(f), tw_kern_attn_scratch_bytes(c->head_dim));
     return round64(bytes) + round64((size_t)f->max_pages * 2 * sizeof(void *));
@@ -155,6 +162,17 @@ static void matmul_job(void *ctx, unsigned i, unsigned n)
             j->f->kern->matmul(&j->ops[o], a - at, z - at, scratch_of(j->f, i));
         at += n_panels;
     }
+}
+
+/* The rows of the products' common x, for quantised weights. */
+static void quantize_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    const tw_matmul *op = &j->ops[0];
+    size_t from, to;
+    share(op->m, i, n, &from, &to);
+    for (size_t r = from; r < to; r++)
+        j->f->kern->quantize(j->f->xq + r * (op->w->k / 32), op->x + r * op->ldx, op->w->k);
 }
 
 /* A row that is read maps up to 2 MiB of the file: let go before that shows in our RSS, but not at
@@ -369,10 +387,26 @@ static tw_matmul row_op(const tw_forward *f, uint32_t m, const tw_packed *w, con
                        .n_seg = f->shard.n_seg};
 }
 
+enum { MAX_OPS = 3 };
+
+/* Products of one x. Few rows are quantised inside the product: cheaper than meeting once more. */
 static void run_ops(struct job *j, const tw_matmul *ops, unsigned n_ops)
 {
-    j->ops = ops;
+    tw_matmul own[MAX_OPS];
+    bool quant = false;
+    for (unsigned o = 0; o < n_ops; o++) {
+        own[o] = ops[o];
+        quant = quant || tw_dtype_is_quant(ops[o].w->type);
+    }
+    j->ops = own;
     j->n_ops = n_ops;
+    if (quant && ops[0].m > TW_XROWS) {
+        tw_team_run(j->f->team, quantize_job, j);
+        for (unsigned o = 0; o < n_ops; o++) {
+            own[o].xq = j->f->xq;
+            own[o].ldxq = ops[o].w->k / 32;
+        }
+    }
     tw_team_run(j->f->team, matmul_job, j);
 }
 

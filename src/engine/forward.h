@@ -58,6 +58,7 @@ typedef struct tw_forward {
     float *gate, *up; /* [M][F] of layers without experts */
     tw_moe moe;       /* of those with */
     float *cos, *sin; /* [M][Q/2] */
+    tw_xblock *xq;    /* [M][K / 32] of a product's x, for quantised weights */
     float *logits;    /* [max_logits][V] */
     float *partial;   /* [M][D], from tw_coll_alloc when there is a group */
     bool wire16;      /* --arith wire16 */
