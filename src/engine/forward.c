@@ -190,7 +190,10 @@ static void embed_job(void *ctx, unsigned i, unsigned n)
     for (size_t r = from; r < to; r++) {
         enum tw_dtype type;
         const void *row = tw_model_embed_row(f->model, j->b->tokens[r], &type);
-        f->kern->to_f32(f->x + r * d, row, type, d);
+        if (tw_dtype_is_quant(type))
+            tw_dequantize_row(type, f->x + r * d, row, d);
+        else
+            f->kern->to_f32(f->x + r * d, row, type, d);
         if ((r - from) % n_held == n_held - 1)
             tw_model_embed_drop(f->model);
         f->kern->rmsnorm(f->h + r * d, f->x + r * d, j->norm, d, f->cfg->norm_eps);

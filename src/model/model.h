@@ -56,8 +56,8 @@ TW_API TW_MUST_CHECK int tw_model_render_chat_with(tw_model *m, const char *mess
                                                    tw_err *err);
 TW_API void tw_text_free(void *p);
 
-/* Embedding row of token id (below V), as it lies in the file ([D] of *ret_type), so at any
- * alignment. The map stays valid while the model is open. */
+/* Embedding row of token id (below V), as it lies in the file ([D] of *ret_type, a row of blocks
+ * too), so at any alignment. The map stays valid while the model is open. */
 const void *tw_model_embed_row(const tw_model *m, uint32_t id, enum tw_dtype *ret_type);
 
 /* One expert of a layer, cut as a layer's own feed-forward is. */

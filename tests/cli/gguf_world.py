@@ -57,7 +57,8 @@ def random_model(folder, vocab, d=64, layers=1, heads=4, kv=2, q=32, ffn=128, fa
     for name, shape in shapes.items():
         gain = 1 / np.sqrt(shape[-1]) if len(shape) == 2 else 0.1
         mean = 1 if len(shape) == 1 else 0
-        gain = gain * 2 if "proj" in name or name == "lm_head" else gain
+        loud = name == "lm_head" or ("proj" in name and name[-6:-5] not in "qk")
+        gain = gain * 2 if loud else gain
         tensors[name + ".weight"] = (rng.standard_normal(shape) * gain + mean).astype(np.float32)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -88,3 +89,25 @@ def generate(model, prompt, folder, *more, env=None):
     argv = ["--prompt-ids", cli.comma(prompt), *GREEDY, "--logits", folder / "logits", *more]
     done = cli.good("run", model, *argv, env=env)
     return done.stdout, (folder / "logits").read_bytes()
+
+
+def widened(path, folder, model):
+    """A folder whose F32 tensors are those of a .gguf file, widened by the package gguf; model: the
+    folder it was made from."""
+    import gguf
+
+    named = {make_gguf.gguf_name(n): n for n in make_gguf.read_safetensors(model)}
+    config = json.loads((model / "config.json").read_text())
+    tensors = {}
+    for t in gguf.GGUFReader(path).tensors:
+        rows = gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32)
+        name = named[t.name]
+        if config["model_type"] == "llama" and ("q_proj" in name or "k_proj" in name):
+            heads = config["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
+            q = rows.shape[0] // heads
+            rows = rows.reshape(heads, q // 2, 2, -1).swapaxes(1, 2).reshape(rows.shape)
+        tensors[name] = np.ascontiguousarray(rows)
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": "float32"}))
+    return folder
