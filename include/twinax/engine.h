@@ -23,6 +23,10 @@ typedef struct tw_engine tw_engine;
 enum tw_arith { TW_ARITH_EXACT, TW_ARITH_WIRE16 };
 enum tw_kv_type { TW_KV_AUTO, TW_KV_BF16, TW_KV_F32 };
 
+/* Plain matrices quantised as they are loaded: to blocks of 8 or 4 bits (the head to 8). Part of the
+ * hello. */
+enum tw_quant { TW_QUANT_NONE, TW_QUANT_Q8, TW_QUANT_Q4 };
+
 /* A model on disk, opened and checked: before the group exists, because the hello compares it.
  * (src/model defines these; its own header says more.) */
 typedef struct tw_model tw_model;
@@ -39,6 +43,7 @@ typedef struct tw_engine_opts {
     uint32_t chunk;            /* prompt tokens per step; 0: 256 */
     enum tw_kv_type kv;        /* AUTO: BF16, F32 for F32 models */
     enum tw_arith arith;       /* part of the hello */
+    enum tw_quant quant;       /* part of the hello */
     /* Packed weights are kept in this folder (borrowed by tw_engine_open) for the next start, which
      * maps them; all together in so many bytes (0: a quarter of what the disk has free). NULL: not. */
     const char *pack_folder;

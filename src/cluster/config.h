@@ -49,6 +49,7 @@ typedef struct tw_serve_spec {
     uint32_t port;
     uint32_t tp, ctx, max_seqs, chunk, threads;
     char kv[8];                              /* auto, bf16, f32 */
+    char quant[8];                           /* none, q8, q4 */
     char arith[8];                           /* exact, wire16 */
     char api_key_file[TW_CONFIG_PATH_BYTES]; /* read by tw_config_key_read */
     bool no_auth;

@@ -17,6 +17,7 @@
 
 static const char *const transports[] = {"auto", "rdma", "tcp", "shm", NULL};
 static const char *const engines[] = {"auto", "native", "vllm", NULL};
+static const char *const quants[] = {"none", "q8", "q4", NULL};
 static const char *const kv_types[] = {"auto", "bf16", "f32", NULL};
 static const char *const ariths[] = {"exact", "wire16", NULL};
 
@@ -67,6 +68,8 @@ const tw_config_key tw_config_serve_keys[] = {
     {"threads", TW_CONFIG_U32, FIELD(tw_serve_spec, threads), 1, 1024, NULL, "of a rank",
      "its cores"},
     {"kv", TW_CONFIG_CHOICE, FIELD(tw_serve_spec, kv), 0, 0, kv_types, "auto, bf16 or f32", "auto"},
+    {"quant", TW_CONFIG_CHOICE, FIELD(tw_serve_spec, quant), 0, 0, quants,
+     "none, q8 or q4: bits of weights, quantised as they are loaded", "none"},
     {"arith", TW_CONFIG_CHOICE, FIELD(tw_serve_spec, arith), 0, 0, ariths, "exact or wire16",
      "exact"},
     {"api_key_file", TW_CONFIG_PATH, FIELD(tw_serve_spec, api_key_file), 0, 0, NULL,

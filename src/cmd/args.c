@@ -24,6 +24,9 @@ static const char *const kv_types[] = {
 static const char *const ariths[] = {
     [TW_ARITH_EXACT] = "exact", [TW_ARITH_WIRE16] = "wire16", NULL};
 
+static const char *const quants[] = {
+    [TW_QUANT_NONE] = "none", [TW_QUANT_Q8] = "q8", [TW_QUANT_Q4] = "q4", NULL};
+
 static const char *const engines[] = {
     [TW_ENGINE_AUTO] = "auto", [TW_ENGINE_NATIVE] = "native", [TW_ENGINE_VLLM] = "vllm", NULL};
 
@@ -119,6 +122,10 @@ const tw_option tw_options_model[] = {
      .min = 1, .max = 8192},
     {"kv", .arg = "TYPE", .help = "auto, bf16 or f32: type of the KV cache", .type = TW_OPT_CHOICE,
      .choices = kv_types, AT(engine.kv)},
+    {"quant", .arg = "Q",
+     .help =
+         "none, q8 or q4: weights that are plain in the files get so few bits as they are loaded",
+     .type = TW_OPT_CHOICE, .choices = quants, AT(engine.quant)},
     {"no-pack-cache", .help = "packed weights are neither kept for the next start nor looked for",
      .type = TW_OPT_FLAG, AT(no_packs)},
     {"pack-cache-gib", .arg = "N",

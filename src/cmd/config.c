@@ -42,6 +42,7 @@ static const tw_option flag_options[] = {
     {"chunk", .arg = "N", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_CHUNK])},
     {"threads", .arg = "N", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_THREADS])},
     {"kv", .arg = "TYPE", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_KV])},
+    {"quant", .arg = "Q", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_QUANT])},
     {"arith", .arg = "A", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_ARITH])},
     {"cors", .arg = "ORIGIN,..", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_CORS])},
     {"api-key", .arg = "K", .help = "as of serve; not shown", .type = TW_OPT_CALL,

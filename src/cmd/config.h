@@ -24,6 +24,7 @@ enum config_flag {
     FLAG_CHUNK,
     FLAG_THREADS,
     FLAG_KV,
+    FLAG_QUANT,
     FLAG_ARITH,
     FLAG_CORS,
     FLAGS

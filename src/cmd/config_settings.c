@@ -27,6 +27,7 @@ static const struct flag_key {
     [FLAG_CHUNK] = {"serve", "chunk", "--chunk"},
     [FLAG_THREADS] = {"serve", "threads", "--threads"},
     [FLAG_KV] = {"serve", "kv", "--kv"},
+    [FLAG_QUANT] = {"serve", "quant", "--quant"},
     [FLAG_ARITH] = {"serve", "arith", "--arith"},
     [FLAG_CORS] = {"serve", "cors", "--cors"},
 };

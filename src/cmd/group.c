@@ -49,11 +49,12 @@ static json_t *engine_json(const tw_args *a, unsigned r)
     tw_far_place(a, r, &n_local, &i_local);
     if (a->nodes.n > 0 && a->nodes.v[r].threads != 0)
         n_threads = a->nodes.v[r].threads;
-    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:b,s:i,s:b}", "threads", (int)n_threads,
+    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:b,s:i,s:b}", "threads", (int)n_threads,
                      "ctx", (int)o->ctx, "max_seqs", (int)o->max_seqs, "chunk", (int)o->chunk, "kv",
                      (int)o->kv, "n_local", (int)n_local, "i_local", (int)i_local, "arith",
-                     (int)o->arith, "no_packs", (int)a->no_packs, "packs_gib", (int)a->packs_gib,
-                     "profile", (int)(a->profile || a->profile_trace != NULL));
+                     (int)o->arith, "quant", (int)o->quant, "no_packs", (int)a->no_packs,
+                     "packs_gib", (int)a->packs_gib, "profile",
+                     (int)(a->profile || a->profile_trace != NULL));
 }
 
 static void hex_of(const uint8_t *bytes, size_t n, char *out)

@@ -155,6 +155,7 @@ static int plan(const plan_opts *p, const tw_args *a, bool is_assumed, tw_err *e
     int rc = tw_model_open(a->model, &m, err);
     if (rc != 0)
         return rc;
+    tw_model_set_quant(m, tw_engine_quant_type(&a->engine));
     r->args = a;
     r->model = m;
     r->is_assumed = is_assumed;

@@ -37,7 +37,7 @@ struct part {
     int rank, n_ranks, port, transport, verify, threads, ctx, max_seqs, chunk, kv, n_local, arith;
     const char *address, *token, *model, *veth, *veth_ip, *cpu, *fault, *job, *sizes, *rdma_device,
         *bind, *model_id;
-    int i_local, report, no_packs, packs_gib, profile;
+    int i_local, report, quant, no_packs, packs_gib, profile;
 };
 
 /* What rank 0 never sends; the enums index tables later. */
@@ -57,6 +57,7 @@ static int check_part(const struct part *p, tw_err *err)
         {"chunk", p->chunk, 0, 8192},
         {"kv", p->kv, TW_KV_AUTO, TW_KV_F32},
         {"arith", p->arith, TW_ARITH_EXACT, TW_ARITH_WIRE16},
+        {"quant", p->quant, TW_QUANT_NONE, TW_QUANT_Q4},
         {"n_local", p->n_local, 0, TW_RANKS_MAX},
         {"i_local", p->i_local, 0, TW_RANKS_MAX - 1},
         {"report", p->report, 0, 60000},
@@ -83,15 +84,15 @@ static int read_part(struct part *p, tw_err *err)
     if (p->json == NULL ||
         json_unpack_ex(p->json, &je, 0,
                        "{s:i,s:i,s:s,s:i,s:s,s:i,s:s,s:b,s:{s:i,s:i,s:i,s:i,s:i,"
-                       "s:i,s:i,s?i,s?b,s?i,s?b},s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?i,s?s}",
+                       "s:i,s:i,s?i,s?i,s?b,s?i,s?b},s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?s,s?i,s?s}",
                        "rank", &p->rank, "n_ranks", &p->n_ranks, "address", &p->address, "port",
                        &p->port, "token", &p->token, "transport", &p->transport, "model", &p->model,
                        "verify", &p->verify, "engine", "threads", &p->threads, "ctx", &p->ctx,
                        "max_seqs", &p->max_seqs, "chunk", &p->chunk, "kv", &p->kv, "n_local",
-                       &p->n_local, "arith", &p->arith, "i_local", &p->i_local, "no_packs",
-                       &p->no_packs, "packs_gib", &p->packs_gib, "profile", &p->profile, "veth",
-                       &p->veth, "veth_ip", &p->veth_ip, "cpu", &p->cpu, "fault", &p->fault, "job",
-                       &p->job, "sizes", &p->sizes, "rdma_device", &p->rdma_device, "bind",
+                       &p->n_local, "arith", &p->arith, "i_local", &p->i_local, "quant", &p->quant,
+                       "no_packs", &p->no_packs, "packs_gib", &p->packs_gib, "profile", &p->profile,
+                       "veth", &p->veth, "veth_ip", &p->veth_ip, "cpu", &p->cpu, "fault", &p->fault,
+                       "job", &p->job, "sizes", &p->sizes, "rdma_device", &p->rdma_device, "bind",
                        &p->bind, "report", &p->report, "model_id", &p->model_id) != 0)
         return tw_err_set(err, -EPROTO, "part on stdin: %s", je.text);
     return check_part(p, err);
@@ -139,6 +140,7 @@ static int join_and_work(tw_node *n, const struct part *p, tw_err *err)
                                       .chunk = (uint32_t)p->chunk,
                                       .kv = (enum tw_kv_type)p->kv,
                                       .arith = (enum tw_arith)p->arith,
+                                      .quant = (enum tw_quant)p->quant,
                                       .cpu = p->cpu};
     tw_coll_opts co = {.rank = (unsigned)p->rank,
                        .n_ranks = (unsigned)p->n_ranks,

@@ -29,12 +29,15 @@ static int pick(const char *key, const char *value, const char *const names[], u
 static int take_names(const tw_serve_spec *s, tw_args *a, tw_err *err)
 {
     static const char *const kvs[] = {"auto", "bf16", "f32", NULL};
+    static const char *const quants[] = {"none", "q8", "q4", NULL};
     static const char *const ariths[] = {"exact", "wire16", NULL};
     static const char *const engines[] = {"auto", "native", "vllm", NULL};
     unsigned v = 0;
     int rc = 0;
     if (is_set(s->kv) && (rc = pick("kv", s->kv, kvs, &v, err)) == 0)
         a->engine.kv = (enum tw_kv_type)v;
+    if (rc == 0 && is_set(s->quant) && (rc = pick("quant", s->quant, quants, &v, err)) == 0)
+        a->engine.quant = (enum tw_quant)v;
     if (rc == 0 && is_set(s->arith) && (rc = pick("arith", s->arith, ariths, &v, err)) == 0)
         a->engine.arith = (enum tw_arith)v;
     if (rc == 0 && is_set(s->engine) && (rc = pick("engine", s->engine, engines, &v, err)) == 0)

@@ -9,7 +9,7 @@
 #include "engine/rank.h"
 #include "twinax/version.h"
 
-enum { N_FACTS = 12, VALUE_BYTES = 80 };
+enum { N_FACTS = 13, VALUE_BYTES = 80 };
 
 struct fact_row {
     const char *name;
@@ -19,11 +19,21 @@ struct fact_row {
 static void fill_rows(struct fact_row *rows, const tw_model *m, const tw_engine_opts *o,
                       unsigned n_ranks)
 {
-    static const char *const names[N_FACTS] = {
-        "protocol version",  "arithmetic version",     "model id",
-        "model family",      "tensor parallel degree", "context",
-        "sequences at once", "prompt chunk",           "KV cache type",
-        "byte order",        "arithmetic mode",        "profile"};
+    static const char *const names[N_FACTS] = {"protocol version",
+                                               "arithmetic version",
+                                               "model id",
+                                               "model family",
+                                               "tensor parallel degree",
+                                               "context",
+                                               "sequences at once",
+                                               "prompt chunk",
+                                               "KV cache type",
+                                               "byte order",
+                                               "arithmetic mode",
+                                               "profile",
+                                               "weights quantised on load (--quant)"};
+    static const char *const quants[] = {
+        [TW_QUANT_NONE] = "none", [TW_QUANT_Q8] = "q8", [TW_QUANT_Q4] = "q4"};
     const char *const texts[N_FACTS] = {NULL,
                                         NULL,
                                         tw_model_id(m),
@@ -36,9 +46,21 @@ static void fill_rows(struct fact_row *rows, const tw_model *m, const tw_engine_
                                         __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? "little"
                                                                                   : "big",
                                         o->arith == TW_ARITH_WIRE16 ? "wire16" : "exact",
-                                        o->profile ? "on" : "off"};
-    const unsigned numbers[N_FACTS] = {TW_PROTOCOL_VERSION, TW_ARITH_VERSION, 0, 0, n_ranks, o->ctx,
-                                       o->max_seqs,         o->chunk,         0, 0, 0,       0};
+                                        o->profile ? "on" : "off",
+                                        quants[o->quant]};
+    const unsigned numbers[N_FACTS] = {TW_PROTOCOL_VERSION,
+                                       TW_ARITH_VERSION,
+                                       0,
+                                       0,
+                                       n_ranks,
+                                       o->ctx,
+                                       o->max_seqs,
+                                       o->chunk,
+                                       0,
+                                       0,
+                                       0,
+                                       0,
+                                       0};
     for (unsigned i = 0; i < N_FACTS; i++) {
         rows[i].name = names[i];
         if (texts[i] != NULL)

@@ -64,6 +64,8 @@ typedef struct tw_rank {
     void *sink_ctx;
 } tw_rank;
 
+/* The type that matrices get, for tw_model_set_quant. */
+enum tw_dtype tw_engine_quant_type(const tw_engine_opts *o);
 /* Resolves the options' zeros against the model. */
 void tw_engine_resolve(const tw_model_config *c, tw_engine_opts *o);
 

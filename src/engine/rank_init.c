@@ -16,6 +16,13 @@ enum { CTX_CAP = 8192, SEQS_DEFAULT = 4, CHUNK_DEFAULT = 256 };
 static const uint64_t load_limit_ns =
     3600 * TW_NS_PER_S; /* heartbeats find the dead much earlier */
 
+enum tw_dtype tw_engine_quant_type(const tw_engine_opts *o)
+{
+    if (o->quant == TW_QUANT_NONE)
+        return TW_F32;
+    return o->quant == TW_QUANT_Q4 ? TW_Q4_0 : TW_Q8_0;
+}
+
 void tw_engine_resolve(const tw_model_config *c, tw_engine_opts *o)
 {
     if (o->ctx == 0)
@@ -266,6 +273,7 @@ int tw_rank_init(tw_rank *r, tw_model *m, tw_coll *coll, const tw_engine_opts *o
     r->model = m;
     r->cfg = tw_model_get_config(m);
     tw_engine_resolve(r->cfg, &o);
+    tw_model_set_quant(m, tw_engine_quant_type(&o));
     r->coll = coll;
     r->rank = coll != NULL ? tw_coll_rank(coll) : 0;
     r->n_ranks = coll != NULL ? tw_coll_n_ranks(coll) : 1;

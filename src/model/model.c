@@ -134,6 +134,11 @@ const tw_model_config *tw_model_get_config(const tw_model *m)
     return &m->config;
 }
 
+void tw_model_set_quant(tw_model *m, enum tw_dtype to)
+{
+    m->quant = to;
+}
+
 const tw_gen_config *tw_model_get_gen(const tw_model *m)
 {
     return &m->gen;

@@ -18,6 +18,10 @@ TW_API TW_MUST_CHECK int tw_model_open(const char *path, tw_model **ret, tw_err 
 TW_API void tw_model_close(tw_model *m);
 
 const tw_model_config *tw_model_get_config(const tw_model *m);
+/* From now on plain matrices are quantised as they are loaded and counted: to TW_Q8_0 or TW_Q4_0 (the
+ * head to TW_Q8_0), TW_F32: not. The embedding, routers, and matrices whose sums do not begin at
+ * multiples of 32 columns stay as they are. Its id stays too. */
+void tw_model_set_quant(tw_model *m, enum tw_dtype to);
 const tw_gen_config *tw_model_get_gen(const tw_model *m);
 TW_API const char *tw_model_name(const tw_model *m); /* last part of the path */
 /* SHA-256, hex, over config.json, tokenizer.json, tensor headers (name, dtype, shape), file sizes

@@ -21,6 +21,8 @@ typedef struct tw_loader {
     const tw_model *m;
     tw_piece *pieces;
     size_t n_pieces, n_chunks, n_bytes;
+    size_t scratch_bytes; /* of a thread, the most that a piece wants */
+    uint8_t *scratch;     /* [threads][scratch_bytes], in tw_weights_load_chunks */
     uint64_t total_bytes; /* of source, for progress */
     uint8_t *base;
     tw_progress_fn *progress;
@@ -43,5 +45,13 @@ TW_MUST_CHECK int tw_weights_load_chunks(tw_loader *l, tw_team *team, tw_err *er
 /* One piece alone, to the front of out, which is zeroed: as it would lie at its place in l->base. False: a
  * number in it is not finite. */
 bool tw_weights_load_piece(const tw_loader *l, const tw_piece *p, void *out);
+/* The piece's columns of one of its rows in the file, from the block that holds the first. */
+const uint8_t *tw_piece_at(const tw_loader *l, const tw_piece *p, size_t row);
+
+/* Whether its packed numbers are made of the file's (weights_made.c), not copied. */
+bool tw_piece_is_made(const tw_piece *p);
+size_t tw_piece_scratch_bytes(const tw_piece *p); /* 0: none is wanted */
+/* Rows [row, row + n) of one panel. */
+void tw_piece_make(const tw_loader *l, const tw_piece *p, size_t row, size_t n, void *scratch);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/scope.h"
 #include "model/weights_finite.h"
 #include "model/weights_inside.h"
@@ -40,8 +41,7 @@ static size_t count_run(const tw_piece *p, size_t row, size_t n)
     return TW_MIN(n, half - (p->row0 + row) % half);
 }
 
-/* The piece's columns of one of its rows, from the block that holds the first. */
-static const uint8_t *piece_at(const tw_loader *l, const tw_piece *p, size_t row)
+const uint8_t *tw_piece_at(const tw_loader *l, const tw_piece *p, size_t row)
 {
     size_t off, n;
     tw_weights_col_span(p, &off, &n);
@@ -64,7 +64,7 @@ static void widen(const tw_loader *l, const tw_piece *p)
     size_t n = 1;
     for (size_t i = 0; i < p->n_rows; i += n) {
         n = p->t->turned == 0 ? p->n_rows : 1;
-        tw_dequantize_row(p->t->type, dst + i, piece_at(l, p, i), n);
+        tw_dequantize_row(p->t->type, dst + i, tw_piece_at(l, p, i), n);
     }
 }
 
@@ -93,7 +93,7 @@ static bool row_is_finite(const tw_loader *l, const tw_piece *p, size_t row)
 {
     size_t off, n_bytes, block = tw_dtype_block(p->t->type);
     tw_weights_col_span(p, &off, &n_bytes);
-    return tw_weights_finite(p->t->type, piece_at(l, p, row),
+    return tw_weights_finite(p->t->type, tw_piece_at(l, p, row),
                              n_bytes / tw_dtype_block_bytes(p->t->type) * block);
 }
 
@@ -102,22 +102,27 @@ static void pack_run(const tw_loader *l, const tw_piece *p, size_t row, size_t n
 {
     size_t step = p->t->turned == 0 ? 1 : 2;
     if (tw_dtype_is_quant(p->type)) {
-        const size_t col0 = p->col0 % tw_dtype_block(p->type); /* piece_at begins at its block */
+        const size_t col0 = p->col0 % tw_dtype_block(p->type); /* tw_piece_at begins at its block */
         tw_pack_quant_rows(p->type, l->base + p->off_bytes, p->n_rows, p->n_cols, row,
-                           piece_at(l, p, row), n, row_bytes(p) * step, col0);
+                           tw_piece_at(l, p, row), n, row_bytes(p) * step, col0);
         return;
     }
-    tw_pack_rows(p->type, l->base + p->off_bytes, p->n_rows, p->n_cols, row, piece_at(l, p, row), n,
-                 p->t->n_cols * step);
+    tw_pack_rows(p->type, l->base + p->off_bytes, p->n_rows, p->n_cols, row, tw_piece_at(l, p, row),
+                 n, p->t->n_cols * step);
 }
 
-static bool load_rows(const tw_loader *l, const tw_piece *p, size_t row, size_t n_rows)
+static bool load_rows(const tw_loader *l, const tw_piece *p, size_t row, size_t n_rows,
+                      void *scratch)
 {
     bool finite = true;
     for (size_t i = row; i < row + n_rows; i += TW_PANEL) {
         size_t n = TW_MIN(row + n_rows - i, (size_t)TW_PANEL), n_run;
         for (size_t r = i; r < i + n; r++) /* also brings the pages in, in order */
             finite = row_is_finite(l, p, r) && finite;
+        if (tw_piece_is_made(p)) {
+            tw_piece_make(l, p, i, n, scratch);
+            continue;
+        }
         for (size_t r = i; r < i + n && !p->is_vector; r += n_run) {
             n_run = count_run(p, r, i + n - r);
             pack_run(l, p, r, n_run);
@@ -148,7 +153,7 @@ static void load_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
         const tw_piece *p = tw_weights_find_piece(l, i);
         size_t row = (i - p->i_chunk0) * p->n_chunk_rows;
         size_t n_rows = TW_MIN(p->n_rows - row, p->n_chunk_rows);
-        if (!load_rows(l, p, row, n_rows))
+        if (!load_rows(l, p, row, n_rows, l->scratch + i_thread * l->scratch_bytes))
             note_bad(l, i);
         size_t off, row_bytes_read;
         tw_weights_col_span(p, &off, &row_bytes_read);
@@ -168,7 +173,7 @@ static int report_bad(const tw_loader *l, tw_err *err)
     size_t row = (i_chunk - p->i_chunk0) * p->n_chunk_rows, i = 0;
     while (row_is_finite(l, p, row))
         row++;
-    const uint8_t *src = piece_at(l, p, row);
+    const uint8_t *src = tw_piece_at(l, p, row);
     const size_t block = tw_dtype_block(type), bytes = tw_dtype_block_bytes(type);
     while (tw_weights_finite(type, src + i * bytes, block))
         i++;
@@ -181,12 +186,18 @@ static int report_bad(const tw_loader *l, tw_err *err)
 
 int tw_weights_load_chunks(tw_loader *l, tw_team *team, tw_err *err)
 {
+    const size_t n_threads = team == NULL ? 1 : tw_team_size(team);
+    TW_CLEANUP(tw_mem_freep) void *scratch = tw_mem_align(64, n_threads * l->scratch_bytes + 1);
+    if (scratch == NULL)
+        return tw_err_set(err, -ENOMEM, "model %s: no memory to quantise weights", l->m->path);
+    l->scratch = scratch;
     for (size_t i = 0; i < N_AHEAD; i++)
         want_chunk(l, i);
     if (team == NULL)
         load_chunks(l, 0, 1);
     else
         tw_team_run(team, load_chunks, l);
+    l->scratch = NULL;
     if (atomic_load(&l->i_bad) != SIZE_MAX)
         return report_bad(l, err);
     int rc = atomic_load(&l->stopped);
@@ -199,10 +210,12 @@ bool tw_weights_load_piece(const tw_loader *l, const tw_piece *p, void *out)
 {
     const tw_loader alone = {.m = l->m, .base = out};
     tw_piece at_front = *p;
+    TW_CLEANUP(tw_mem_freep) void *scratch = tw_mem_align(64, tw_piece_scratch_bytes(p) + 1);
     at_front.off_bytes = 0;
-    bool finite = true;
-    for (size_t row = 0; row < p->n_rows; row += p->n_chunk_rows)
+    bool finite = scratch != NULL; /* else as if it were not there */
+    for (size_t row = 0; row < p->n_rows && scratch != NULL; row += p->n_chunk_rows)
         finite =
-            load_rows(&alone, &at_front, row, TW_MIN(p->n_rows - row, p->n_chunk_rows)) && finite;
+            load_rows(&alone, &at_front, row, TW_MIN(p->n_rows - row, p->n_chunk_rows), scratch) &&
+            finite;
     return finite;
 }

@@ -9,6 +9,7 @@
 enum {
     CHUNK_BYTES = 1 << 20, /* of source, about */
     ALIGN_BYTES = 64,
+    GRANULE = 32,
 };
 
 const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk)
@@ -41,6 +42,17 @@ static size_t group_rows(const tw_tensor *t)
     return n;
 }
 
+/* Quantised on load: plain matrices whose segments begin at blocks; not a router, whose choice is
+ * sharp; the head gets eight bits in any case. */
+static enum tw_dtype packed_type(const tw_model *m, const tw_part_spec *spec, const tw_tensor *t)
+{
+    if (m->quant == TW_F32 || spec->cols == TW_AXIS_ONE || tw_dtype_is_quant(t->type) ||
+        spec->rows == TW_AXIS_E || t->n_cols % GRANULE != 0 ||
+        (spec->cols == TW_AXIS_HQ && m->config.head_dim % GRANULE != 0))
+        return t->type;
+    return spec->rows == TW_AXIS_V ? TW_Q8_0 : m->quant;
+}
+
 /* The next piece. */
 static bool plan_piece(tw_loader *l, const tw_shard *s, const tw_part_spec *spec,
                        const tw_tensor *t)
@@ -48,7 +60,7 @@ static bool plan_piece(tw_loader *l, const tw_shard *s, const tw_part_spec *spec
     tw_piece p = {.t = t, .is_vector = spec->cols == TW_AXIS_ONE};
     tw_axis_cut(&l->m->config, s, spec->rows, &p.row0, &p.n_rows);
     tw_axis_cut(&l->m->config, s, spec->cols, &p.col0, &p.n_cols);
-    p.type = t->type;
+    p.type = packed_type(l->m, spec, t);
     size_t n_group = group_rows(t), group_bytes = n_group * tw_dtype_row_bytes(t->type, t->n_cols);
     size_t n_groups = TW_MAX(CHUNK_BYTES / group_bytes, (size_t)1);
     p.n_chunk_rows = p.is_vector ? p.n_rows : n_groups * n_group;
@@ -60,6 +72,7 @@ static bool plan_piece(tw_loader *l, const tw_shard *s, const tw_part_spec *spec
     size_t off_bytes = 0, row_bytes = 0;
     tw_weights_col_span(&p, &off_bytes, &row_bytes);
     l->total_bytes += (uint64_t)p.n_rows * row_bytes;
+    l->scratch_bytes = TW_MAX(l->scratch_bytes, tw_piece_scratch_bytes(&p));
     l->pieces[l->n_pieces++] = p;
     return bytes != 0 && tw_size_add(bytes, ALIGN_BYTES - 1, &bytes) &&
            tw_size_add(l->n_bytes, bytes / ALIGN_BYTES * ALIGN_BYTES, &l->n_bytes);

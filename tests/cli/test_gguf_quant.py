@@ -80,3 +80,17 @@ def test_heads_that_no_block_fits_are_named(folder):
     done = cli.run("run", path, "--prompt-ids", "1", "-n", "1")
     assert done.returncode == 1
     assert '"blk.0.attn_output.weight": type Q8_0 wants heads of a multiple of 32' in done.stderr
+
+
+@pytest.mark.parametrize("quant, kind", [("q8", "Q8_0"), ("q4", "Q4_0")])
+def test_quantised_on_load_as_the_file_would_be(quant, kind, model, folder):
+    """The embedding stays, the head gets eight bits; every rank does the same to its part."""
+    path = folder / "m.gguf"
+    world.make_gguf.write(model, path, kind, kinds={"embed_tokens": "F32", "lm_head": "Q8_0"})
+    want = world.generate(path, PROMPT, folder, "--kv", "f32")
+    more = ("--kv", "f32", "--quant", quant)
+    assert world.generate(model, PROMPT, folder, *more) == want
+    assert world.generate(model, PROMPT, folder, *more, "--local", "--tp", "4") == want
+    plans = [cli.good("plan", m, "--tp", "2", "--json", *o).stdout for m, o in
+             ((path, ()), (model, ("--quant", quant)))]  # fmt: skip
+    assert weights_of(plans[0]) == weights_of(plans[1])
