@@ -10,12 +10,15 @@ enum {
     ROWS = 96,                  /* of one product: gathered, they stay in the second cache */
     STREAM_ROWS = 4,            /* reading a panel costs about what multiplying so many rows does */
     ACC_MIN_FLOATS = 128 << 10, /* few rows: all panels of a thread at once, in long streams */
+    BLOCK = 32,                 /* columns of a tw_xblock */
 };
 
 struct moe_job {
     tw_forward *f;
     const tw_layer *l;
     uint32_t n_rows;
+    bool plain_in, quant_in; /* gate and up, of any expert: which x they want */
+    bool quant_down;
     uint64_t cost; /* of gate and up of all groups */
 };
 
@@ -46,6 +49,8 @@ static size_t lay_out(const tw_forward *f, uint8_t *base, tw_moe *x)
     x->groups = take(base, &at, TW_MIN(pairs, (size_t)c->n_experts), sizeof(tw_moe_group));
     x->rows = take(base, &at, pairs, sizeof(uint32_t));
     x->row_weights = take(base, &at, pairs, sizeof(float));
+    x->h_blocks = take(base, &at, m * (c->d_model / BLOCK), sizeof(tw_xblock));
+    x->act_blocks = take(base, &at, pairs * (f->shard.n_expert_ffn / BLOCK), sizeof(tw_xblock));
     x->gate = take(base, &at, pairs * f->shard.n_expert_ffn, sizeof(float));
     x->up = take(base, &at, pairs * f->shard.n_expert_ffn, sizeof(float));
     return at;
@@ -66,8 +71,9 @@ size_t tw_moe_room_bytes(const tw_forward *f)
 {
     if (f->cfg->n_experts == 0)
         return 0;
-    const size_t gathered = (size_t)ROWS * f->cfg->d_model;
-    return sizeof(float) * TW_MAX(gathered, acc_floats(f) + (size_t)ROWS * TW_PANEL);
+    const size_t d = f->cfg->d_model;
+    const size_t gathered = ROWS * (d * sizeof(float) + d / BLOCK * sizeof(tw_xblock));
+    return TW_MAX(gathered, sizeof(float) * (acc_floats(f) + (size_t)ROWS * TW_PANEL));
 }
 
 static uint8_t *scratch_of(const tw_forward *f, unsigned i_thread)
@@ -134,8 +140,13 @@ static void route_job(void *ctx, unsigned i, unsigned n)
     const struct moe_job *j = ctx;
     size_t from, to;
     share(j->n_rows, i, n, &from, &to);
-    for (size_t r = from; r < to; r++)
-        route_row(j->f, r);
+    const tw_forward *f = j->f;
+    const size_t d = f->cfg->d_model;
+    for (size_t r = from; r < to; r++) {
+        route_row(f, r);
+        if (j->quant_in)
+            f->kern->quantize(f->moe.h_blocks + r * (d / BLOCK), f->h + r * d, d);
+    }
 }
 
 /* Lists the rows of each expert that has any; both ascending. */
@@ -179,17 +190,29 @@ static size_t first_panel(const struct moe_job *j, uint64_t cost0, uint64_t unit
     return from <= cost0 ? 0 : (size_t)TW_DIV_UP(from - cost0, unit);
 }
 
-/* n rows of h from the group's i_row on, one after the other: where they lie, or copied to room. */
-static const float *gather(const tw_forward *f, const tw_moe_group *g, uint32_t i_row, uint32_t n,
-                           float *room)
+/* Rows [i_row, i_row + n) of the group, one after the other, as x of op: where h has them so, else
+ * copied to room. */
+static void gather(const struct moe_job *j, const tw_moe_group *g, uint32_t i_row, uint32_t n,
+                   float *room, tw_matmul *op)
 {
+    const tw_forward *f = j->f;
     const uint32_t *rows = f->moe.rows + g->at + i_row;
-    const size_t d = f->cfg->d_model;
+    const size_t d = f->cfg->d_model, n_blocks = d / BLOCK;
+    tw_xblock *block_room = (tw_xblock *)(void *)(room + ROWS * d);
+    op->m = n;
+    op->ldx = d;
+    op->ldxq = n_blocks;
+    op->x = f->h + rows[0] * d;
+    op->xq = f->moe.h_blocks + rows[0] * n_blocks;
     if (rows[n - 1] - rows[0] == n - 1)
-        return f->h + rows[0] * d;
-    for (uint32_t i = 0; i < n; i++)
+        return;
+    for (uint32_t i = 0; i < n && j->plain_in; i++)
         memcpy(room + i * d, f->h + rows[i] * d, d * sizeof(float));
-    return room;
+    for (uint32_t i = 0; i < n && j->quant_in; i++)
+        memcpy(block_room + i * n_blocks, f->moe.h_blocks + rows[i] * n_blocks,
+               n_blocks * sizeof(tw_xblock));
+    op->x = room;
+    op->xq = block_room;
 }
 
 /* Panels [from, to) of gate, then up. */
@@ -204,13 +227,11 @@ static void gate_up(const struct moe_job *j, const tw_moe_group *g, size_t from,
         const uint32_t n = TW_MIN(g->n_rows - r, (uint32_t)ROWS);
         const size_t out = (size_t)(g->at + r) * f->shard.n_expert_ffn;
         tw_matmul op = {.w = &e->gate,
-                        .x = gather(f, g, r, n, room_of(f, i_thread)),
-                        .m = n,
-                        .ldx = f->cfg->d_model,
                         .y = f->moe.gate + out,
                         .ldy = f->shard.n_expert_ffn,
                         .seg = f->shard.seg_d,
                         .n_seg = TW_SEGMENTS};
+        gather(j, g, r, n, room_of(f, i_thread), &op);
         if (from < n_panels)
             f->kern->matmul(&op, from, TW_MIN(to, n_panels), scratch);
         op.w = &e->up;
@@ -251,9 +272,13 @@ static void act_job(void *ctx, unsigned i, unsigned n)
 {
     const struct moe_job *j = ctx;
     const tw_forward *f = j->f;
+    const size_t all = (size_t)j->n_rows * f->cfg->experts_per_tok * f->shard.n_expert_ffn;
     size_t from, to;
-    share((size_t)j->n_rows * f->cfg->experts_per_tok * f->shard.n_expert_ffn, i, n, &from, &to);
-    f->kern->silu_mul(f->moe.gate + from, f->moe.gate + from, f->moe.up + from, to - from);
+    share(TW_DIV_UP(all, (size_t)BLOCK), i, n, &from, &to);
+    const size_t at = from * BLOCK, len = TW_MIN(to * BLOCK, all) - at;
+    f->kern->silu_mul(f->moe.gate + at, f->moe.gate + at, f->moe.up + at, len);
+    if (j->quant_down) /* each row is of whole blocks */
+        f->kern->quantize(f->moe.act_blocks + from, f->moe.gate + at, len);
 }
 
 /* ---- down ---- */
@@ -291,7 +316,9 @@ static void down_panel(const struct moe_job *j, const tw_moe_group *g, const str
                                   .y = s->one,
                                   .ldy = TW_PANEL,
                                   .seg = seg,
-                                  .n_seg = 1};
+                                  .n_seg = 1,
+                                  .xq = f->moe.act_blocks + (size_t)at * (w->k / BLOCK),
+                                  .ldxq = w->k / BLOCK};
             if (seg[0] == seg[1])
                 continue;
             f->kern->matmul(&op, 0, 1, scratch);
@@ -367,9 +394,22 @@ static void down_job(void *ctx, unsigned i, unsigned n)
     }
 }
 
+/* Experts of one layer may differ. */
+static void look_at_types(struct moe_job *j)
+{
+    for (uint32_t e = 0; e < j->f->cfg->n_experts; e++) {
+        const tw_expert *x = &j->l->experts[e];
+        const bool gate = tw_dtype_is_quant(x->gate.type), up = tw_dtype_is_quant(x->up.type);
+        j->quant_in = j->quant_in || gate || up;
+        j->plain_in = j->plain_in || !gate || !up;
+        j->quant_down = j->quant_down || tw_dtype_is_quant(x->down.type);
+    }
+}
+
 void tw_moe_run(tw_forward *f, const tw_layer *l, uint32_t n_rows)
 {
     struct moe_job j = {.f = f, .l = l, .n_rows = n_rows};
+    look_at_types(&j);
     if (n_rows == 1)
         route_job(&j, 0, 1); /* sooner done than told to the others */
     else

@@ -33,10 +33,12 @@ typedef struct tw_moe {
     uint32_t *places;     /* [E]: rows of each, then its group */
     tw_moe_group *groups; /* [min(E, M*A)], ascending */
     uint32_t n_groups;
-    uint32_t *rows;     /* [M*A] by group, then ascending */
-    float *row_weights; /* [M*A] beside them */
-    float *gate, *up;   /* [M*A][F] beside them */
-    size_t room_at;     /* where a thread's own room begins in its scratch */
+    uint32_t *rows;        /* [M*A] by group, then ascending */
+    float *row_weights;    /* [M*A] beside them */
+    tw_xblock *h_blocks;   /* [M][D/32] f->h, where gate or up is quantised */
+    tw_xblock *act_blocks; /* [M*A][F/32] beside them, where down is */
+    float *gate, *up;      /* [M*A][F] beside them */
+    size_t room_at;        /* where a thread's own room begins in its scratch */
 } tw_moe;
 
 /* Work memory, a part of the forward pass's own: how much, and where it lies (NULL: nowhere yet). 0

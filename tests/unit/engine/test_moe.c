@@ -17,18 +17,19 @@
 #include "base/rng.h"
 #include "base/scope.h"
 #include "engine/forward.h"
+#include "model/experts.h"
 
-enum { E_MAX = 20, A_MAX = 20, D_MAX = 200, F_MAX = 420, M_MAX = 230 };
+enum { E_MAX = 20, A_MAX = 20, N_MAX = 420, M_MAX = 230 };
 
 /* One layer, as a file would have it, and what goes in. */
 static struct {
     tw_model_config c;
-    float gate[E_MAX][F_MAX][D_MAX]; /* [E][F][D] */
-    float up[E_MAX][F_MAX][D_MAX];
-    float down[E_MAX][D_MAX][F_MAX];
-    float h[M_MAX][D_MAX], logits[M_MAX][E_MAX];
-    float want[M_MAX][D_MAX];
-    float parts[TW_SEGMENTS][M_MAX][D_MAX]; /* of the ranks */
+    enum tw_dtype types[TW_EXPERT_PARTS];
+    float w[TW_EXPERT_PARTS][E_MAX][N_MAX][N_MAX]; /* [F][D] x 2, [D][F] */
+    tw_packed whole[TW_EXPERT_PARTS][E_MAX];       /* where quantised: all of it */
+    float h[M_MAX][N_MAX], logits[M_MAX][E_MAX];
+    float want[M_MAX][N_MAX];
+    float parts[TW_SEGMENTS][M_MAX][N_MAX]; /* of the ranks */
 } layer;
 
 static tw_rng rng;
@@ -49,16 +50,67 @@ static float weight(enum tw_dtype type, float scale)
     return exact;
 }
 
-static void make_layer(const tw_model_config *c, enum tw_dtype type)
+static size_t n_rows_of(enum tw_expert_part p)
+{
+    return p == TW_EXPERT_DOWN ? layer.c.d_model : layer.c.expert_ffn;
+}
+
+static size_t n_cols_of(enum tw_expert_part p)
+{
+    return p == TW_EXPERT_DOWN ? layer.c.expert_ffn : layer.c.d_model;
+}
+
+/* Rows [at[0], + at[1]), columns [at[2], + at[3]) of a part. */
+static tw_packed pack(enum tw_expert_part p, uint32_t e, const size_t at[4])
+{
+    const enum tw_dtype type = layer.types[p];
+    const bool quant = tw_dtype_is_quant(type);
+    const size_t n = at[1], k = at[3], n_cols = n_cols_of(p);
+    const size_t row_bytes = tw_dtype_row_bytes(type, n_cols), bytes = tw_packed_bytes(type, n, k);
+    uint8_t *raw = malloc(n * row_bytes), *data = NULL;
+    assert_int_equal(posix_memalign((void **)&data, 64, bytes), 0);
+    assert_non_null(raw);
+    memset(data, 0, bytes);
+    for (size_t r = 0; r < n; r++) {
+        if (quant)
+            tw_quantize_rows(type, raw + r * row_bytes, layer.w[p][e][at[0] + r], n_cols);
+        else
+            tw_kern_ref()->from_f32(raw + r * row_bytes, layer.w[p][e][at[0] + r], type, n_cols);
+    }
+    if (quant)
+        tw_pack_quant_rows(type, data, n, k, 0, raw, n, row_bytes, at[2]);
+    else
+        tw_pack_rows(type, data, n, k, 0, raw + at[2] * tw_dtype_bytes(type), n, n_cols);
+    free(raw);
+    return (tw_packed){.type = type, .n = n, .k = k, .data = data};
+}
+
+static void drop(const tw_packed *w)
+{
+    free((void *)(uintptr_t)w->data);
+}
+
+/* types: of gate, up, down */
+static void make_layer(const tw_model_config *c, const enum tw_dtype types[TW_EXPERT_PARTS])
 {
     layer.c = *c;
-    for (uint32_t e = 0; e < c->n_experts; e++)
-        for (uint32_t f = 0; f < c->expert_ffn; f++)
-            for (uint32_t d = 0; d < c->d_model; d++) {
-                layer.gate[e][f][d] = weight(type, 0.5f);
-                layer.up[e][f][d] = weight(type, 0.5f);
-                layer.down[e][d][f] = weight(type, 0.5f);
-            }
+    memcpy(layer.types, types, sizeof(layer.types));
+    for (enum tw_expert_part p = 0; p < TW_EXPERT_PARTS; p++)
+        for (uint32_t e = 0; e < c->n_experts; e++) {
+            const size_t all[4] = {0, n_rows_of(p), 0, n_cols_of(p)};
+            for (size_t r = 0; r < n_rows_of(p); r++)
+                for (size_t k = 0; k < n_cols_of(p); k++)
+                    layer.w[p][e][r][k] =
+                        tw_dtype_is_quant(types[p]) ? number(0.5f) : weight(types[p], 0.5f);
+            layer.whole[p][e] = pack(p, e, all);
+        }
+}
+
+static void drop_layer(void)
+{
+    for (enum tw_expert_part p = 0; p < TW_EXPERT_PARTS; p++)
+        for (uint32_t e = 0; e < layer.c.n_experts; e++)
+            drop(&layer.whole[p][e]);
 }
 
 /* ---- the order, once more ---- */
@@ -75,23 +127,46 @@ static bool tree(const uint32_t *seg, const float *sums, unsigned s, unsigned n,
     return has_a || has_b;
 }
 
-static float chain(const float *w, const float *x, uint32_t from, uint32_t to)
+/* One segment's sum of each row; of quantised weights kern's own test has shown the order. */
+static void chains(enum tw_expert_part p, uint32_t e, const float *x, const uint32_t seg[2],
+                   float *ret)
 {
-    float acc = 0;
-    for (uint32_t k = from; k < to; k++)
-        acc = fmaf(w[k], x[k], acc);
-    return acc;
+    const size_t n = n_rows_of(p);
+    uint8_t *scratch = NULL;
+    for (size_t r = 0; r < n && !tw_dtype_is_quant(layer.types[p]); r++) {
+        ret[r] = 0;
+        for (uint32_t k = seg[0]; k < seg[1]; k++)
+            ret[r] = fmaf(layer.w[p][e][r][k], x[k], ret[r]);
+    }
+    if (!tw_dtype_is_quant(layer.types[p]))
+        return;
+    const tw_matmul op = {.w = &layer.whole[p][e],
+                          .x = x,
+                          .m = 1,
+                          .ldx = n_cols_of(p),
+                          .y = ret,
+                          .ldy = n,
+                          .seg = seg,
+                          .n_seg = 1};
+    const size_t bytes = (tw_kern_matmul_scratch_bytes(N_MAX) + 63) / 64 * 64;
+    assert_int_equal(posix_memalign((void **)&scratch, 64, bytes), 0);
+    tw_kern_ref()->matmul(&op, 0, TW_DIV_UP(n, (size_t)TW_PANEL), scratch);
+    free(scratch);
 }
 
-static float product(const float *w, const float *x, uint32_t k)
+static void product(enum tw_expert_part p, uint32_t e, const float *x, float *ret)
 {
+    static float sums[TW_SEGMENTS][N_MAX];
     uint32_t seg[TW_SEGMENTS + 1];
-    float sums[TW_SEGMENTS], y = 0;
-    tw_segments(k, 32, seg);
+    tw_segments(n_cols_of(p), 32, seg);
     for (unsigned s = 0; s < TW_SEGMENTS; s++)
-        sums[s] = chain(w, x, seg[s], seg[s + 1]);
-    (void)tree(seg, sums, 0, TW_SEGMENTS, &y);
-    return y;
+        chains(p, e, x, seg + s, sums[s]);
+    for (size_t r = 0; r < n_rows_of(p); r++) {
+        float of_row[TW_SEGMENTS];
+        for (unsigned s = 0; s < TW_SEGMENTS; s++)
+            of_row[s] = sums[s][r];
+        (void)tree(seg, of_row, 0, TW_SEGMENTS, &ret[r]);
+    }
 }
 
 /* The ids that are chosen by repeated search, then ascending; their weights. */
@@ -122,46 +197,29 @@ static void choose(const float *logits, uint32_t *ids, float *weights)
 
 static void compute_row(uint32_t row)
 {
+    static float act[A_MAX][N_MAX], up[N_MAX], acc[N_MAX][TW_SEGMENTS], sum[N_MAX];
     const tw_model_config *c = &layer.c;
     uint32_t ids[A_MAX], seg[TW_SEGMENTS + 1];
-    float weights[A_MAX], act[A_MAX][F_MAX];
+    float weights[A_MAX];
     choose(layer.logits[row], ids, weights);
     tw_segments(c->expert_ffn, 32, seg);
-    for (uint32_t a = 0; a < c->experts_per_tok; a++)
-        for (uint32_t f = 0; f < c->expert_ffn; f++) {
-            const float g = product(layer.gate[ids[a]][f], layer.h[row], c->d_model);
-            const float u = product(layer.up[ids[a]][f], layer.h[row], c->d_model);
-            act[a][f] = g / (1.0f + tw_expf(-g)) * u;
+    memset(acc, 0, sizeof(acc));
+    for (uint32_t a = 0; a < c->experts_per_tok; a++) {
+        product(TW_EXPERT_GATE, ids[a], layer.h[row], act[a]);
+        product(TW_EXPERT_UP, ids[a], layer.h[row], up);
+        for (uint32_t f = 0; f < c->expert_ffn; f++)
+            act[a][f] = act[a][f] / (1.0f + tw_expf(-act[a][f])) * up[f];
+        for (unsigned s = 0; s < TW_SEGMENTS; s++) {
+            chains(TW_EXPERT_DOWN, ids[a], act[a], seg + s, sum);
+            for (uint32_t d = 0; d < c->d_model && seg[s] < seg[s + 1]; d++)
+                acc[d][s] = fmaf(weights[a], sum[d], acc[d][s]);
         }
-    for (uint32_t d = 0; d < c->d_model; d++) {
-        float acc[TW_SEGMENTS] = {0};
-        for (uint32_t a = 0; a < c->experts_per_tok; a++)
-            for (unsigned s = 0; s < TW_SEGMENTS; s++)
-                if (seg[s] < seg[s + 1])
-                    acc[s] = fmaf(weights[a],
-                                  chain(layer.down[ids[a]][d], act[a], seg[s], seg[s + 1]), acc[s]);
-        (void)tree(seg, acc, 0, TW_SEGMENTS, &layer.want[row][d]);
     }
+    for (uint32_t d = 0; d < c->d_model; d++)
+        (void)tree(seg, acc[d], 0, TW_SEGMENTS, &layer.want[row][d]);
 }
 
 /* ---- the engine ---- */
-
-/* Rows [row0, row0 + n_rows), columns [col0, col0 + n_cols) of w [][ld]. */
-static tw_packed pack(enum tw_dtype type, const float *w, size_t ld, const size_t at[4])
-{
-    const size_t row0 = at[0], n_rows = at[1], col0 = at[2], n_cols = at[3];
-    uint8_t *raw = malloc(n_rows * n_cols * 4), *data = NULL;
-    const size_t bytes = tw_packed_bytes(type, n_rows, n_cols);
-    assert_int_equal(posix_memalign((void **)&data, 64, bytes), 0);
-    assert_non_null(raw);
-    memset(data, 0, bytes);
-    for (size_t r = 0; r < n_rows; r++)
-        tw_kern_ref()->from_f32(raw + r * n_cols * tw_dtype_bytes(type), w + (row0 + r) * ld + col0,
-                                type, n_cols);
-    tw_pack_rows(type, data, n_rows, n_cols, 0, raw, n_rows, n_cols);
-    free(raw);
-    return (tw_packed){.type = type, .n = n_rows, .k = n_cols, .data = data};
-}
 
 typedef struct rank {
     tw_forward f;
@@ -169,27 +227,26 @@ typedef struct rank {
     tw_expert experts[E_MAX];
 } rank;
 
-static void open_rank(rank *r, unsigned n_ranks, unsigned i, enum tw_dtype type)
+static void open_rank(rank *r, unsigned n_ranks, unsigned i)
 {
     tw_err err;
     const size_t d = layer.c.d_model;
     *r = (rank){.f = {.cfg = &layer.c, .max_rows = M_MAX}, .l = {.experts = r->experts}};
     assert_int_equal(tw_shard_init(&layer.c, n_ranks, i, &r->f.shard, &err), 0);
     const size_t f0 = r->f.shard.expert_ffn0, f = r->f.shard.n_expert_ffn;
-    for (uint32_t e = 0; e < layer.c.n_experts; e++) {
-        const size_t rows[4] = {f0, f, 0, d}, columns[4] = {0, d, f0, f};
-        r->experts[e].gate = pack(type, layer.gate[e][0], D_MAX, rows);
-        r->experts[e].up = pack(type, layer.up[e][0], D_MAX, rows);
-        r->experts[e].down = pack(type, layer.down[e][0], F_MAX, columns);
-    }
+    const size_t rows[4] = {f0, f, 0, d}, columns[4] = {0, d, f0, f};
+    for (uint32_t e = 0; e < layer.c.n_experts; e++)
+        r->experts[e] = (tw_expert){.gate = pack(TW_EXPERT_GATE, e, rows),
+                                    .up = pack(TW_EXPERT_UP, e, rows),
+                                    .down = pack(TW_EXPERT_DOWN, e, columns)};
 }
 
 static void close_rank(rank *r)
 {
     for (uint32_t e = 0; e < layer.c.n_experts; e++) {
-        free((void *)(uintptr_t)r->experts[e].gate.data);
-        free((void *)(uintptr_t)r->experts[e].up.data);
-        free((void *)(uintptr_t)r->experts[e].down.data);
+        drop(&r->experts[e].gate);
+        drop(&r->experts[e].up);
+        drop(&r->experts[e].down);
     }
 }
 
@@ -201,7 +258,7 @@ static void run_rank(rank *r, unsigned i, uint32_t row0, uint32_t n_rows, bool h
     void *work = NULL, *scratch = NULL;
     float *h = malloc(n_rows * d * sizeof(float)), *y = malloc(2 * n_rows * d * sizeof(float));
     f->n_threads = tw_team_size(f->team);
-    f->moe.room_at = (tw_kern_matmul_scratch_bytes(F_MAX) + 63) / 64 * 64;
+    f->moe.room_at = (tw_kern_matmul_scratch_bytes(N_MAX) + 63) / 64 * 64;
     f->scratch_bytes = (f->moe.room_at + tw_moe_room_bytes(f) + 63) / 64 * 64;
     assert_int_equal(posix_memalign(&work, 64, tw_moe_bytes(f)), 0);
     assert_int_equal(posix_memalign(&scratch, 64, f->n_threads * f->scratch_bytes), 0);
@@ -251,20 +308,21 @@ static void check_rows(uint32_t row0, uint32_t n_rows, unsigned n_ranks, const c
 static tw_team *teams[3];
 
 /* All rows at once, then some of them in steps of random sizes. */
-static void check_split(unsigned n_ranks, const tw_kern *kern, enum tw_dtype type, uint32_t n_rows)
+static void check_split(unsigned n_ranks, const tw_kern *kern, uint32_t n_rows)
 {
     static rank r;
     char what[120];
-    snprintf(what, sizeof(what), "%s %u ranks type %d E %u A %u D %u F %u", kern->name, n_ranks,
-             (int)type, layer.c.n_experts, layer.c.experts_per_tok, layer.c.d_model,
-             layer.c.expert_ffn);
+    snprintf(what, sizeof(what), "%s %u ranks %s %s %s E %u A %u D %u F %u", kern->name, n_ranks,
+             tw_dtype_name(layer.types[0]), tw_dtype_name(layer.types[1]),
+             tw_dtype_name(layer.types[2]), layer.c.n_experts, layer.c.experts_per_tok,
+             layer.c.d_model, layer.c.expert_ffn);
     const bool high = n_ranks == 1 && tw_rng_below(&rng, 2) == 0;
     const uint32_t row0 = (uint32_t)tw_rng_below(&rng, n_rows);
     const uint32_t n_part = 1 + (uint32_t)tw_rng_below(&rng, TW_MIN(n_rows - row0, 9u));
     for (unsigned all = 0; all < 2; all++) {
         memset(layer.parts, 0xff, sizeof(layer.parts));
         for (unsigned i = 0; i < n_ranks; i++) {
-            open_rank(&r, n_ranks, i, type);
+            open_rank(&r, n_ranks, i);
             r.f.kern = kern;
             r.f.team = teams[tw_rng_below(&rng, TW_ARRAY_LEN(teams))];
             run_rank(&r, i, all ? 0 : row0, all ? n_rows : n_part, high);
@@ -274,7 +332,7 @@ static void check_split(unsigned n_ranks, const tw_kern *kern, enum tw_dtype typ
     }
 }
 
-static void check_layer(enum tw_dtype type, uint32_t n_rows)
+static void check_layer(uint32_t n_rows)
 {
     char names[64], *save = NULL;
     for (uint32_t t = 0; t < n_rows; t++)
@@ -284,7 +342,8 @@ static void check_layer(enum tw_dtype type, uint32_t n_rows)
     for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save))
         for (unsigned n = 1; n <= TW_SEGMENTS; n *= 2)
             if (allowed & n)
-                check_split(n, tw_kern_get(t), type, n_rows);
+                check_split(n, tw_kern_get(t), n_rows);
+    drop_layer();
 }
 
 static void fill_rows(uint32_t n_rows)
@@ -318,16 +377,30 @@ static void test_any_shape(void **state)
     (void)state;
     static const struct {
         uint32_t n_experts, per_tok, d, f, n_rows;
-    } shapes[] = {{8, 2, 64, 256, 40},  {20, 5, 130, 64, 19}, {5, 5, 33, 300, 7},
-                  {3, 1, 200, 31, 230}, {1, 1, 64, 96, 3},    {2, 1, 20, 420, 210},
-                  {16, 4, 128, 128, 1}};
+        enum tw_dtype types[TW_EXPERT_PARTS]; /* none: any plain one */
+    } shapes[] = {
+        {8, 2, 64, 256, 40, {0}},
+        {20, 5, 130, 64, 19, {0}},
+        {5, 5, 33, 300, 7, {0}},
+        {3, 1, 200, 31, 230, {0}},
+        {1, 1, 64, 96, 3, {0}},
+        {2, 1, 20, 420, 210, {0}},
+        {16, 4, 128, 128, 1, {0}},
+        {8, 3, 96, 288, 50, {TW_Q8_0, TW_Q8_0, TW_Q8_0}},
+        {3, 2, 160, 64, 150, {TW_Q4_0, TW_Q8_0, TW_Q4_0}},
+        {4, 2, 64, 320, 30, {TW_BF16, TW_Q4_0, TW_F16}},
+        {4, 2, 64, 256, 1, {TW_F32, TW_BF16, TW_Q8_0}},
+    };
     for (unsigned i = 0; i < TW_ARRAY_LEN(shapes); i++) {
         const tw_model_config c =
             config_of(shapes[i].n_experts, shapes[i].per_tok, shapes[i].d, shapes[i].f);
-        const enum tw_dtype type = (enum tw_dtype)tw_rng_below(&rng, TW_BF16 + 1);
-        make_layer(&c, type);
+        enum tw_dtype types[TW_EXPERT_PARTS];
+        memcpy(types, shapes[i].types, sizeof(types));
+        for (unsigned p = 0; p < TW_EXPERT_PARTS && shapes[i].types[2] == TW_F32; p++)
+            types[p] = (enum tw_dtype)tw_rng_below(&rng, TW_BF16 + 1);
+        make_layer(&c, types);
         fill_rows(shapes[i].n_rows);
-        check_layer(type, shapes[i].n_rows);
+        check_layer(shapes[i].n_rows);
     }
 }
 
@@ -338,7 +411,7 @@ static void test_ties(void **state)
     (void)state;
     const tw_model_config c = config_of(9, 3, 40, 70);
     enum { ROWS = 140 };
-    make_layer(&c, TW_BF16);
+    make_layer(&c, (enum tw_dtype[]){TW_BF16, TW_BF16, TW_BF16});
     fill_rows(ROWS);
     for (uint32_t t = 0; t < ROWS; t++)
         for (uint32_t e = 0; e < 9; e++) {
@@ -360,7 +433,7 @@ static void test_ties(void **state)
     assert_true(ids[0] == 0 && ids[1] == 1 && ids[2] == 2);
     choose(layer.logits[20], ids, weights);
     assert_true(ids[0] == 0 && ids[1] == 1 && ids[2] == 7 && weights[2] >= 1.0f);
-    check_layer(TW_BF16, ROWS);
+    check_layer(ROWS);
 }
 
 /* A row that is no number stays its own trouble. */
@@ -369,14 +442,14 @@ static void test_no_numbers(void **state)
     (void)state;
     const tw_model_config c = config_of(6, 2, 48, 40);
     enum { ROWS = 12 };
-    make_layer(&c, TW_F32);
+    make_layer(&c, (enum tw_dtype[]){TW_F32, TW_F32, TW_F32});
     fill_rows(ROWS);
     layer.logits[3][5] = (float)NAN;
     layer.logits[7][0] = INFINITY;
     for (uint32_t e = 0; e < 6; e++)
         layer.logits[9][e] = -INFINITY;
     layer.h[5][2] = (float)NAN;
-    check_layer(TW_F32, ROWS);
+    check_layer(ROWS);
     assert_true(isnan(layer.want[3][0]) && isnan(layer.want[9][47]) && isfinite(layer.want[4][0]));
 }
 
