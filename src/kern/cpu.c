@@ -14,14 +14,22 @@
 #endif
 #ifdef __x86_64__
 #include <cpuid.h>
+#include <stdatomic.h>
 
 #include "kern/x86/tables.h"
 
-/* Not every compiler's __builtin_cpu_supports knows f16c. */
+/* Not every compiler's __builtin_cpu_supports knows f16c. Asked once: under a hypervisor the
+ * instruction takes microseconds. */
 static bool has_f16c(void)
 {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & (unsigned)bit_F16C);
+    static _Atomic int known; /* 0: not yet, 1: no, 2: yes */
+    int is = atomic_load_explicit(&known, memory_order_relaxed);
+    if (is == 0) {
+        unsigned a, b, c, d;
+        is = __get_cpuid(1, &a, &b, &c, &d) && (c & (unsigned)bit_F16C) ? 2 : 1;
+        atomic_store_explicit(&known, is, memory_order_relaxed);
+    }
+    return is == 2;
 }
 #endif
 
