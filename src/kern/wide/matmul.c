@@ -132,10 +132,15 @@ TW_INLINE void run_tile(block *b, const tile *t, enum tw_dtype type, const size_
     }
 }
 
-/* As many strips at once as registers hold of so many rows. */
+/* As many strips at once as registers hold, beside the chains of so many rows. */
+TW_INLINE bool strips_fit(const size_t n_rows, const size_t n_strips)
+{
+    return n_rows == 1 || (n_rows + 1) * 2 * n_strips < (size_t)TW_REGS;
+}
 TW_INLINE size_t strips_of(const size_t n_rows)
 {
-    return n_rows * 2 * STRIPS <= CHAINS ? STRIPS : n_rows * STRIPS <= CHAINS ? STRIPS / 2 : 1;
+    const size_t all = STRIPS;
+    return strips_fit(n_rows, all) ? all : strips_fit(n_rows, all / 2) ? all / 2 : 1;
 }
 
 /* All columns of n_rows rows, a constant. */
