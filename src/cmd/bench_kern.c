@@ -235,8 +235,7 @@ static void bench_matmul(bench *b, enum tw_dtype type, size_t m, size_t k, size_
         *c = (char)tolower((unsigned char)*c);
     tw_segments(k, 32, b->seg);
     b->packed = (tw_packed){type, n, k, b->w};
-    /* Rows lie as in the forward pass: not a power of two apart. */
-    b->mm = (tw_matmul){.w = &b->packed, .x = b->x, .m = m, .ldx = k + 16, .y = b->y, .ldy = n};
+    b->mm = (tw_matmul){.w = &b->packed, .x = b->x, .m = m, .ldx = k, .y = b->y, .ldy = n};
     b->mm.seg = b->seg;
     b->mm.n_seg = TW_SEGMENTS;
     if (tw_dtype_is_quant(type)) {

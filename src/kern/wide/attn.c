@@ -405,6 +405,7 @@ static void run_pairs(walk *w)
     }
     w->few = w->n_pairs <= FEW && op->q_dim % 16 == 0;
     take_q(w);
+    w->i_last = (last - 1) / BLOCK;
     for (uint32_t b = first / BLOCK; b * BLOCK < last; b++) {
         if (b % (TW_KV_SPAN / BLOCK) == 0)
             end_span(w);

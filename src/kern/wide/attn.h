@@ -28,13 +28,14 @@ typedef struct walk {
     const tw_attn *op;
     size_t q_pad, n_pairs;
     bool few;
-    uint32_t pair0; /* row * n_group + head of pair 0 */
-    float *q;       /* [pairs][Q] in lane order; as it is when few */
-    float *o;       /* [pairs][Q] */
-    float *o_all;   /* [pairs][Q] */
-    float *p;       /* [pairs][64]: scores, then weights */
-    float *k;       /* [Q][64] in lane order */
-    float *v;       /* [64][Q] */
+    uint32_t i_last; /* block */
+    uint32_t pair0;  /* row * n_group + head of pair 0 */
+    float *q;        /* [pairs][Q] in lane order; as it is when few */
+    float *o;        /* [pairs][Q] */
+    float *o_all;    /* [pairs][Q] */
+    float *p;        /* [pairs][64]: scores, then weights */
+    float *k;        /* [Q][64] in lane order */
+    float *v;        /* [64][Q] */
     pair pairs[MAX_PAIRS];
 } walk;
 

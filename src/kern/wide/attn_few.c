@@ -4,17 +4,28 @@
  * TW_W keys finish their trees together. */
 #include "kern/wide/attn.h"
 
-enum { QUAD = 4, CHAINS = TW_REGS / 2 };
+enum { QUAD = 4, CHAINS = TW_REGS / 2, LINE = 64 };
+
+/* Keys [key, key + n) of a page: it is wanted when this one is done. */
+TW_INLINE void fetch_keys(const walk *w, const void *page, enum tw_dtype type, size_t key, size_t n)
+{
+    const size_t row_bytes = w->op->q_dim * (type == TW_F32 ? 4 : 2);
+    const char *at = (const char *)page + key * row_bytes;
+    for (size_t i = 0; i < n * row_bytes; i += LINE)
+        __builtin_prefetch(at + i, 0, 3);
+}
 
 /* n pairs x TW_W keys from key, in steps of at_once keys. */
-TW_INLINE void few_tile(const walk *w, const void *page, enum tw_dtype type, size_t i_pair,
-                        size_t key, const size_t n, const size_t at_once)
+TW_INLINE void few_tile(const walk *w, const void *page, const void *next, enum tw_dtype type,
+                        size_t i_pair, size_t key, const size_t n, const size_t at_once)
 {
     const size_t q_dim = w->op->q_dim;
     const float *q = w->q + i_pair * q_dim;
     vf sum[QUAD][16];
     for (size_t j0 = 0; j0 < TW_W; j0 += at_once) {
         vf c[CHAINS];
+        if (i_pair == 0)
+            fetch_keys(w, next, type, key + j0, at_once);
         TW_UNROLL
         for (size_t i = 0; i < n * at_once * V16; i++)
             c[i] = v_zero();
@@ -57,23 +68,23 @@ TW_INLINE size_t keys_at_once(const size_t n)
     return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
 }
 
-TW_INLINE void few_scores(const walk *w, const void *page, enum tw_dtype type, unsigned lo,
-                          unsigned hi)
+TW_INLINE void few_scores(const walk *w, const void *page, const void *next, enum tw_dtype type,
+                          unsigned lo, unsigned hi)
 {
     for (size_t key = lo / TW_W * TW_W; key < hi; key += TW_W) {
         for (size_t i = 0; i < w->n_pairs; i += QUAD) {
             switch (w->n_pairs - i) {
             case 1:
-                few_tile(w, page, type, i, key, 1, keys_at_once(1));
+                few_tile(w, page, next, type, i, key, 1, keys_at_once(1));
                 break;
             case 2:
-                few_tile(w, page, type, i, key, 2, keys_at_once(2));
+                few_tile(w, page, next, type, i, key, 2, keys_at_once(2));
                 break;
             case 3:
-                few_tile(w, page, type, i, key, 3, keys_at_once(3));
+                few_tile(w, page, next, type, i, key, 3, keys_at_once(3));
                 break;
             default:
-                few_tile(w, page, type, i, key, QUAD, keys_at_once(QUAD));
+                few_tile(w, page, next, type, i, key, QUAD, keys_at_once(QUAD));
                 break;
             }
         }
@@ -82,18 +93,20 @@ TW_INLINE void few_scores(const walk *w, const void *page, enum tw_dtype type, u
 
 void TW_FN(attn_few_scores)(const walk *w, size_t i_page, unsigned lo, unsigned hi)
 {
-    const void *page = w->op->k_pages[i_page];
+    const void *const *page = w->op->k_pages + i_page, *const *next = page + (i_page < w->i_last);
     if (w->op->kv_type == TW_F32)
-        few_scores(w, page, TW_F32, lo, hi);
+        few_scores(w, *page, *next, TW_F32, lo, hi);
     else
-        few_scores(w, page, TW_BF16, lo, hi);
+        few_scores(w, *page, *next, TW_BF16, lo, hi);
 }
 
 /* n pairs x n_v vectors of dims; all of them see the same keys. */
-TW_INLINE void few_values_tile(const walk *w, const void *page, enum tw_dtype type, size_t i_pair,
-                               size_t dim, const size_t n, const size_t n_v)
+TW_INLINE void few_values_tile(const walk *w, const void *page, const void *next,
+                               enum tw_dtype type, size_t i_pair, size_t dim, const size_t n,
+                               const size_t n_v)
 {
     const size_t q_dim = w->op->q_dim;
+    const size_t size = type == TW_F32 ? 4 : 2;
     const float *p = w->p + i_pair * BLOCK;
     vf c[CHAINS];
     TW_UNROLL
@@ -106,6 +119,8 @@ TW_INLINE void few_values_tile(const walk *w, const void *page, enum tw_dtype ty
     }
     const size_t lo = w->pairs[i_pair].lo, hi = w->pairs[i_pair].hi;
     for (size_t key = lo; key < hi; key++) {
+        for (size_t i = 0; i < n_v * TW_W * size; i += LINE)
+            __builtin_prefetch((const char *)next + (key * q_dim + dim) * size + i, 0, 3);
         TW_UNROLL
         for (size_t v = 0; v < n_v; v++) {
             vf vv = v_load_kv(type, page, key * q_dim + dim + v * TW_W);
@@ -124,33 +139,34 @@ TW_INLINE void few_values_tile(const walk *w, const void *page, enum tw_dtype ty
 }
 
 /* As many dims at once as keep the chains in registers. */
-TW_INLINE void few_values_rows(const walk *w, const void *page, enum tw_dtype type, size_t i,
-                               const size_t n)
+TW_INLINE void few_values_rows(const walk *w, const void *page, const void *next,
+                               enum tw_dtype type, size_t i, const size_t n)
 {
     const size_t q_dim = w->op->q_dim, most = n == 1 ? 8 : n == 2 ? 4 : TW_REGS / 8;
     size_t dim = 0;
     for (; dim + most * TW_W <= q_dim; dim += most * TW_W)
-        few_values_tile(w, page, type, i, dim, n, most);
+        few_values_tile(w, page, next, type, i, dim, n, most);
     for (; n == 1 && dim + 4 * TW_W <= q_dim; dim += 4 * TW_W)
-        few_values_tile(w, page, type, i, dim, 1, 4);
+        few_values_tile(w, page, next, type, i, dim, 1, 4);
     for (; dim < q_dim; dim += 16)
-        few_values_tile(w, page, type, i, dim, n, V16);
+        few_values_tile(w, page, next, type, i, dim, n, V16);
 }
 
-TW_INLINE void few_values(const walk *w, const void *page, enum tw_dtype type, size_t i, size_t n)
+TW_INLINE void few_values(const walk *w, const void *page, const void *next, enum tw_dtype type,
+                          size_t i, size_t n)
 {
     switch (n) {
     case 1:
-        few_values_rows(w, page, type, i, 1);
+        few_values_rows(w, page, next, type, i, 1);
         break;
     case 2:
-        few_values_rows(w, page, type, i, 2);
+        few_values_rows(w, page, next, type, i, 2);
         break;
     case 3:
-        few_values_rows(w, page, type, i, 3);
+        few_values_rows(w, page, next, type, i, 3);
         break;
     default:
-        few_values_rows(w, page, type, i, QUAD);
+        few_values_rows(w, page, next, type, i, QUAD);
         break;
     }
 }
@@ -158,7 +174,7 @@ TW_INLINE void few_values(const walk *w, const void *page, enum tw_dtype type, s
 /* Neighbours that see the same keys go together. */
 void TW_FN(attn_few_values)(const walk *w, size_t i_page)
 {
-    const void *page = w->op->v_pages[i_page];
+    const void *const *page = w->op->v_pages + i_page, *const *next = page + (i_page < w->i_last);
     for (size_t i = 0, n; i < w->n_pairs; i += n) {
         const pair *a = &w->pairs[i];
         for (n = 1; n < QUAD && i + n < w->n_pairs; n++)
@@ -167,8 +183,8 @@ void TW_FN(attn_few_values)(const walk *w, size_t i_page)
         if (a->lo >= a->hi)
             continue;
         if (w->op->kv_type == TW_F32)
-            few_values(w, page, TW_F32, i, n);
+            few_values(w, *page, *next, TW_F32, i, n);
         else
-            few_values(w, page, TW_BF16, i, n);
+            few_values(w, *page, *next, TW_BF16, i, n);
     }
 }
