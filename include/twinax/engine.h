@@ -21,6 +21,7 @@ typedef struct tw_engine tw_engine;
 /* WIRE16: the two top-level halves of every exchanged sum are rounded to bf16 before the last
  * addition, at every TP, TP=1 too: other bits than EXACT, the same for every split. */
 enum tw_arith { TW_ARITH_EXACT, TW_ARITH_WIRE16 };
+enum tw_overlap { TW_OVERLAP_AUTO, TW_OVERLAP_OFF, TW_OVERLAP_ON };
 enum tw_kv_type { TW_KV_AUTO, TW_KV_BF16, TW_KV_F32 };
 
 /* Plain matrices quantised as they are loaded: to blocks of 8 or 4 bits (the head to 8). Part of the
@@ -44,6 +45,8 @@ typedef struct tw_engine_opts {
     enum tw_kv_type kv;        /* AUTO: BF16, F32 for F32 models */
     enum tw_arith arith;       /* part of the hello */
     enum tw_quant quant;       /* part of the hello */
+    enum tw_overlap overlap;   /* of rank 0: prompts exchange while they compute; AUTO: where that
+                                * is faster. The same bits. */
     /* Packed weights are kept in this folder (borrowed by tw_engine_open) for the next start, which
      * maps them; all together in so many bytes (0: a quarter of what the disk has free). NULL: not. */
     const char *pack_folder;

@@ -27,6 +27,9 @@ static const char *const ariths[] = {
 static const char *const quants[] = {
     [TW_QUANT_NONE] = "none", [TW_QUANT_Q8] = "q8", [TW_QUANT_Q4] = "q4", NULL};
 
+static const char *const overlaps[] = {
+    [TW_OVERLAP_AUTO] = "auto", [TW_OVERLAP_OFF] = "off", [TW_OVERLAP_ON] = "on", NULL};
+
 static const char *const engines[] = {
     [TW_ENGINE_AUTO] = "auto", [TW_ENGINE_NATIVE] = "native", [TW_ENGINE_VLLM] = "vllm", NULL};
 
@@ -99,6 +102,9 @@ const tw_option tw_options_ranks[] = {
     {"arith", .arg = "A",
      .help = "exact or wire16: half the bytes between two ranks; other, still equal bits",
      .type = TW_OPT_CHOICE, .choices = ariths, AT(engine.arith)},
+    {"overlap", .arg = "O",
+     .help = "auto, off or on: prompts are exchanged while they are computed, where that is faster",
+     .type = TW_OPT_CHOICE, .choices = overlaps, AT(engine.overlap)},
     {"fault", .arg = "KIND", .type = TW_OPT_TEXT, AT(fault)},
     {.name = NULL},
 };

@@ -46,8 +46,8 @@ typedef struct tw_args {
     tw_engine_opts engine;
     bool profile;              /* --profile, of run and bench */
     const char *profile_trace; /* --profile-trace; NULL: none */
-    bool no_packs;      /* --no-pack-cache */
-    uint32_t packs_gib; /* --pack-cache-gib; 0: see tw_engine_opts */
+    bool no_packs;             /* --no-pack-cache */
+    uint32_t packs_gib;        /* --pack-cache-gib; 0: see tw_engine_opts */
     bool has_temp, has_top_k, has_top_p, has_min_p, has_seed;
     tw_sampling sampling;
     const char *host; /* serve */

@@ -173,6 +173,9 @@ static void make_plan(struct tw_engine *e)
     plan_drops(e);
     plan_admits(e);
     plan_feeds(e);
+    if (e->rank.overlap == TW_OVERLAP_ON ||
+        (e->rank.overlap == TW_OVERLAP_AUTO && tw_overlap_choose(&e->rank.overlap_choice)))
+        e->rank.plan.head.flags |= TW_PLAN_OVERLAP;
 }
 
 /* Others see sessions only through these numbers: state and slot are the engine thread's. Under the

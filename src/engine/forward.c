@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/forward.h"
+#include "engine/forward_inside.h"
 
 #include <errno.h>
 #include <math.h>
@@ -55,6 +55,8 @@ static void carve_all(tw_forward *f)
     f->xq = carve(f, m * (widest_row(f) / 32), sizeof(*f->xq));
     f->freqs = carve(f, c->head_dim / 2, 4);
     f->groups = carve(f, s->n_kv, sizeof(*f->groups));
+    if (f->has_group)
+        f->half_spans = carve(f, 2 * (size_t)f->max_logits + 1, sizeof(*f->half_spans));
     if (!f->has_group)
         f->partial = carve(f, m * c->d_model, 4);
     if (!f->has_group && f->wire16)
@@ -124,17 +126,6 @@ void tw_forward_done(tw_forward *f)
 
 /* ---- parallel parts ---- */
 
-struct job {
-    tw_forward *f;
-    const tw_batch *b;
-    const tw_layer *l;
-    uint32_t i_layer;
-    const tw_matmul *ops; /* [n_ops] */
-    unsigned n_ops;
-    const float *norm; /* after an exchange: the next norm's weight, or NULL */
-    const float *bias; /* after an exchange: [D] or NULL */
-};
-
 /* Share of n things for thread i of n_threads. */
 static void share(size_t n, unsigned i, unsigned n_threads, size_t *ret_from, size_t *ret_to)
 {
@@ -145,6 +136,20 @@ static void share(size_t n, unsigned i, unsigned n_threads, size_t *ret_from, si
 static uint8_t *scratch_of(const tw_forward *f, unsigned i_thread)
 {
     return f->scratch + (size_t)i_thread * f->scratch_bytes;
+}
+
+enum { POLL_PANELS = 4 }; /* a look at the clock between so many */
+
+/* While an exchange goes on, thread 0 looks after it between panels. */
+static void multiply(const struct job *j, const tw_matmul *op, size_t from, size_t to, unsigned i)
+{
+    tw_flight *flight = i == 0 ? j->f->in_flight : NULL;
+    const size_t step = flight != NULL ? POLL_PANELS : to - from;
+    for (; from < to; from += step) {
+        j->f->kern->matmul(op, from, TW_MIN(from + step, to), scratch_of(j->f, i));
+        if (flight != NULL)
+            tw_overlap_poll(flight);
+    }
 }
 
 /* All panels of all products, dealt as one line: each thread streams neighbouring weights. */
@@ -159,7 +164,7 @@ static void matmul_job(void *ctx, unsigned i, unsigned n)
         size_t n_panels = TW_DIV_UP(j->ops[o].w->n, (size_t)TW_PANEL);
         size_t a = TW_MAX(from, at), z = TW_MIN(to, at + n_panels);
         if (a < z)
-            j->f->kern->matmul(&j->ops[o], a - at, z - at, scratch_of(j->f, i));
+            multiply(j, &j->ops[o], a - at, z - at, i);
         at += n_panels;
     }
 }
@@ -333,10 +338,13 @@ static void attn_job(void *ctx, unsigned i, unsigned n)
     const tw_forward *f = j->f;
     unsigned i_task = 0;
     for (uint32_t s = 0; s < j->b->n_spans; s++)
-        for (uint32_t row0 = 0; row0 < j->b->spans[s].n_rows; row0 += ATTN_ROWS)
+        for (uint32_t row0 = 0; row0 < j->b->spans[s].n_rows; row0 += ATTN_ROWS) {
             for (uint32_t g = 0; g < f->n_groups; g++)
                 if (i_task++ % n == i)
                     attend(j, &j->b->spans[s], &f->groups[g], row0, scratch_of(f, i));
+            if (i == 0 && f->in_flight != NULL)
+                tw_overlap_poll(f->in_flight);
+        }
 }
 
 static void act_job(void *ctx, unsigned i, unsigned n)
@@ -443,15 +451,20 @@ static int exchange(struct job *j, const float *bias, const float *norm, tw_err 
         if (rc != 0)
             return rc;
     }
-    j->bias = bias;
-    j->norm = norm;
-    tw_team_run(f->team, residual_job, j);
+    tw_forward_residual(j, bias, norm);
     return 0;
 }
 
-static int run_layer(struct job *j, const float *next_norm, tw_err *err)
+void tw_forward_residual(struct job *j, const float *bias, const float *norm)
 {
-    tw_forward *f = j->f;
+    j->bias = bias;
+    j->norm = norm;
+    tw_team_run(j->f->team, residual_job, j);
+}
+
+void tw_forward_attn_part(struct job *j)
+{
+    const tw_forward *f = j->f;
     const tw_layer *l = j->l;
     const uint32_t m = j->b->n_rows;
     const tw_matmul qkv[] = {column_op(f, m, &l->q, f->q, l->q_bias),
@@ -461,9 +474,13 @@ static int run_layer(struct job *j, const float *next_norm, tw_err *err)
     tw_team_run(f->team, rope_job, j);
     tw_team_run(f->team, attn_job, j);
     run_row(j, &l->o, f->attn, f->shard.seg_o);
-    int rc = exchange(j, l->o_bias, l->ffn_norm, err);
-    if (rc != 0)
-        return rc;
+}
+
+void tw_forward_ffn_part(struct job *j)
+{
+    tw_forward *f = j->f;
+    const tw_layer *l = j->l;
+    const uint32_t m = j->b->n_rows;
     if (l->experts != NULL) {
         const tw_matmul router = column_op(f, m, &l->router, f->moe.probs, NULL);
         run_ops(j, &router, 1);
@@ -475,13 +492,36 @@ static int run_layer(struct job *j, const float *next_norm, tw_err *err)
         tw_team_run(f->team, act_job, j);
         run_row(j, &l->down, f->gate, f->shard.seg_f);
     }
-    return exchange(j, l->down_bias, next_norm, err);
+}
+
+static int run_layer(struct job *j, const float *next_norm, tw_err *err)
+{
+    tw_forward_attn_part(j);
+    int rc = exchange(j, j->l->o_bias, j->l->ffn_norm, err);
+    if (rc != 0)
+        return rc;
+    tw_forward_ffn_part(j);
+    return exchange(j, j->l->down_bias, next_norm, err);
+}
+
+/* One exchange after the other, each waited for. */
+static int run_layers(struct job *j, tw_err *err)
+{
+    const tw_forward *f = j->f;
+    for (uint32_t i = 0; i < f->cfg->n_layers; i++) {
+        j->l = &f->weights->layers[i];
+        j->i_layer = i;
+        const float *next = i + 1 < f->cfg->n_layers ? f->weights->layers[i + 1].attn_norm : NULL;
+        int rc = run_layer(j, next, err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
 }
 
 int tw_forward_run(tw_forward *f, const tw_batch *b, tw_err *err)
 {
     struct job j = {.f = f, .b = b, .norm = f->weights->layers[0].attn_norm};
-    const uint32_t n_layers = f->cfg->n_layers;
     uint64_t t0 = tw_clock_now_ns(), exchange0 = f->exchange_ns;
     tw_team_run(f->team, embed_job, &j);
     f->n_embedded += b->n_rows;
@@ -489,14 +529,10 @@ int tw_forward_run(tw_forward *f, const tw_batch *b, tw_err *err)
         tw_model_embed_drop(f->model);
         f->n_embedded = 0;
     }
-    for (uint32_t i = 0; i < n_layers; i++) {
-        j.l = &f->weights->layers[i];
-        j.i_layer = i;
-        const float *next = i + 1 < n_layers ? f->weights->layers[i + 1].attn_norm : NULL;
-        int rc = run_layer(&j, next, err);
-        if (rc != 0)
-            return rc;
-    }
+    int rc = f->overlap && tw_overlap_is_possible(f, b) ? tw_overlap_layers(f, b, err)
+                                                        : run_layers(&j, err);
+    if (rc != 0)
+        return rc;
     if (b->n_logits > 0) {
         j.norm = f->weights->final_norm;
         tw_team_run(f->team, final_norm_job, &j);

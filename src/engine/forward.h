@@ -32,6 +32,15 @@ typedef struct tw_group {
     uint32_t i_kv, head0, n_heads; /* local */
 } tw_group;
 
+/* An all-reduce that goes on while the team computes. */
+typedef struct tw_flight {
+    tw_coll *coll;
+    bool is_up;
+    uint64_t polled_ns;
+    int rc; /* when it is not up any more */
+    tw_err err;
+} tw_flight;
+
 typedef struct tw_forward {
     const tw_model *model;
     const tw_model_config *cfg;
@@ -41,7 +50,7 @@ typedef struct tw_forward {
     tw_team *team;
     tw_coll *coll; /* NULL: one rank */
     tw_kv *kv;
-    tw_profiler *profiler; /* NULL: none */
+    tw_profiler *profiler;                    /* NULL: none */
     uint32_t max_rows, max_logits, max_pages; /* max_pages: of one sequence */
     unsigned n_threads;                       /* of team */
     bool has_group;                           /* coll is one */
@@ -51,19 +60,23 @@ typedef struct tw_forward {
     uint32_t n_groups;
     void *work; /* one mapping that holds all below */
     size_t work_bytes;
-    float *x;         /* [M][D] residual stream */
-    float *h;         /* [M][D] normalised */
-    float *q, *k, *v; /* [M][H*Q], [M][K*Q] x 2 */
-    float *attn;      /* [M][H*Q] */
-    float *gate, *up; /* [M][F] of layers without experts */
-    tw_moe moe;       /* of those with */
-    float *cos, *sin; /* [M][Q/2] */
-    tw_xblock *xq;    /* [M][K / 32] of a product's x, for quantised weights */
-    float *logits;    /* [max_logits][V] */
-    float *partial;   /* [M][D], from tw_coll_alloc when there is a group */
-    bool wire16;      /* --arith wire16 */
-    float *high;      /* [M][D] wire16 without a group: the tree's upper half */
-    uint8_t *scratch; /* [n_threads][scratch_bytes] */
+    float *x;            /* [M][D] residual stream */
+    float *h;            /* [M][D] normalised */
+    float *q, *k, *v;    /* [M][H*Q], [M][K*Q] x 2 */
+    float *attn;         /* [M][H*Q] */
+    float *gate, *up;    /* [M][F] of layers without experts */
+    tw_moe moe;          /* of those with */
+    float *cos, *sin;    /* [M][Q/2] */
+    tw_xblock *xq;       /* [M][K / 32] of a product's x, for quantised weights */
+    float *logits;       /* [max_logits][V] */
+    float *partial;      /* [M][D], from tw_coll_alloc when there is a group */
+    bool wire16;         /* --arith wire16 */
+    float *high;         /* [M][D] wire16 without a group: the tree's upper half */
+    tw_span *half_spans; /* [2 max_logits + 1] of a step's two halves, with one span in both */
+    bool overlap; /* the next step exchanges while it computes, where tw_overlap_is_possible */
+    tw_flight flight;
+    tw_flight *in_flight; /* NULL: nothing goes on while this computes */
+    uint8_t *scratch;     /* [n_threads][scratch_bytes] */
     size_t scratch_bytes;
     uint32_t n_embedded;            /* rows read since the embedding's pages were let go */
     uint64_t arith_ns, exchange_ns; /* since init */
@@ -74,6 +87,8 @@ TW_MUST_CHECK int tw_forward_init(tw_forward *f, tw_err *err);
 void tw_forward_done(tw_forward *f);
 /* What init takes, from cfg, shard, max_*, n_threads, has_group and wire16 alone. */
 size_t tw_forward_count_bytes(tw_forward *f);
+/* Whether a step of this batch can exchange while it computes (overlap.c). */
+bool tw_overlap_is_possible(const tw_forward *f, const tw_batch *b);
 /* Logits land in f->logits [n_logits][V]. */
 TW_MUST_CHECK int tw_forward_run(tw_forward *f, const tw_batch *b, tw_err *err);
 

@@ -97,6 +97,7 @@ int tw_rank_apply(tw_rank *r, bool has_plan, tw_err *err)
     if (has_plan && p->head.step != r->step)
         return tw_err_set(err, -EPROTO, "step plan is for step %llu, wanted %llu",
                           (unsigned long long)p->head.step, (unsigned long long)r->step);
+    r->fwd.overlap = has_plan && (p->head.flags & TW_PLAN_OVERLAP) != 0;
     for (uint32_t i = 0; has_plan && i < p->head.n_drop; i++)
         if (r->seqs[p->drops[i]].state != TW_SEQ_FREE)
             release(r, &r->seqs[p->drops[i]]);
@@ -326,6 +327,8 @@ int tw_rank_step(tw_rank *r, bool plan_follows, tw_err *err)
         if (rc != 0)
             return rc;
         tw_profiler_note(r->profiler, kind_of(&r->batch), (uint32_t)r->step, rows, begin_ns);
+        if (tw_overlap_is_possible(&r->fwd, &r->batch))
+            tw_overlap_note(&r->overlap_choice, r->fwd.overlap, rows, tw_clock_now_ns() - begin_ns);
         tw_pace_note(&r->pace, rows, tw_clock_now_ns() - begin_ns);
         if (r->n_choices > 0)
             tw_weights_keep(&r->weights); /* the first token is out */

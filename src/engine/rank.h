@@ -5,6 +5,7 @@
 #define TWINAX_ENGINE_RANK_H
 
 #include "engine/forward.h"
+#include "engine/overlap_choice.h"
 #include "engine/pace.h"
 #include "engine/sample.h"
 #include "engine/step.h"
@@ -58,7 +59,9 @@ typedef struct tw_rank {
     bool only_count;      /* take nothing, count array_bytes */
     uint64_t array_bytes; /* taken beside weights, KV and fwd's */
     tw_pace pace;
-    tw_profiler *profiler; /* NULL: none */
+    tw_overlap_choice overlap_choice;                /* of rank 0 */
+    enum tw_overlap overlap;                         /* the same */
+    tw_profiler *profiler;                           /* NULL: none */
     bool plan_follows;                               /* the next step needs a plan */
     float *(*logits_sink)(void *ctx, uint32_t slot); /* rank 0: where wanted logits go */
     void *sink_ctx;

@@ -280,6 +280,7 @@ int tw_rank_init(tw_rank *r, tw_model *m, tw_coll *coll, const tw_engine_opts *o
     r->ctx = o.ctx;
     r->max_seqs = o.max_seqs;
     r->chunk = o.chunk;
+    r->overlap = o.overlap;
     r->plan_follows = true;
     int rc = agree_loaded(r, load(r, &o, err), err);
     if (rc != 0)

@@ -13,8 +13,9 @@
 #include "engine/seq.h"
 
 enum {
-    TW_PLAN_END = 1,    /* the group ends: no step follows */
-    TW_PLAN_PROFILE = 2 /* no step: profiles are gathered */
+    TW_PLAN_END = 1,     /* the group ends: no step follows */
+    TW_PLAN_PROFILE = 2, /* no step: profiles are gathered */
+    TW_PLAN_OVERLAP = 4  /* this step exchanges while it computes, where that can be */
 };
 
 typedef struct tw_plan_head {

@@ -93,6 +93,27 @@ static void expect_same(const char *what, const struct output *a, const struct o
         fail_msg("%s: other tokens", what);
 }
 
+/* In two halves or one, whatever the halves cut: a prompt, two prompts, prompts beside decode. */
+static void test_same_bits_overlapped(void **state)
+{
+    (void)state;
+    static struct output want, got;
+    static const unsigned chunks[] = {64, 67, 100, 150, 256};
+    world w = base_world();
+    generate(&w, 0.9f, &want);
+    for (unsigned i = 0; i < TW_ARRAY_LEN(chunks); i++)
+        for (unsigned r = 2; r <= TW_RANKS_MAX; r *= 2) {
+            w = base_world();
+            w.n_ranks = r;
+            w.transport = i % 2 == 0 ? TW_TRANSPORT_SHM : TW_TRANSPORT_TCP;
+            w.opts.chunk = chunks[i];
+            w.opts.n_threads = 1 + i % 3;
+            w.opts.overlap = TW_OVERLAP_ON;
+            generate(&w, 0.9f, &got);
+            expect_same("overlapped", &want, &got);
+        }
+}
+
 static void test_same_bits(void **state)
 {
     (void)state;
@@ -290,6 +311,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_same_bits_overlapped),
         cmocka_unit_test(test_wire16),
         cmocka_unit_test(test_same_bits_in_company),
         cmocka_unit_test(test_many_short_requests),

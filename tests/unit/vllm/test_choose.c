@@ -30,8 +30,10 @@ static int make(void **state)
         f->container.n_boxes = 2;
         strcpy(f->container.boxes[0].name, "fedora-toolbox-43");
         strcpy(f->container.boxes[1].name, "vllm");
-        two[i] = (tw_vllm_candidate){
-            .name = names[i], .facts = f, .has_vllm = true, .lacks = "a container vllm"};
+        two[i] = (tw_vllm_candidate){.name = names[i],
+                                     .facts = f,
+                                     .has_vllm = true,
+                                     .lacks = "a container vllm"};
     }
     return 0;
 }
