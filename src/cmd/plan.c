@@ -56,6 +56,8 @@ static void predict_splits(tw_plan_report *r)
     const tw_budget_way way = {.latency_us = r->link.latency_us, .gbit_s = r->link.gbit_s};
     tw_budget_limits here[TW_RANKS_MAX];
     tw_plan_limits(r, 1, here);
+    here[0].read_gb_s = r->trial_peak.read_gb_s;
+    here[0].fma_gflops = r->trial_peak.fma_gflops;
     if (r->has_trial)
         tw_budget_tune(tw_model_get_config(r->model), &r->budgets[0], &r->trial, &here[0]);
     for (unsigned i = 0; i < TW_BUDGET_SPLITS; i++) {

@@ -39,6 +39,7 @@ typedef struct tw_plan_report {
     tw_peak_known peak; /* of this machine */
     bool has_trial;     /* else why_no_trial says why: the shares of the peaks are typical ones */
     tw_trial trial;     /* of the model's layers on this machine, with all its threads */
+    tw_peak trial_peak; /* of the machine at that time */
     char why_no_trial[200];
     tw_plan_link link;
     bool is_assumed; /* no nodes were named: machines like this one */

@@ -208,7 +208,7 @@ json_t *tw_plan_json(const tw_plan_report *r)
     for (unsigned i = 0; i < TW_BUDGET_SPLITS; i++)
         json_array_append_new(splits, split_json(&r->budgets[i], &r->speeds[i]));
     return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:{s:f, s:f, s:i, s:I}, "
-                     "s:{s:s, s:f, s:f, s:I}, s:i, s:s, s:s, s:s, s:I, s:b}",
+                     "s:{s:s, s:f, s:f, s:I}, s:o, s:i, s:s, s:s, s:s, s:I, s:b}",
                      "schema", 1, "model", tw_model_name(r->model), "id", tw_model_id(r->model),
                      "ctx", (int)b->ctx, "max_seqs", (int)b->max_seqs, "chunk", (int)b->chunk, "tp",
                      (int)r->args->tp, "splits", splits, "nodes", nodes_json(r), "machine",

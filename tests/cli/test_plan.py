@@ -227,3 +227,15 @@ def test_dead_node_is_named(cache, hosts, peer):
     assert v["nodes"][0]["available_bytes"] > 0 and "refused" in v["nodes"][1]["why"]
     assert "speed" not in v["nodes"][1], "never heard of: taken to be like this machine"
     assert v["max_ctx"] == 2048
+
+
+def test_layers_are_tried_once(folder):
+    env = os.environ | {"XDG_CACHE_HOME": str(folder)}
+    first = json.loads(cli.good("plan", cli.DEMO, "--ctx", 512, "--json", env=env).stdout)
+    assert first["trial"]["layers"] > 0 and first["trial"]["depth"] == 128
+    assert first["trial"]["decode_ms"] > 0 and first["trial"]["prefill_ms"] > 0
+    again = json.loads(cli.good("plan", cli.DEMO, "--ctx", 512, "--json", env=env).stdout)
+    assert again["trial"] == first["trial"]
+    assert len(json.loads((folder / "twinax" / "measured.json").read_text())["trials"]) == 1
+    cli.good("plan", cli.DEMO, "--ctx", 1024, "--json", env=env)
+    assert len(json.loads((folder / "twinax" / "measured.json").read_text())["trials"]) == 2

@@ -176,7 +176,11 @@ static void speed_is_the_slower_of_its_parts(void **state)
     b.ranks[0] =
         (tw_budget_rank){.weights = 920000000, .flops_token = 7e8, .shard = {.n_heads = 4}};
     b.ranks[1] = (tw_budget_rank){.weights = 460000000, .flops_token = 1e8};
-    tw_budget_limits l[2] = {{10, 100, 1, 1, 0}, {10, 100, 1, 1, 0}};
+    const tw_budget_limits usual = {.read_gb_s = 10,
+                                    .fma_gflops = 100,
+                                    .n_sharing = 1,
+                                    .n_threads = 1};
+    tw_budget_limits l[2] = {usual, usual};
     const tw_budget_way w = {.latency_us = 100, .gbit_s = 1};
     tw_budget_speed s;
     tw_budget_predict(&b, l, &w, 0, &s);
@@ -196,8 +200,9 @@ static void speed_is_the_slower_of_its_parts(void **state)
     tw_budget_predict(&b, l, &w, 5000, &s);
     assert_true(s.prefill_compute_ms > 1977 && s.prefill_compute_ms < 1979);
     /* The smaller shard on a machine that reads a third as fast, and multiplies 10 times as fast. */
-    l[0] = (tw_budget_limits){10, 100, 1, 1, 0};
-    l[1] = (tw_budget_limits){10.0 / 3, 1000, 1, 1, 0};
+    l[0] = l[1] = usual;
+    l[1].read_gb_s = 10.0 / 3;
+    l[1].fma_gflops = 1000;
     tw_budget_predict(&b, l, &w, 0, &s);
     assert_int_equal(s.decode.i_slowest, 1);
     assert_true(s.decode_read_ms > 149.9 && s.decode_read_ms < 150.1);
@@ -217,6 +222,68 @@ static void speed_is_the_slower_of_its_parts(void **state)
     assert_true(s.decode_exchange_ms == 0.0 && s.prefill_exchange_ms == 0.0);
 }
 
+/* Every family's layers run without their weights. */
+static void layers_are_tried(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < TW_ARRAY_LEN(models); i++) {
+        char path[512];
+        tw_model *m;
+        tw_err err = {0};
+        tw_trial t = {.n_layers = 0};
+        path_of(models[i], path);
+        assert_int_equal(tw_model_open(path, &m, &err), 0);
+        const tw_engine_opts o = example_opts();
+        if (tw_trial_run(m, &o, 2, 64, &t, &err) != 0)
+            fail_msg("%s: %s", models[i], err.msg);
+        assert_int_equal(t.n_layers, tw_model_get_config(m)->n_layers); /* small ones: all */
+        assert_int_equal(t.chunk, o.chunk);
+        assert_true(t.weight_bytes > 0 && t.prefill_ms > 0 && t.decode_ms > 0);
+        assert_int_equal(tw_trial_run(m, &o, 1, 0, &t, &err), 0);
+        tw_model_close(m);
+    }
+}
+
+static void trial_tunes_the_prediction(void **state)
+{
+    (void)state;
+    char path[512];
+    tw_model *m;
+    tw_err err = {0};
+    tw_budget b;
+    tw_budget_speed plain, tuned;
+    const tw_engine_opts o = example_opts();
+    const tw_budget_way w = {.gbit_s = 1};
+    path_of("qwen3", path);
+    assert_int_equal(tw_model_open(path, &m, &err), 0);
+    const tw_model_config *c = tw_model_get_config(m);
+    assert_int_equal(tw_budget_make(m, &o, 1, &b, &err), 0);
+    b.ranks[0].shard.n_vocab = 0; /* so that the trial says all of it */
+    tw_budget_limits l = {.read_gb_s = 10, .fma_gflops = 100, .n_sharing = 1, .n_threads = 1};
+    tw_budget_predict(&b, &l, &w, 32, &plain);
+    tw_trial t = {.n_layers = c->n_layers,
+                  .chunk = b.chunk,
+                  .depth = 32,
+                  .weight_bytes = (double)b.ranks[0].weights,
+                  .prefill_ms = 3 * plain.prefill_compute_ms,
+                  .decode_ms = 2 * plain.decode_read_ms};
+    tw_budget_tune(c, &b, &t, &l);
+    assert_true(l.decode_tune > 1.99 && l.decode_tune < 2.01);
+    assert_true(l.prefill_tune > 2.99 && l.prefill_tune < 3.01);
+    tw_budget_predict(&b, &l, &w, 32, &tuned);
+    assert_true(tuned.decode_read_ms > 1.99 * plain.decode_read_ms);
+    assert_true(tuned.prefill_compute_ms > 2.99 * plain.prefill_compute_ms);
+    /* Half of the layers in half of the time: the same. */
+    t.n_layers /= 2;
+    t.weight_bytes /= 2;
+    t.prefill_ms /= 2;
+    t.decode_ms /= 2;
+    tw_budget_tune(c, &b, &t, &l);
+    assert_true(l.decode_tune > 1.9 && l.decode_tune < 2.1);
+    assert_true(l.prefill_tune > 2.9 && l.prefill_tune < 3.1);
+    tw_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +291,8 @@ int main(void)
         cmocka_unit_test(bytes_are_those_of_the_process),
         cmocka_unit_test(context_that_fits_is_the_largest),
         cmocka_unit_test(speed_is_the_slower_of_its_parts),
+        cmocka_unit_test(layers_are_tried),
+        cmocka_unit_test(trial_tunes_the_prediction),
     };
     return cmocka_run_group_tests_name("engine_plan", tests, NULL, NULL);
 }
