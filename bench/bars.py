@@ -129,7 +129,7 @@ def split(args, table):
                          lambda: args.twinax.bench(model, "--local", "--tp", 2, "--threads", 1, "--transport", "tcp", "--netns",
                                                    "-p", PROMPT, "-n", TOKENS, "-r", 2))  # fmt: skip
         for name, test, w in zip(names, (PP, TG), wanted):
-            kept = statistics.median(r[1][test]["tok_s"] / r[0][test]["tok_s"] for r in found)
+            kept = statistics.median(peers.kept(r[1][test], r[0][test]) for r in found)
             tok_s = {f"tp{k + 1}_tok_s": round(statistics.median(r[k][test]["tok_s"] for r in found), 2) for k in range(2)}
             table.add(name, kept, w, **tok_s)
 
