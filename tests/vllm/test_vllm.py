@@ -158,6 +158,14 @@ def background(hosts, venv, tmp_path):
     twinax("down")
 
 
+def versions():
+    """By the environment's own word."""
+    ask = "import importlib.metadata,json,platform,ray,torch;print('='+json.dumps({'python':platform.python_version(),"
+    ask += "'ray':ray.__version__,'vllm':importlib.metadata.version('vllm'),'torch':torch.__version__}))"
+    done = subprocess.run([os.environ["TWINAX_VLLM_PYTHON"], "-c", ask], capture_output=True, text=True, timeout=120)
+    return json.loads(next(line[1:] for line in done.stdout.splitlines() if line.startswith("=")))
+
+
 def within(limit_s, question):
     until = time.monotonic() + limit_s
     while not question():
@@ -172,6 +180,8 @@ def test_ray_first_then_a_model(hosts, venv, background):
     print(f"Ray is up after {time.monotonic() - began:.1f} s")
     said = background("status")
     assert "2 nodes, 2.0 GPU by Ray's own count, 0.0 in use" in said, said
+    for node in json.loads(background("status", "--json"))["ray"]["serve"]["versions"]:
+        assert {k: node[k] for k in ("python", "ray", "vllm", "torch")} == versions(), node
     raylets = [[pid for pid, line in hosts.processes(h).items() if "/raylet " in line] for h in hosts.all]
     assert [len(r) for r in raylets] == [1, 1]
     background("up", MODEL, "--ctx", "512", "--port", "8000")
