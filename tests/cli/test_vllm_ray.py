@@ -215,6 +215,17 @@ def test_a_model_ends_with_its_ray(hosts, up, serve, name):
     assert "twinax serve of Ray begins" in up.run("logs", "--ray").out
 
 
+def test_one_that_crashed_is_cleaned_up(hosts, up):
+    os.kill(who(hosts, lambda host, line: " keep --ray-only" in line), signal.SIGKILL)
+    assert hosts.quiet_after(60) < 60
+    code, said = up.status()
+    assert code == 1 and said["ray"]["state"] == "crashed", said
+    assert "went without a word" in up.run("status").out
+    again = up.up()
+    assert again.returncode == 0 and "an earlier one (Ray" in again.err, again.err
+    assert rays(hosts) == [1, 1]
+
+
 def test_print_starts_nothing(hosts, ray, venv):  # noqa: F811
     p = ray.run("serve", "--engine", "vllm", "--ray-only", "--print", "--venv", venv, "--nodes", NODES,
                 "--agent-path", cli.BINARY, "--wire", "ethernet")  # fmt: skip
