@@ -188,8 +188,10 @@ def test_ray_first_then_a_model(hosts, venv, background):
     print(f"the model is up after {time.monotonic() - began:.1f} s")
     answer = json.loads((ROOT / "tests" / "data" / "demo_answers.jsonl").read_text().splitlines()[0])
     body = {"model": "demo", "max_tokens": 100, "temperature": 0, "messages": [{"role": "user", "content": answer["q"]}]}
-    chat = json.loads(hosts.do(A, "curl", "-sS", "-H", "Content-Type: application/json", "-d", json.dumps(body),
-                               "http://127.0.0.1:8000/v1/chat/completions").stdout)  # fmt: skip
+    curl = ["curl", "-sS", "-H", "Content-Type: application/json", "-d", json.dumps(body)]
+    done = subprocess.run(hosts.ns(A, *curl, "http://127.0.0.1:8000/v1/chat/completions"), capture_output=True, text=True,
+                          timeout=300)  # fmt: skip
+    chat = json.loads(done.stdout)
     assert chat["choices"][0]["message"]["content"] == answer["a"]
     said = background("status")
     assert "demo is served at http://127.0.0.1:8000" in said and "Ray is up at" in said, said
