@@ -18,7 +18,7 @@ TIME_SCALE = float(os.environ.get("TW_TIME_SCALE", "1"))
 # Where others compute too, as much longer.
 COLD_S = 0.1 * TIME_SCALE * min(max(os.getloadavg()[0] / os.cpu_count(), 1.0), 8.0)
 IDLE = 0.01  # of a core
-WATCH_S = 4.0
+WATCH_S = 2.0
 TRIES = 20
 # Bash knows the time without a process of its own.
 NOTE = '#!/bin/bash\necho "{what} $EPOCHREALTIME" >>"{folder}/times"\n{then}\n'
