@@ -23,9 +23,10 @@
 #include "hub/list.h"
 
 /* What the program that runs the agent lends: whether a model with that id is here, at path or where
- * models usually are. 1, 0 (err says
+ * models usually are; ret_path: there. 1, 0 (err says
  * where it looked) or an error. */
-typedef int (*tw_agent_has_model)(const char *path, const char *id, tw_err *err);
+typedef int (*tw_agent_has_model)(const char *path, const char *id, char *ret_path,
+                                  size_t path_bytes, tw_err *err);
 /* Once, before tw_agent_run. */
 void tw_agent_on_has_model(tw_agent_has_model fn);
 

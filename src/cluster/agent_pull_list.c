@@ -29,9 +29,10 @@ int tw_pull_tell_has(const json_t *request, json_t **ret, tw_err *err)
     if (has_model == NULL)
         return tw_err_set(err, -ENOSYS, "pull: this program knows no models");
     tw_err why = {0};
-    const int rc = has_model(path, id, &why);
+    char at[TW_HUB_PATH_BYTES] = "";
+    const int rc = has_model(path, id, at, sizeof at, &why);
     if (rc >= 0)
-        *ret = json_pack("{s:b, s:s}", "has", rc, "why", rc > 0 ? "" : why.msg);
+        *ret = json_pack("{s:b, s:s, s:s}", "has", rc, "why", rc > 0 ? "" : why.msg, "path", at);
     else
         *err = why;
     return rc < 0 ? rc : 0;

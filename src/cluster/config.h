@@ -53,6 +53,7 @@ typedef struct tw_serve_spec {
     char arith[8];                           /* exact, wire16 */
     char api_key_file[TW_CONFIG_PATH_BYTES]; /* read by tw_config_key_read */
     bool no_auth;
+    uint32_t restart; /* of vllm, after a crash */
     char cors[256]; /* origins by commas, or "*" */
 } tw_serve_spec;
 

@@ -76,6 +76,8 @@ const tw_config_key tw_config_serve_keys[] = {
      "its first line is the key; nobody else may read it (chmod 600)", NULL},
     {"no_auth", TW_CONFIG_BOOL, FIELD(tw_serve_spec, no_auth), 0, 0, NULL,
      "yes: no key is wanted, from anybody who reaches the port", "no"},
+    {"restart", TW_CONFIG_U32, FIELD(tw_serve_spec, restart), 1, 100, NULL,
+     "starts after a crash, of engine vllm", "none"},
     {"cors", TW_CONFIG_TEXT, FIELD(tw_serve_spec, cors), 0, 0, NULL,
      "web pages that may ask from a browser: https://host[:port], with commas, or *", NULL},
     END,

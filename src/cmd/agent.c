@@ -35,11 +35,10 @@ static int identify(const char *path, tw_agent_model *ret, tw_err *err)
     return rc;
 }
 
-static int has_model(const char *path, const char *id, tw_err *err)
+static int has_model(const char *path, const char *id, char *ret_path, size_t path_bytes,
+                     tw_err *err)
 {
-    tw_model *m = NULL;
-    int rc = tw_find_model(path, id, &m, err);
-    tw_model_close(m);
+    const int rc = tw_find_model_path(path, id, ret_path, path_bytes, err);
     return rc == -ENOENT ? 0 : rc == 0 ? 1 : rc;
 }
 

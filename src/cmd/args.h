@@ -18,9 +18,10 @@ typedef struct tw_vllm_wishes {
     unsigned executor;            /* enum tw_vllm_executor */
     unsigned wire;                /* enum tw_vllm_transport */
     float memory;                 /* share of the GPU's; 0: 0.90 */
-    bool graphs, trust, print, erase;
+    bool graphs, trust, print, erase, keep_cache;
     bool ray_only;                               /* Ray without a model: what comes later uses it */
     bool any_versions;                           /* nodes may differ in what is known to break */
+    uint32_t restart;                            /* so often after a crash */
     const char *attention, *speculative, *extra; /* NULL: none */
 } tw_vllm_wishes;
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
+#include "cmd/files_id.h"
 #include "hub/place.h"
 #include "os/file.h"
 
@@ -18,7 +19,7 @@ enum { PATH_BYTES = 4096 };
 
 typedef struct search {
     const char *id;
-    tw_model *found;
+    tw_model *found; /* NULL also of a family that is not known, see where */
     char where[PATH_BYTES];
     unsigned n_models; /* looked at, that were others */
     uint64_t until_ns;
@@ -37,7 +38,17 @@ static void look_at(search *s, const char *folder)
     tw_err ignored;
     tw_model *m = NULL;
     if (snprintf(config, sizeof config, "%s/config.json", folder) >= (int)sizeof config ||
-        !tw_file_exists(config) || tw_model_open(folder, &m, &ignored) != 0)
+        !tw_file_exists(config))
+        return;
+    if (tw_files_id_is(s->id)) {
+        char id[TW_FILES_ID_BYTES];
+        const bool same = tw_files_id(folder, id, &ignored) == 0 && strcmp(id, s->id) == 0;
+        if (same)
+            snprintf(s->where, sizeof s->where, "%s", folder);
+        s->n_models += !same;
+        return;
+    }
+    if (tw_model_open(folder, &m, &ignored) != 0)
         return;
     if (strcmp(tw_model_id(m), s->id) == 0) {
         s->found = m;
@@ -55,7 +66,7 @@ static void each_folder(search *s, const char *folder, const char *begins,
     TW_CLEANUP(close_folder) DIR *d = opendir(folder);
     const struct dirent *e;
     char path[PATH_BYTES];
-    while (d != NULL && s->found == NULL && tw_clock_now_ns() < s->until_ns &&
+    while (d != NULL && s->where[0] == '\0' && tw_clock_now_ns() < s->until_ns &&
            (e = readdir(d)) != NULL)
         if (e->d_name[0] != '.' && strncmp(e->d_name, begins, strlen(begins)) == 0 &&
             snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < (int)sizeof path &&
@@ -98,7 +109,7 @@ static const char *tail(const char *path, size_t n)
     return len > n ? path + len - n : path;
 }
 
-static int search_places(const char *path, const char *id, tw_model **ret, tw_err *err)
+static int search_places(const char *path, const char *id, search *ret, tw_err *err)
 {
     search s = {.id = id, .until_ns = tw_clock_now_ns() + LIMIT_NS};
     char beside[PATH_BYTES], hub[TW_HUB_PATH_BYTES] = "";
@@ -106,16 +117,16 @@ static int search_places(const char *path, const char *id, tw_model **ret, tw_er
     parent_of(path, beside);
     if (beside[0] != '\0')
         each_folder(&s, beside, "", look_at);
-    if (s.found == NULL && tw_hub_place_cache(hub, &ignored) == 0)
+    if (s.where[0] == '\0' && tw_hub_place_cache(hub, &ignored) == 0)
         each_folder(&s, hub, "models--", look_at_snapshots);
-    if (s.found == NULL)
+    if (s.where[0] == '\0')
         return tw_err_set(
             err, -ENOENT,
             "model ...%s: not here, and of %u others none has its id %.12s...: looked "
             "beside it and in %s: --copy copies it, --model-path says where",
             tail(path, 40), s.n_models, id, tail(hub, 50));
     tw_log(TW_LOG_INFO, "rank", "the model is not at %s; the one with its id is %s", path, s.where);
-    *ret = s.found;
+    *ret = s;
     return 0;
 }
 
@@ -133,5 +144,26 @@ int tw_find_model(const char *path, const char *id, tw_model **ret, tw_err *err)
     if (id == NULL || (rc != 0 && rc != -ENOENT))
         return rc;
     tw_model_close(m);
-    return search_places(own, id, ret, err);
+    search s;
+    rc = search_places(own, id, &s, err);
+    if (rc == 0)
+        *ret = s.found;
+    return rc;
+}
+
+int tw_find_model_path(const char *path, const char *id, char *ret, size_t ret_bytes, tw_err *err)
+{
+    char own[PATH_BYTES];
+    search here = {.id = id}, s = {.id = id};
+    int rc = expand(path, own, err);
+    if (rc != 0)
+        return rc;
+    look_at(&here, own);
+    if (here.where[0] == '\0')
+        rc = search_places(own, id, &s, err);
+    tw_model_close(here.found);
+    tw_model_close(s.found);
+    if (rc == 0)
+        snprintf(ret, ret_bytes, "%s", here.where[0] != '\0' ? here.where : s.where);
+    return rc;
 }

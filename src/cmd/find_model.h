@@ -10,5 +10,8 @@
  * Looked through after path: the folders beside it, then the cache of hub/place.h.
  * Errors: -ENOENT says where it looked. Cost: 10 s at most. */
 TW_MUST_CHECK int tw_find_model(const char *path, const char *id, tw_model **ret, tw_err *err);
+/* The same for any family, not opened: id may be of files_id.h. */
+TW_MUST_CHECK int tw_find_model_path(const char *path, const char *id, char *ret, size_t ret_bytes,
+                                     tw_err *err);
 
 #endif

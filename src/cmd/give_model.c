@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cmd/files_id.h"
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
 #include "cmd/pull_nodes.h"
@@ -108,7 +109,8 @@ static int make_list(gift *g, bool copy, const char *node, tw_err *err)
     if (g->is_folder && !copy && !isatty(STDIN_FILENO)) /* nobody can say yes */
         return tw_err_set(err, -ENOENT, "%.60s: %s", node, g->why);
     if (g->is_folder) {
-        snprintf(commit, sizeof commit, "%.40s", g->id);
+        snprintf(commit, sizeof commit, "%.40s",
+                 tw_files_id_is(g->id) ? strchr(g->id, ':') + 1 : g->id);
         name_of(g->path, name, sizeof name);
         snprintf(g->model, sizeof g->model, LOCAL_ORG "/%s@%s", name, commit);
         fprintf(stderr, "%s: hashing its files\n", g->asked);
@@ -209,6 +211,31 @@ int tw_give_model(tw_far *f, const tw_args *a, tw_err *err)
         rc = give(&g, j, a->copy, false, err);
     tw_hub_list_done(&g.list);
     return rc;
+}
+
+int tw_give_model_path(tw_far *f, const tw_args *a, unsigned r, char *ret, size_t ret_bytes,
+                       tw_err *err)
+{
+    TW_CLEANUP(tw_json_freep) json_t *got = NULL;
+    tw_remote *n = tw_far_remote(f, r);
+    char path[4096];
+    int rc = tw_far_model_path(a, r, path, sizeof path, err);
+    if (rc == 0 && tw_far_has_model_path(a, r)) {
+        snprintf(ret, ret_bytes, "%s", path);
+        return 0;
+    }
+    if (rc == 0)
+        rc = tw_remote_call(n, "pull",
+                            json_pack("{s:s, s:s, s:s}", "do", "has", "path", path, "model_id",
+                                      a->model_id),
+                            HAS_LIMIT_NS, &got, err);
+    if (rc != 0)
+        return rc;
+    if (!json_is_true(json_object_get(got, "has")))
+        return tw_err_set(err, -ENOENT, "%.60s: %.170s", a->nodes.v[r].name,
+                          tw_json_text_at(got, "why"));
+    snprintf(ret, ret_bytes, "%s", tw_json_text_at(got, "path"));
+    return 0;
 }
 
 /* ---- pull FOLDER ---- */

@@ -8,12 +8,25 @@
 #include "cmd/args.h"
 #include "cmd/commands.h"
 #include "cmd/rank_report.h"
+#include "vllm/count.h"
 #include "vllm/hold.h"
 
-static void report(unsigned report_ms)
+static tw_hold_report wanted; /* of the one run of this process */
+
+static json_t *count_wire(void)
+{
+    tw_vllm_count c;
+    tw_vllm_count_read(NULL, wanted.interface, wanted.hca, &c);
+    return tw_vllm_count_print(&c);
+}
+
+static void report(const tw_hold_report *r)
 {
     tw_err err = {0};
-    if (tw_rank_report_start(report_ms, &err) != 0)
+    wanted = *r;
+    if (wanted.interface[0] != '\0')
+        tw_rank_report_add("wire", count_wire);
+    if (tw_rank_report_start(r->ms, &err) != 0)
         fprintf(stderr, "twinax hold: %s\n", err.msg);
 }
 

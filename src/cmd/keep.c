@@ -149,6 +149,17 @@ static enum tw_life_which find_model(int argc, char **argv, char *out, size_t ou
     return a.vllm.ray_only ? TW_LIFE_RAY : TW_LIFE_SERVICE;
 }
 
+/* It served, and ended by nobody's wish: serve may want to know. */
+static void note_crash(const keeper *k)
+{
+    tw_life_record old;
+    tw_err ignored;
+    (void)unsetenv(TW_CRASHED_ENV);
+    if (tw_life_record_read(&k->paths, &old, &ignored) == 0 && old.ready_s != 0 &&
+        (old.phase != TW_LIFE_ENDED || old.status != 0))
+        (void)setenv(TW_CRASHED_ENV, "1", 1);
+}
+
 static int fill_record(keeper *k, const char *model, tw_err *err)
 {
     tw_life_record *r = &k->record;
@@ -222,7 +233,7 @@ static void become_ready(keeper *k, const char *url)
 
 static void look_for_url(keeper *k, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n && k->record.phase == TW_LIFE_STARTING; i++) {
+    for (size_t i = 0; i < n; i++) { /* later ones are after a crash: it has other ranks then */
         if (p[i] != '\n' && k->n_head + 1 < sizeof k->head) {
             k->head[k->n_head++] = p[i];
             continue;
@@ -342,6 +353,8 @@ static int prepare(keeper *k, int argc, char **argv, tw_err *err)
     int rc = tw_life_paths_make(find_model(argc, argv, model, sizeof model), &k->paths, err);
     if (rc == 0)
         rc = tw_life_lock(&k->paths, &k->lock_fd, err);
+    if (rc == 0)
+        note_crash(k);
     if (rc == 0)
         rc = fill_record(k, model, err);
     if (rc == 0)

@@ -7,8 +7,9 @@
 #include "cluster/life_state.h"
 #include "fmt/json.h"
 
-#define TW_RUN_ENV "TWINAX_RUN"
-#define TW_HOW_ENV "TWINAX_HOW"
+#define TW_RUN_ENV     "TWINAX_RUN"
+#define TW_HOW_ENV     "TWINAX_HOW"
+#define TW_CRASHED_ENV "TWINAX_CRASHED" /* set: the last one served and then crashed */
 
 /* Serve gets so long to end by itself; then it is ended. */
 #define TW_KEEP_GRACE_NS (5 * UINT64_C(1000000000))

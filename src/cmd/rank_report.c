@@ -18,6 +18,11 @@
 
 enum { LINE_MAX_BYTES = 900 }; /* an agent cuts lines at 1,024 */
 
+static struct {
+    const char *name;
+    json_t *(*make)(void);
+} more;
+
 static tw_life_awake awake; /* ends with the process */
 
 json_t *tw_rank_report_make(void)
@@ -38,9 +43,17 @@ json_t *tw_rank_report_make(void)
     return v;
 }
 
+void tw_rank_report_add(const char *name, json_t *(*make)(void))
+{
+    more.name = name;
+    more.make = make;
+}
+
 static void say(void)
 {
     TW_CLEANUP(tw_json_freep) json_t *v = tw_rank_report_make();
+    if (v != NULL && more.make != NULL)
+        (void)json_object_set_new(v, more.name, more.make());
     char line[LINE_MAX_BYTES + 16] = TW_RANK_REPORT_MARK;
     const size_t n_mark = strlen(line);
     size_t n = v != NULL ? json_dumpb(v, line + n_mark, LINE_MAX_BYTES - n_mark,

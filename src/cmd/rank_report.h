@@ -11,6 +11,8 @@
 
 /* This process's memory and this machine's heat; the caller's. NULL: no memory. */
 json_t *tw_rank_report_make(void);
+/* One more value under name, made each time; before start. */
+void tw_rank_report_add(const char *name, json_t *(*make)(void));
 /* Says it now and every interval_ms in a thread of its own; names sleep of this machine, and where
  * it is a laptop holds sleep off. From the main thread. */
 TW_MUST_CHECK int tw_rank_report_start(unsigned interval_ms, tw_err *err);

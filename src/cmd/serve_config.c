@@ -80,6 +80,7 @@ static int take_config(const tw_config *c, tw_args *a, tw_err *err)
     a->engine.chunk = s->chunk;
     a->engine.n_threads = s->threads;
     a->no_auth = s->no_auth;
+    a->vllm.restart = s->restart;
     int rc = is_set(c->transport) ? tw_transport_parse(c->transport, &a->transport, err) : 0;
     if (rc == 0)
         rc = take_names(s, a, err);

@@ -104,6 +104,24 @@ static void print_native(const json_t *s)
            number(v, "prompt_tokens"));
 }
 
+static void print_restarts(const json_t *s)
+{
+    const json_t *v = json_object_get(s, "restarts");
+    char moment[32];
+    if (number(v, "n") <= 0)
+        return;
+    tw_keep_moment((uint64_t)number(v, "at"), moment);
+    printf("restarts   %.0f (%.0f left), the last at %s: %s\n", number(v, "n"), number(v, "left"),
+           moment, tw_json_text_at(v, "cause"));
+}
+
+/* It was ready once, crashed, and is on its way again. */
+static bool is_restarting(const json_t *s)
+{
+    return s != NULL && strcmp(tw_json_text_at(s, "state"), "ready") != 0 &&
+           number(json_object_get(s, "restarts"), "n") > 0;
+}
+
 static void print_ranks(const json_t *s)
 {
     const json_t *ranks = json_object_get(s, "ranks");
@@ -119,6 +137,7 @@ static void print_ready(const json_t *s)
         tw_status_vllm_print(s); /* its requests it counts itself: /metrics of the API has them */
     else
         print_native(s);
+    print_restarts(s);
     if (strcmp(tw_json_text_at(s, "health"), "ok") != 0)
         printf("health     %s\n", tw_json_text_at(s, "health"));
     print_ranks(s);
@@ -139,6 +158,16 @@ static void print_running(const tw_life_record *r, const json_t *s, const tw_err
         if (phase != NULL)
             printf(", %s: %s", tw_json_text_at(phase, "node"), tw_json_text_at(phase, "name"));
         putchar('\n');
+        return;
+    }
+    if (is_restarting(s)) {
+        const json_t *phase = json_object_get(s, "phase");
+        printf("%s is not served now: it is started again after a crash (pid %d)", tw_keep_name(r),
+               (int)r->serve.pid);
+        if (phase != NULL)
+            printf(", %s: %s", tw_json_text_at(phase, "node"), tw_json_text_at(phase, "name"));
+        putchar('\n');
+        print_restarts(s);
         return;
     }
     printf("%s is served at %s, up %s since %s, pid %d (%s)\n", tw_keep_name(r), r->url, span,

@@ -2,6 +2,7 @@
 #include "cmd/vllm.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cmd/keep.h"
 #include "cmd/vllm_ask.h"
 #include "cmd/vllm_auto.h"
 #include "cmd/vllm_ray.h"
@@ -32,6 +34,17 @@ int tw_vllm_is_wanted(const tw_args *a, bool *ret, tw_err *err)
     return rc;
 }
 
+/* After a crash by default: what was compiled may be its cause. */
+static bool erases(const tw_vllm_run *r)
+{
+    const bool crashed = tw_vllm_again_has_crashed(r->again) || getenv(TW_CRASHED_ENV) != NULL;
+    if (crashed && !r->args->vllm.erase && !r->args->vllm.keep_cache)
+        tw_log(TW_LOG_INFO, "vllm",
+               "what vLLM has compiled is erased first on all nodes: the last run crashed "
+               "(--keep-cache keeps it)");
+    return r->args->vllm.erase || (crashed && !r->args->vllm.keep_cache);
+}
+
 static int make_secrets(tw_vllm_run *r, tw_err *err)
 {
     static const char hex[] = "0123456789abcdef";
@@ -48,7 +61,9 @@ static int make_secrets(tw_vllm_run *r, tw_err *err)
                                    .token = r->token,
                                    .api_key = r->args->api_key,
                                    .hf_token = getenv("HF_TOKEN"),
-                                   .erase = r->args->vllm.erase};
+                                   .hf_home = getenv("HF_HOME"),
+                                   .hf_cache = getenv("HF_HUB_CACHE"),
+                                   .erase = erases(r)};
     return 0;
 }
 
@@ -67,29 +82,6 @@ static int print_plan(const tw_vllm_run *r, tw_err *err)
     if (rc == 0)
         printf("%s", text.data);
     return rc;
-}
-
-/* P3: what was asked for is what is used. NCCL says which wire it took; Gloo has sockets only. */
-static int check_wire(tw_vllm_run *r, tw_err *err)
-{
-    const json_t *node = json_array_get(json_object_get(r->plan, "nodes"), 0);
-    enum tw_vllm_transport t = TW_VLLM_ETHERNET;
-    const tw_vllm_log l = tw_vllm_news_log(&r->news, 0);
-    (void)tw_vllm_transport_parse(tw_json_text_at(node, "transport"), &t);
-    if (l.wire == TW_VLLM_WIRE_UNKNOWN) {
-        tw_log(TW_LOG_INFO, "vllm", "transport %s by plan; its log names no wire",
-               tw_vllm_transport_name(t));
-        return 0;
-    }
-    tw_log(TW_LOG_INFO, "vllm", "transport proven by its log: %s %s",
-           l.wire == TW_VLLM_WIRE_IB ? "NET/IB" : "NET/Socket", l.device);
-    if (tw_vllm_transport_is_rdma(t) && l.wire == TW_VLLM_WIRE_SOCKET)
-        return tw_err_set(
-            err, -ENODEV,
-            "%s was wanted, NCCL took sockets (%s): slow without a word; twinax doctor "
-            "and twinax toolbox refresh name the cause, --wire ethernet accepts it",
-            tw_vllm_transport_name(t), l.device);
-    return 0;
 }
 
 static int stay(tw_vllm_run *r, tw_err *err)
@@ -125,7 +117,7 @@ static int serve(tw_vllm_run *r, tw_err *err)
     if (rc == 0 && r->args->vllm.ray_only)
         return stay_as_ray(r, err);
     if (rc == 0)
-        rc = check_wire(r, err);
+        rc = tw_vllm_run_prove(r, err);
     if (rc != 0)
         return rc;
     tw_log(TW_LOG_INFO, "vllm", "%s: %zu ranks, ready after %.1f s", r->args->model, r->n_nodes,
@@ -152,10 +144,15 @@ static void end(tw_vllm_run *r)
         tw_mem_free(r->facts[i]);
 }
 
-int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err)
+/* From the first node that is asked to the last process that is gone. ret_served_ns: 0: it was never
+ * ready. */
+static int live(const tw_args *given, tw_serve_status *status, tw_vllm_again *again,
+                uint64_t *ret_served_ns, tw_err *err)
 {
+    tw_args own = *given, *a = &own; /* what is found for one life is not the next one's */
     tw_vllm_run r = {.args = a,
-                     .n_nodes = a->nodes.n > 0 ? a->nodes.n : 1,
+                     .again = again,
+                     .n_nodes = given->nodes.n > 0 ? given->nodes.n : 1,
                      .began_ns = tw_clock_now_ns()};
     if (a->vllm.ray_only && status == NULL && !a->vllm.print)
         return tw_err_set(err, -EINVAL, "--ray-only: `twinax up` starts it and keeps it");
@@ -167,13 +164,15 @@ int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err)
     if (rc == 0)
         rc = tw_vllm_ray_find(&r, a, err);
     if (rc == 0)
+        rc = make_secrets(&r, err);
+    if (rc == 0)
+        rc = tw_vllm_run_model(&r, err);
+    if (rc == 0)
         rc = tw_vllm_run_plan(&r, err);
     if (rc == 0 && a->vllm.print) {
         rc = print_plan(&r, err);
     } else if (rc == 0) {
-        rc = make_secrets(&r, err);
-        if (rc == 0)
-            rc = tw_vllm_ray_join(&r, err);
+        rc = tw_vllm_ray_join(&r, err);
         if (rc == 0)
             rc = tw_vllm_check_versions(&r, err);
         if (rc == 0) {
@@ -181,8 +180,42 @@ int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err)
             rc = serve(&r, err);
         }
     }
-    tw_serve_status_stop(status);
+    const uint64_t ready_ns = atomic_load(&r.ready_ns);
+    *ret_served_ns = ready_ns != 0 ? tw_clock_now_ns() - ready_ns : 0;
+    tw_serve_status_other(status, tw_vllm_again_status, again);
     end(&r);
     explicit_bzero(r.token, sizeof r.token);
+    return rc;
+}
+
+/* False: we were asked to stop. */
+static bool rest(uint64_t ns)
+{
+    const uint64_t until = tw_clock_now_ns() + ns;
+    for (uint64_t now = tw_clock_now_ns(); now < until && !tw_signal_asked_to_stop();
+         now = tw_clock_now_ns()) {
+        struct pollfd p = {.fd = tw_signal_fd(), .events = POLLIN};
+        (void)poll(&p, 1, (int)((until - now) / TW_NS_PER_MS) + 1);
+    }
+    return !tw_signal_asked_to_stop();
+}
+
+int tw_cmd_serve_vllm(tw_args *a, tw_serve_status *status, tw_err *err)
+{
+    tw_vllm_again again;
+    uint64_t served_ns = 0, wait_ns = 0;
+    tw_vllm_again_init(&again, a->vllm.restart);
+    int rc = live(a, status, &again, &served_ns, err);
+    while (rc != 0 && rc != -EINTR && !tw_signal_asked_to_stop() &&
+           tw_vllm_again_take(&again, served_ns, err, &wait_ns)) {
+        tw_log(TW_LOG_ERROR, "vllm", "crashed: %s", err->msg);
+        tw_log(TW_LOG_WARN, "vllm", "restart %u of %u in %.0f s", again.used, again.allowed,
+               (double)wait_ns / 1e9);
+        rc = rest(wait_ns) ? live(a, status, &again, &served_ns, err) : -EINTR;
+        if (tw_signal_asked_to_stop())
+            rc = 0; /* it has served until then */
+    }
+    tw_serve_status_stop(status);
+    tw_vllm_again_done(&again);
     return rc;
 }

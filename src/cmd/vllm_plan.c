@@ -140,13 +140,6 @@ static void add_node(const tw_vllm_run *r, size_t i, tw_vllm_ask *ask)
         ask->nodes[i].device = a->rdma_device;
 }
 
-/* A folder goes by its last part, as with the native engine. */
-static const char *served_name(const char *model)
-{
-    const char *slash = strrchr(model, '/');
-    return model[0] == '/' && slash[1] != '\0' ? slash + 1 : model;
-}
-
 static int make_plan(tw_vllm_run *r, tw_err *err)
 {
     const tw_args *a = r->args;
@@ -156,10 +149,11 @@ static int make_plan(tw_vllm_run *r, tw_err *err)
     if (rc != 0)
         return rc;
     tw_vllm_ask ask = {.n_nodes = r->n_nodes,
+                       .links = tw_vllm_run_links_model(r),
                        .transport = wire_of(a, r->facts[0]),
                        .place = &r->place,
-                       .serve = {.model = a->model != NULL ? r->model : NULL,
-                                 .served_name = served_name(r->model),
+                       .serve = {.model = a->model,
+                                 .served_name = r->served_name,
                                  .host = a->host,
                                  .port = a->port,
                                  .tp = (uint32_t)r->n_nodes,
@@ -172,33 +166,24 @@ static int make_plan(tw_vllm_run *r, tw_err *err)
                                  .speculative = a->vllm.speculative,
                                  .extra = extra,
                                  .executor = (enum tw_vllm_executor)a->vllm.executor}};
-    for (size_t i = 0; i < r->n_nodes; i++)
+    char(*texts)[TW_VLLM_PATH_BYTES] = tw_mem_alloc(r->n_nodes * sizeof *texts);
+    if (texts == NULL)
+        return tw_err_set(err, -ENOMEM, "no memory for a plan");
+    for (size_t i = 0; i < r->n_nodes; i++) {
         add_node(r, i, &ask);
-    return tw_vllm_plan(&ask, &r->plan, err);
-}
-
-/* Wherever a program starts, it is this folder. */
-static int name_model(tw_vllm_run *r)
-{
-    const char *m = r->args->model;
-    size_t n = 0;
-    if (m == NULL) /* Ray alone */
-        return 0;
-    if (m[0] != '/' && tw_file_exists(m)) {
-        if (getcwd(r->model, sizeof r->model) == NULL)
-            return -errno;
-        n = strlen(r->model);
-        r->model[n++] = '/';
+        if (a->model == NULL) /* Ray alone */
+            continue;
+        ask.models[i] = tw_vllm_run_model_word(r, i, texts[i]);
+        ask.folders[i] = r->models[i][0] == '/' ? r->models[i] : NULL;
     }
-    const int len = snprintf(r->model + n, sizeof r->model - n, "%s", m);
-    return len >= 0 && (size_t)len < sizeof r->model - n ? 0 : -ENAMETOOLONG;
+    rc = tw_vllm_plan(&ask, &r->plan, err);
+    tw_mem_free(texts);
+    return rc;
 }
 
 int tw_vllm_run_plan(tw_vllm_run *r, tw_err *err)
 {
     int rc = 0;
-    if (name_model(r) != 0)
-        return tw_err_set(err, -ENAMETOOLONG, "%.100s: the path is too long", r->args->model);
     for (size_t i = 0; i < r->n_nodes && rc == 0; i++)
         rc = read_facts(r, i, err);
     if (rc == 0)

@@ -50,7 +50,7 @@ bool tw_vllm_run_lost(tw_vllm_run *r, char *why, size_t why_bytes)
            tw_vllm_ray_is_lost(r, why, why_bytes);
 }
 
-static int check(tw_vllm_run *r, tw_err *err)
+int tw_vllm_run_check(tw_vllm_run *r, tw_err *err)
 {
     char why[300];
     if (tw_signal_asked_to_stop())
@@ -87,7 +87,7 @@ static int await_rays(tw_vllm_run *r, size_t n_wanted, tw_err *err)
 {
     const uint64_t until = tw_clock_now_ns() + RAY_LIMIT_NS;
     int rc = 0;
-    while ((rc = check(r, err)) == 0 && tw_vllm_news_rays(&r->news) < n_wanted) {
+    while ((rc = tw_vllm_run_check(r, err)) == 0 && tw_vllm_news_rays(&r->news) < n_wanted) {
         if (tw_clock_now_ns() > until)
             return tw_err_set(err, -ETIMEDOUT,
                               "Ray runs on %zu of %zu nodes after %" PRIu64 " s; the lines above "
@@ -126,7 +126,7 @@ static int ask_ray(tw_vllm_run *r, tw_ray_status *ret, tw_err *err)
     const uint64_t until = tw_clock_now_ns() + STATUS_LIMIT_NS;
     int rc = tw_vllm_held_start(&h, tw_vllm_part(r->plan, 0, "status", NULL, &r->secrets), err);
     while (rc == 0 && !atomic_load(&a.ended) && tw_clock_now_ns() < until &&
-           (rc = check(r, err)) == 0)
+           (rc = tw_vllm_run_check(r, err)) == 0)
         (void)tw_vllm_news_wait(&r->news, 50 * TW_NS_PER_MS);
     tw_vllm_held_stop(&h);
     *ret = (tw_ray_status){0};
@@ -221,7 +221,7 @@ static int await_api(tw_vllm_run *r, tw_err *err)
     tw_vllm_log told = {0};
     uint64_t told_silence = 0;
     int rc;
-    while ((rc = check(r, err)) == 0) {
+    while ((rc = tw_vllm_run_check(r, err)) == 0) {
         tw_vllm_log l;
         char last[TW_VLLM_LINE_MAX];
         tw_err unused;
@@ -245,8 +245,10 @@ static int await_api(tw_vllm_run *r, tw_err *err)
     return rc;
 }
 
+/* Before vLLM; Ray's own words are not the ranks'. */
 static int start_serve(tw_vllm_run *r, tw_err *err)
 {
+    tw_vllm_run_wires(r, r->count_before);
     char address[90];
     const bool six = strchr(r->ip, ':') != NULL;
     TW_CLEANUP(tw_json_freep) json_t *more = NULL;

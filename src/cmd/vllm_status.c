@@ -10,6 +10,28 @@
 
 #define COUNT_OLD_NS (30 * TW_NS_PER_S)
 
+/* Between the start of vLLM and now, as its wire counts; the last word of its node. */
+static void put_counts(tw_vllm_run *r, size_t i, json_t *link)
+{
+    tw_vllm_count now[TW_VLLM_NODES_MAX] = {{0}};
+    if (!atomic_load(&r->is_counted))
+        return;
+    tw_vllm_run_wires(r, now);
+    const tw_vllm_count all = tw_vllm_count_less(&now[i], &r->count_before[i]),
+                        first = tw_vllm_count_less(&r->count_after[i], &r->count_ready[i]);
+    const json_int_t tx = all.known ? (json_int_t)all.tx : 0,
+                     rx = all.known ? (json_int_t)all.rx : 0;
+    (void)json_object_update_new(
+        link, json_pack("{s:I, s:I, s:s, s:o, s:o, s:o}", all.packets ? "tx_packets" : "tx_bytes",
+                        tx, all.packets ? "rx_packets" : "rx_bytes", rx, "counted_by",
+                        tw_json_text_at(json_array_get(json_object_get(r->plan, "nodes"), i),
+                                        "hca")[0] != '\0'
+                            ? "rdma port"
+                            : "interface",
+                        "before", tw_vllm_count_print(&r->count_before[i]), "now",
+                        tw_vllm_count_print(&now[i]), "first_answer", tw_vllm_count_print(&first)));
+}
+
 static json_t *link_of(tw_vllm_run *r, size_t i)
 {
     const json_t *node = json_array_get(json_object_get(r->plan, "nodes"), i);
@@ -17,10 +39,13 @@ static json_t *link_of(tw_vllm_run *r, size_t i)
     char local[160];
     snprintf(local, sizeof local, "%s%s%s", tw_json_text_at(node, "interface"),
              tw_json_text_at(node, "hca")[0] != '\0' ? " " : "", tw_json_text_at(node, "hca"));
-    return json_pack("{s:s, s:s, s:s, s:s, s:b}", "transport", tw_json_text_at(node, "transport"),
-                     "device", local, "local", r->ip, "peer",
-                     i < r->args->nodes.n ? r->args->nodes.v[i].ip : r->ip, "proven",
-                     l.wire != TW_VLLM_WIRE_UNKNOWN);
+    json_t *v = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s}", "transport",
+                          tw_json_text_at(node, "transport"), "device", local, "local", r->ip,
+                          "peer", i < r->args->nodes.n ? r->args->nodes.v[i].ip : r->ip, "proven",
+                          (int)atomic_load(&r->is_proven), "by_log", tw_vllm_wire_name(l.wire),
+                          "log_device", l.device);
+    put_counts(r, i, v);
+    return v;
 }
 
 /* The holder's word of itself; this machine's is ours. */
@@ -42,7 +67,7 @@ static json_t *rank_of(tw_vllm_run *r, size_t i)
                                                   r->args->nodes.v[i].agent_path));
     (void)json_object_update_new(v, json_pack("{s:i, s:s}", "rank", (int)i, "node",
                                               tw_vllm_run_node(r, i)));
-    if (r->n_nodes > 1 && i > 0)
+    if (r->n_nodes > 1) /* the head's own end of the wire too */
         (void)json_object_set_new(v, "link", link_of(r, i));
     return v;
 }
@@ -83,13 +108,18 @@ json_t *tw_vllm_run_status(void *ctx)
     const size_t n = r->shared.is_up ? 1 : r->n_nodes; /* the others are that Ray's */
     for (size_t i = 0; i < n; i++)
         (void)json_array_append_new(ranks, rank_of(r, i));
-    return json_pack(
-        "{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:o, s:o, s:s, s:o, s:o}", "engine",
-        "vllm", "state", ready_ns != 0 ? "ready" : "loading", "uptime_s",
-        (double)(tw_clock_now_ns() - (ready_ns != 0 ? ready_ns : r->began_ns)) / 1e9, "health",
-        "ok", "executor", r->args->vllm.executor == TW_VLLM_RAY ? "ray" : "mp", "phase", "name",
-        tw_vllm_phase_name(l.phase), "node", tw_vllm_run_node(r, slowest), "done", (int)l.n_done,
-        "of", (int)l.n_all, "silent_s", (double)silent_ns / 1e9, "ray", ray, "shape",
-        tw_vllm_ray_shape(r->plan, &r->place), "wire", tw_json_text_at(r->plan, "why"), "versions",
-        versions_of(r), "ranks", ranks);
+    json_t *v =
+        json_pack("{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:o, s:o, s:s, s:o, s:o}",
+                  "engine", "vllm", "state", ready_ns != 0 ? "ready" : "loading", "uptime_s",
+                  (double)(tw_clock_now_ns() - (ready_ns != 0 ? ready_ns : r->began_ns)) / 1e9,
+                  "health", "ok", "executor", r->args->vllm.executor == TW_VLLM_RAY ? "ray" : "mp",
+                  "phase", "name", tw_vllm_phase_name(l.phase), "node",
+                  tw_vllm_run_node(r, slowest), "done", (int)l.n_done, "of", (int)l.n_all,
+                  "silent_s", (double)silent_ns / 1e9, "ray", ray, "shape",
+                  tw_vllm_ray_shape(r->plan, &r->place), "wire", tw_json_text_at(r->plan, "why"),
+                  "versions", versions_of(r), "ranks", ranks);
+    json_t *restarts = tw_vllm_again_json(r->again);
+    if (v != NULL && restarts != NULL)
+        (void)json_object_set_new(v, "restarts", restarts);
+    return v;
 }

@@ -60,9 +60,10 @@ json_t *tw_vllm_env(const tw_vllm_link *l)
 
 json_t *tw_vllm_env_own_names(void)
 {
-    static const char *const names[] = {"NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME",
-                                        "VLLM_HOST_IP",       "NCCL_IB_HCA",
-                                        "NCCL_IB_GID_INDEX",  "NCCL_IB_DISABLE"};
+    static const char *const names[] = {
+        "NCCL_SOCKET_IFNAME",   "GLOO_SOCKET_IFNAME", "VLLM_HOST_IP", "NCCL_IB_HCA",
+        "NCCL_IB_GID_INDEX",    "NCCL_IB_DISABLE",    "HF_HOME",      "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE"};
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < TW_ARRAY_LEN(names); i++)
         if (json_array_append_new(list, json_string(names[i])) != 0) {

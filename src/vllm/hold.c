@@ -196,7 +196,7 @@ static int guard(const tw_hold_part *p, pid_t holder, const sigset_t *awaited, i
     return status;
 }
 
-static int run_both(tw_hold_part *p, int in_fd, void (*on_start)(unsigned report_ms),
+static int run_both(tw_hold_part *p, int in_fd, void (*on_start)(const tw_hold_report *r),
                     int *ret_status, tw_err *err)
 {
     int ends[2];
@@ -220,15 +220,15 @@ static int run_both(tw_hold_part *p, int in_fd, void (*on_start)(unsigned report
         _exit(hold(p, in_fd, ends[0], shm)); /* budget: likewise */
     }
     close(ends[0]);
-    if (holder > 0 && p->report_ms > 0)
-        on_start(p->report_ms);
+    if (holder > 0 && p->report.ms > 0)
+        on_start(&p->report);
     if (holder > 0)
         *ret_status = guard(p, holder, &awaited, &ends[1], shm);
     tw_fd_closep(&ends[1]);
     return holder > 0 ? 0 : tw_err_set(err, -EAGAIN, "hold: no new process: %s", strerror(errno));
 }
 
-int tw_hold_run(int in_fd, void (*on_start)(unsigned report_ms), int *ret_status, tw_err *err)
+int tw_hold_run(int in_fd, void (*on_start)(const tw_hold_report *r), int *ret_status, tw_err *err)
 {
     tw_hold_part part = {0};
     size_t n = 0;

@@ -10,8 +10,10 @@
  *     "dir":"/tmp/twinax-0011aabb-ray",     0700; removed at the end with what is in it
  *     "files":{"token":"..."},              written into dir, 0600
  *     "before":["podman","start",...],      runs to its end first; what it leaves running is not held
+ *     "model":{"path":"/...","link":true},  must be seen here; link: as dir/model, wherever it is seen
  *     "erase":true,                         removes what vLLM has compiled (its torch_compile_cache)
  *     "report_ms":2000,                     tells of itself that often (cmd/rank_report.h)
+ *     "count":{"interface":"roce0","hca":"irdma0:1"},   and what that wire has counted (count.h)
  *     "stdin":{...}}                        a line for the program's own stdin, which then stays open
  *
  * @DIR@ in a value or word stands for dir, @SELF@ for twinax-node beside this program (else itself),
@@ -24,11 +26,17 @@
 
 enum { TW_HOLD_PART_MAX = 256 * 1024 };
 
+/* What it shall tell of itself, and how often. */
+typedef struct tw_hold_report {
+    unsigned ms;
+    char interface[16], hca[80]; /* "": none */
+} tw_hold_report;
+
 /* Reads the part from in_fd and stays until the program or in_fd has ended; then nothing of it is left.
  * The program's end is *ret_status, as by waitpid. on_start is called in the guard, which may start
  * threads then. From the main thread of a process that has no other
  * and no other children. */
-TW_MUST_CHECK int tw_hold_run(int in_fd, void (*on_start)(unsigned report_ms), int *ret_status,
+TW_MUST_CHECK int tw_hold_run(int in_fd, void (*on_start)(const tw_hold_report *r), int *ret_status,
                               tw_err *err);
 
 #endif

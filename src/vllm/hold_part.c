@@ -181,6 +181,50 @@ static int make_dir(tw_hold_part *p, tw_err *err)
     return rc;
 }
 
+static void read_report(tw_hold_part *p)
+{
+    const json_int_t ms = json_integer_value(json_object_get(p->json, "report_ms"));
+    const json_t *count = json_object_get(p->json, "count");
+    tw_hold_report *r = &p->report;
+    r->ms = ms > 0 && ms <= 60000 ? (unsigned)ms : 0;
+    snprintf(r->interface, sizeof r->interface, "%s", tw_json_text_at(count, "interface"));
+    snprintf(r->hca, sizeof r->hca, "%s", tw_json_text_at(count, "hca"));
+    if (strchr(r->hca, '/') != NULL || r->hca[0] == '.')
+        r->hca[0] = '\0'; /* no card: a path */
+}
+
+/* A container that is not the user's own has this machine's files below /run/host. */
+static bool is_seen(const char *path, char at[VALUE_MAX])
+{
+    if (snprintf(at, VALUE_MAX, "%s", path) < VALUE_MAX && access(at, R_OK) == 0)
+        return true;
+    return snprintf(at, VALUE_MAX, "/run/host%s", path) < VALUE_MAX && access(at, R_OK) == 0;
+}
+
+static bool in_container(void)
+{
+    return access("/run/.containerenv", F_OK) == 0 || access("/.dockerenv", F_OK) == 0;
+}
+
+static int link_model(const tw_hold_part *p, tw_err *err)
+{
+    const json_t *model = json_object_get(p->json, "model");
+    const char *path = json_string_value(json_object_get(model, "path"));
+    char at[VALUE_MAX], link[sizeof p->dir + 8];
+    if (path == NULL || p->in != NULL) /* the holder inside looks */
+        return 0;
+    const bool links = json_is_true(json_object_get(model, "link"));
+    if (!is_seen(path, at) || (!links && strcmp(at, path) != 0))
+        return tw_err_set(err, -ENOENT, "hold: the model %.150s is not seen here%s", path,
+                          in_container() ? ", inside the container: it wants --volume /:/run/host:"
+                                           "rslave, or the model below your home"
+                                         : "");
+    snprintf(link, sizeof link, "%s/model", p->dir);
+    if (links && (p->dir[0] == '\0' || symlink(at, link) != 0))
+        return tw_err_set(err, -EIO, "hold: cannot make %s: %s", link, strerror(errno));
+    return 0;
+}
+
 int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err)
 {
     *ret = (tw_hold_part){0};
@@ -197,14 +241,15 @@ int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err
         rc = read_texts(ret, "env", &ret->env, err);
     if (rc == 0)
         rc = read_texts(ret, "files", &ret->files, err);
-    const json_int_t ms = json_integer_value(json_object_get(ret->json, "report_ms"));
     ret->erase = json_is_true(json_object_get(ret->json, "erase"));
-    ret->report_ms = ms > 0 && ms <= 60000 ? (unsigned)ms : 0;
+    read_report(ret);
     ret->in = rc == 0 ? json_object_get(ret->json, "stdin") : NULL;
     if (rc != 0)
         ret->dir[0] = '\0'; /* not made yet */
     else
         rc = make_dir(ret, err);
+    if (rc == 0)
+        rc = link_model(ret, err);
     if (rc != 0)
         tw_hold_part_close(ret);
     return rc;
@@ -236,6 +281,24 @@ static void erase_compiled(void)
         (void)nftw(path, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
+/* A place for models that this container does not see would be made inside it, and go with it. */
+static void mend_place(const char *name)
+{
+    const char *path = getenv(name);
+    char at[VALUE_MAX];
+    if (path == NULL || path[0] != '/' || !in_container() || access(path, F_OK) == 0)
+        return;
+    if (is_seen(path, at)) {
+        (void)setenv(name, at, 1);
+        return;
+    }
+    printf("hold: %s=%s is not seen inside the container: what vLLM fetches itself goes to its own "
+           "home\n", /* budget: a line of the program's log */
+           name, path);
+    fflush(stdout);
+    (void)unsetenv(name);
+}
+
 int tw_hold_part_export(const tw_hold_part *p, tw_err *err)
 {
     const char *name;
@@ -245,6 +308,10 @@ int tw_hold_part_export(const tw_hold_part *p, tw_err *err)
         TW_CLEANUP(tw_json_freep) json_t *value = with_dir(json_string_value(text), p->dir);
         if (value == NULL || setenv(name, json_string_value(value), 1) != 0)
             return tw_err_set(err, -ENOMEM, "hold: env.%.40s is too long", name);
+    }
+    if (p->in == NULL) {
+        mend_place("HF_HOME");
+        mend_place("HF_HUB_CACHE");
     }
     if (p->erase)
         erase_compiled();

@@ -4,6 +4,7 @@
 #define TWINAX_VLLM_HOLD_PART_H
 
 #include "fmt/json.h"
+#include "vllm/hold.h"
 
 enum { TW_HOLD_WORDS_MAX = 256, TW_HOLD_BEFORE_MAX = 16 };
 
@@ -11,7 +12,7 @@ typedef struct tw_hold_part {
     json_t *json; /* owns the texts below */
     char dir[64]; /* "": none */
     bool erase;
-    unsigned report_ms;                         /* 0: it does not */
+    tw_hold_report report;                      /* ms 0: it does not */
     const char *argv[TW_HOLD_WORDS_MAX + 1];    /* NULL at the end */
     const char *before[TW_HOLD_BEFORE_MAX + 1]; /* likewise; may have none */
     const json_t *env, *files, *in;             /* NULL: none */

@@ -16,6 +16,12 @@ const char *tw_vllm_phase_name(enum tw_vllm_phase p)
     return p < TW_VLLM_PHASES ? phase_names[p] : "?";
 }
 
+const char *tw_vllm_wire_name(enum tw_vllm_wire w)
+{
+    static const char *const names[TW_VLLM_WIRES] = {"unknown", "Gloo", "NET/Socket", "NET/IB"};
+    return w < TW_VLLM_WIRES ? names[w] : "?";
+}
+
 static const struct {
     const char *says;
     enum tw_vllm_phase phase;
@@ -127,6 +133,11 @@ static const struct {
       "still compiling, or the ranks wait for each other: without --graphs", false}},
     {"Engine core initialization failed",
      {"vLLM's engine did not start", "its first error stands above", true}},
+    {"died unexpectedly",
+     {"a worker of vLLM has died", "twinax logs shows its last words; dmesg whether memory ran out",
+      true}},
+    {"Some Ray subprocesses exited unexpectedly",
+     {"a process of Ray has died", "twinax logs shows which; dmesg whether memory ran out", true}},
     {"EngineDeadError", {"vLLM's engine has died", "twinax logs shows why; twinax up anew", true}},
     {"SIGILL", {"this build wants another CPU", "a build for this machine", true}},
 };
@@ -163,20 +174,86 @@ static void take_phase(tw_vllm_log *l, const char *line)
         }
 }
 
-/* "NET/IB : Using [0]irdma0:1/RoCE [RO]; OOB enp1s0:192.168.100.1<0>": the first word behind [0]. */
+/* "box1:4242:4300 [0] NCCL INFO ...", behind what Ray puts before it: "box1:4242". */
+static void name_process(const char *line, char *out, size_t out_bytes)
+{
+    const char *stop = strstr(line, " [");
+    for (const char *next = stop; next != NULL; next = strstr(next + 1, " ["))
+        if (strncmp(next + 2 + strcspn(next + 2, "]"), "] NCCL", 6) == 0)
+            stop = next;
+    const char *start = stop;
+    while (start != NULL && start > line && start[-1] != ' ')
+        start--;
+    const char *thread = stop != NULL ? memrchr(start, ':', (size_t)(stop - start)) : NULL;
+    snprintf(out, out_bytes, "%.*s", thread != NULL ? (int)(thread - start) : 1,
+             thread != NULL ? start : "?");
+}
+
+/* NULL: too many. */
+static tw_vllm_nccl *nccl_of(tw_vllm_log *l, const char *line)
+{
+    char name[sizeof l->nccl[0].name];
+    name_process(line, name, sizeof name);
+    for (size_t i = 0; i < l->n_nccl; i++)
+        if (strcmp(l->nccl[i].name, name) == 0)
+            return &l->nccl[i];
+    if (l->n_nccl == TW_VLLM_NCCL_MAX)
+        return NULL;
+    tw_vllm_nccl *n = &l->nccl[l->n_nccl++];
+    *n = (tw_vllm_nccl){.wire = TW_VLLM_WIRE_UNKNOWN};
+    snprintf(n->name, sizeof n->name, "%s", name);
+    return n;
+}
+
+/* One whose NCCL has sockets alone is slow without a word, whatever the others have. */
+static void find_socket(tw_vllm_log *l)
+{
+    l->socket_of[0] = '\0';
+    for (size_t i = 0; i < l->n_nccl; i++)
+        if (l->nccl[i].wire == TW_VLLM_WIRE_SOCKET && l->socket_of[0] == '\0')
+            snprintf(l->socket_of, sizeof l->socket_of, "%s: %s", l->nccl[i].name,
+                     l->nccl[i].device);
+}
+
+static void set_wire(tw_vllm_log *l, enum tw_vllm_wire w, const char *device)
+{
+    if (w < l->wire || (w == l->wire && l->device[0] != '\0'))
+        return;
+    l->wire = w;
+    snprintf(l->device, sizeof l->device, "%s", device);
+}
+
+/* "NET/IB : Using [0]irdma0:1/RoCE [RO]; OOB enp1s0:192.168.100.1<0>": the first word behind [0].
+ * IB beside sockets of the same process: the sockets are its bootstrap. */
 static void take_wire(tw_vllm_log *l, const char *line)
 {
     const char *ib = find(line, "NET/IB : Using"), *socket = find(line, "NET/Socket : Using");
     const char *at = ib != NULL ? ib : socket;
+    char device[sizeof l->device] = "";
+    if (find(line, "[Gloo] Rank ") != NULL && find(line, "is connected to") != NULL)
+        set_wire(l, TW_VLLM_WIRE_GLOO, "");
+    /* "distributed_init_method=tcp://192.168.100.1:39551 backend=gloo" */
+    const char *method = find(line, "distributed_init_method=");
+    if (method != NULL && find(method, " backend=gloo") != NULL) {
+        method = strchr(method, '=') + 1;
+        snprintf(device, sizeof device, "%.*s",
+                 (int)TW_MIN(strcspn(method, " "), sizeof device - 1), method);
+        set_wire(l, TW_VLLM_WIRE_GLOO, device);
+        return;
+    }
     if (at == NULL)
         return;
+    tw_vllm_nccl *n = nccl_of(l, line);
     at = strstr(at, "[0]");
-    /* IB beside sockets: the sockets are its bootstrap. */
-    if (socket != NULL && l->wire == TW_VLLM_WIRE_IB)
-        return;
-    l->wire = ib != NULL ? TW_VLLM_WIRE_IB : TW_VLLM_WIRE_SOCKET;
     if (at != NULL)
-        snprintf(l->device, sizeof l->device, "%.*s", (int)strcspn(at + 3, " <;"), at + 3);
+        snprintf(device, sizeof device, "%.*s", (int)strcspn(at + 3, " <;"), at + 3);
+    const enum tw_vllm_wire w = ib != NULL ? TW_VLLM_WIRE_IB : TW_VLLM_WIRE_SOCKET;
+    set_wire(l, w, device);
+    if (n == NULL || n->wire > w)
+        return;
+    n->wire = w;
+    snprintf(n->device, sizeof n->device, "%s", device);
+    find_socket(l);
 }
 
 static void take_trouble(tw_vllm_log *l, const char *line)

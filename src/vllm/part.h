@@ -12,7 +12,9 @@ typedef struct tw_vllm_secrets {
     const char *run;                /* hex digits; names folders */
     const char *token;              /* of Ray's door */
     const char *api_key, *hf_token; /* NULL: none */
-    bool erase;                     /* what vLLM has compiled goes first */
+    const char *hf_home,
+        *hf_cache; /* the first node's: a container has not its environment; NULL: none */
+    bool erase;    /* what vLLM has compiled goes first */
 } tw_vllm_secrets;
 
 /* what: "ray", "serve" of node i of the plan, or "status" (of node 0). more: variables {"NAME":"value"}

@@ -30,6 +30,7 @@ static json_t *serve_words(const tw_vllm_ask *ask, size_t i)
         return json_null();
     s.n_nodes = (uint32_t)ask->n_nodes;
     s.i_node = (uint32_t)i;
+    s.model = ask->models[i] != NULL ? ask->models[i] : s.model;
     s.head_ip = ask->nodes[0].ip;
     s.master_port = s.master_port > 0 ? s.master_port : MASTER_PORT;
     return tw_vllm_own_words(ask->place, tw_vllm_serve_words(&s));
@@ -42,6 +43,13 @@ static int add_part(const tw_vllm_ask *ask, const tw_vllm_link *l, size_t i, jso
                   "transport", tw_vllm_transport_name(l->transport), "interface", l->interface,
                   "hca", l->hca, "gid_index", l->gid_index, "env", tw_vllm_env(l), "ray",
                   ray_words(ask, i), "serve", serve_words(ask, i));
+    if (part != NULL && ask->folders[i] != NULL &&
+        json_object_set_new(part, "model",
+                            json_pack("{s:s, s:b}", "path", ask->folders[i], "link",
+                                      (int)ask->links)) != 0) {
+        json_decref(part);
+        return -ENOMEM;
+    }
     return json_array_append_new(nodes, part);
 }
 

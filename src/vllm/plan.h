@@ -12,6 +12,7 @@
  *
  *    {"node":"box2", "transport":"roce", "interface":"enp194s0np0", "hca":"irdma0:1", "gid_index":3,
  *     "env":{...},                      of all its commands
+ *     "model":{"path":"/home/...","link":false},   may lack: the holder looks whether it is there
  *     "ray":["ray","start",...],        null with mp
  *     "serve":["vllm","serve",...]}     null where Ray places the workers by itself, and without a model
  *
@@ -29,9 +30,12 @@ typedef struct tw_vllm_ask {
     size_t n_nodes;
     tw_vllm_node nodes[TW_VLLM_NODES_MAX]; /* the first one is the head */
     enum tw_vllm_transport transport;
-    const tw_vllm_place *place; /* the same on all nodes */
-    uint32_t ray_port;          /* 0: TW_VLLM_RAY_PORT */
-    tw_vllm_serve serve;        /* what is a node's own in it is filled in here */
+    const tw_vllm_place *place;             /* the same on all nodes */
+    uint32_t ray_port;                      /* 0: TW_VLLM_RAY_PORT */
+    tw_vllm_serve serve;                    /* what is a node's own in it is filled in here */
+    const char *models[TW_VLLM_NODES_MAX];  /* what each node is told; NULL: serve.model */
+    const char *folders[TW_VLLM_NODES_MAX]; /* where each node has it; NULL: not said */
+    bool links;                             /* models[] are links to folders[], the run's own */
 } tw_vllm_ask;
 
 /* Errors: of tw_vllm_links_find; -ENOMEM. Owns: the caller. */

@@ -3,12 +3,15 @@
 """Stands for `ray` and `vllm` where the real ones are too large (tests/vllm has those): the same
 words on the same command lines, processes that daemonise as theirs do, an API that answers.
 
-FAKE_VLLM=WHAT changes it: "dies", "silent-socket", "gated", "slow", "one-node"."""
+FAKE_VLLM=WHAT changes it: "dies", "silent-socket", "gated", "slow", "one-node", "other-wire".
+FAKE_VLLM_PEER: the other machine's address, to which an answer's bytes go."""
 
 import http.server
 import json
 import os
 import pathlib
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -52,7 +55,34 @@ def ray():
     return 0
 
 
+def exchange(peer, n=64):
+    """What ranks do: bytes in both directions, here by the kernel's own echo."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+        s.settimeout(5)
+        for i in range(n):
+            body = bytes(1200)
+            head = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, i)
+            total = sum(struct.unpack(f"!{(len(head) + len(body)) // 2}H", head + body))
+            total = (total & 0xFFFF) + (total >> 16)
+            check = ~(total + (total >> 16)) & 0xFFFF
+            s.sendto(head[:2] + struct.pack("!H", check) + head[4:] + body, (peer, 0))
+            s.recv(2000)
+
+
 class Api(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        peer = os.environ.get("FAKE_VLLM_PEER")
+        if peer and HOW != "other-wire":
+            exchange(peer)
+        key = os.environ.get("VLLM_API_KEY")
+        wrong = key and self.headers["Authorization"] != f"Bearer {key}"
+        said = json.dumps({"usage": {"completion_tokens": asked["max_tokens"]}}).encode()
+        self.send_response(401 if wrong else 200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
     def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Length", "0")

@@ -20,6 +20,7 @@ GONE_S = 2.0
 TIME_SCALE = float(os.environ.get("TW_TIME_SCALE", "1"))
 KEY = "k3y-of-the-api"
 HF_TOKEN = "hf_0123456789"
+MODEL = cli.ROOT / "models" / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def venv(hosts):
 
 def words(venv, *more, wire="ethernet"):
     nodes = f"node-a={ROCE[A]},node-b={ROCE[B]}"
-    return ["serve", "org/model", "--engine", "vllm", "--venv", venv, "--nodes", nodes, "--agent-path",
+    return ["serve", MODEL, "--engine", "vllm", "--venv", venv, "--nodes", nodes, "--agent-path",
             cli.BINARY, "--wire", wire, "--port", "8123", *more]  # fmt: skip
 
 
@@ -48,11 +49,11 @@ class Served:
     def __init__(self, h, venv, *more, how="", **kw):
         self.h, self.venv = h, venv
         os.environ |= {"TWINAX_API_KEY": KEY, "HF_TOKEN": HF_TOKEN, "FAKE_VLLM": how,
-                       "FAKE_VLLM_NOTES": str(venv / "notes")}  # fmt: skip
+                       "FAKE_VLLM_NOTES": str(venv / "notes"), "FAKE_VLLM_PEER": ROCE[B]}  # fmt: skip
         try:
             self.p = h.start(A, *words(venv, *more, **kw))
         finally:
-            for name in "TWINAX_API_KEY", "HF_TOKEN", "FAKE_VLLM", "FAKE_VLLM_NOTES":
+            for name in "TWINAX_API_KEY", "HF_TOKEN", "FAKE_VLLM", "FAKE_VLLM_NOTES", "FAKE_VLLM_PEER":
                 del os.environ[name]
 
     def ready(self):
@@ -200,25 +201,96 @@ def test_print_starts_nothing(hosts, serve, venv):
     assert notes(venv) == []
 
 
-def test_up_status_down(hosts, venv, tmp_path):
-    env = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+@pytest.fixture
+def background(hosts, tmp_path, monkeypatch):
+    """What up, status and down find their service by."""
     (tmp_path / "run").mkdir(mode=0o700)
-    os.environ |= env
-    try:
-        up = hosts.run(A, "up", *words(venv)[1:])
-        assert up.returncode == 0, up.err
-        status = hosts.run(A, "status")
-        assert "engine     vllm, executor ray: 2 nodes, 2.0 GPU by Ray's own count" in status.out, status.out
-        said = json.loads(hosts.run(A, "status", "--json").out)["serve"]
-        assert said["engine"] == "vllm" and [r["node"] for r in said["ranks"]] == ["node-a", "node-b"]
-        assert all(r["pid"] > 0 for r in said["ranks"]), said["ranks"]
-        logs = hosts.run(A, "logs")
-        assert "node-b: Ray runtime started." in logs.out, logs.out
-        down = hosts.run(A, "down")
-        assert down.returncode == 0, down.err
-    finally:
-        for name in env:
-            del os.environ[name]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("FAKE_VLLM_PEER", ROCE[B])
+    yield
+    hosts.run(A, "down")
+
+
+def test_up_status_down(hosts, venv, background):
+    up = hosts.run(A, "up", *words(venv)[1:])
+    assert up.returncode == 0, up.err
+    status = hosts.run(A, "status")
+    assert "engine     vllm, executor ray: 2 nodes, 2.0 GPU by Ray's own count" in status.out, status.out
+    said = json.loads(hosts.run(A, "status", "--json").out)["serve"]
+    assert said["engine"] == "vllm" and [r["node"] for r in said["ranks"]] == ["node-a", "node-b"]
+    assert all(r["pid"] > 0 for r in said["ranks"]), said["ranks"]
+    for link in (r["link"] for r in said["ranks"]):
+        assert link["proven"] and link["counted_by"] == "interface"
+        assert link["first_answer"]["tx"] > 64 * 1200 < link["first_answer"]["rx"], link
+        assert link["tx_bytes"] >= link["first_answer"]["tx"], link
+    logs = hosts.run(A, "logs")
+    assert "node-b: Ray runtime started." in logs.out, logs.out
+    down = hosts.run(A, "down")
+    assert down.returncode == 0, down.err
+
+
+def test_bytes_that_go_elsewhere(hosts, serve):
+    """P3: the wire that was asked for counts nothing while an answer is made."""
+    s = serve(how="other-wire")
+    err = s.wait()
+    assert s.p.returncode == 1
+    assert "node-a: ethernet was wanted, and the counters of roce0 moved by 0 B" in err.splitlines()[-1], err
+
+
+def wait_for(what, limit_s=60):
+    until = time.monotonic() + limit_s
+    while not (got := what()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return got
+
+
+@pytest.mark.parametrize("name", ["vllm", "ray of a worker"])
+def test_restarted_after_a_crash(hosts, serve, tmp_path, monkeypatch, name):
+    """With the compiled cache erased, as often as was asked for, and then it ends."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    s = serve("--restart", "1")
+    s.ready()
+    compiled = tmp_path / "vllm" / "torch_compile_cache"
+    compiled.mkdir(parents=True)
+    os.kill(who(hosts, KILLED[name]), signal.SIGKILL)
+    s.ready()
+    assert not compiled.exists()
+    os.kill(who(hosts, KILLED[name]), signal.SIGKILL)
+    err = s.wait()
+    assert s.p.returncode == 1
+    assert "vllm: crashed: " in err and "vllm: restart 1 of 1 in 1 s" in err, err
+    assert "erased first on all nodes: the last run crashed" in err
+    assert err.splitlines()[-1].startswith("twinax serve: ")
+
+
+def test_restart_in_the_background(hosts, venv, background):
+    """status counts them; `down` in the midst of one ends it."""
+    up = hosts.run(A, "up", *words(venv)[1:], "--restart", "3")
+    assert up.returncode == 0, up.err
+
+    def said():
+        return json.loads(hosts.run(A, "status", "--json").out).get("serve", {})
+
+    old = said()["ranks"][1]["pid"]
+    os.kill(who(hosts, KILLED["vllm"]), signal.SIGKILL)
+    now = wait_for(lambda: (v := said()).get("state") == "ready" and v["restarts"]["n"] == 1 and v)
+    assert now["restarts"]["left"] == 2 and "vllm serve has ended" in now["restarts"]["cause"], now
+    assert now["ranks"][1]["pid"] != old
+    assert "restarts   1 (2 left), the last at " in hosts.run(A, "status").out
+    os.kill(who(hosts, KILLED["vllm"]), signal.SIGKILL)
+    wait_for(lambda: said().get("state") != "ready")
+    assert "is started again after a crash" in hosts.run(A, "status").out
+    down = hosts.run(A, "down")
+    assert down.returncode == 0, down.err
+
+
+def test_what_never_was_ready_is_not_tried_again(hosts, serve):
+    s = serve("--restart", "3", how="gated")
+    err = s.wait()
+    assert s.p.returncode == 1 and "restart 1" not in err, err
 
 
 @pytest.mark.parametrize("more, says", [

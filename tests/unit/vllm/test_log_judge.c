@@ -24,7 +24,8 @@ static const struct log_case {
     const char *device, *what; /* NULL: no trouble */
     bool fatal;
 } cases[] = {
-    {"ray-served", TW_VLLM_SERVING, 0, 0, TW_VLLM_WIRE_UNKNOWN, "", NULL, false},
+    {"ray-served", TW_VLLM_SERVING, 0, 0, TW_VLLM_WIRE_GLOO, "tcp://192.168.100.1:36403", NULL,
+     false},
     {"rccl-ib", TW_VLLM_LOADING, 4, 12, TW_VLLM_WIRE_IB, "irdma0:1/RoCE", NULL, false},
     {"rccl-silent-socket", TW_VLLM_SERVING, 0, 0, TW_VLLM_WIRE_SOCKET, "enp194s0np0:192.168.100.1",
      "RCCL sees no RDMA device", false},
@@ -91,6 +92,32 @@ static void test_logs(void **state)
         check_case(&cases[i]);
 }
 
+/* Each process has its NCCL: one that has sockets alone is named, whatever the others took. */
+static void test_one_of_two_fell_back(void **state)
+{
+    static const char *const lines[] = {
+        "box1:42:43 [0] NCCL INFO NET/IB : Using [0]irdma0:1/RoCE [RO]; OOB e0:10.0.0.1<0>",
+        "(RayWorkerProc pid=7, ip=10.0.0.2) box2:7:8 [0] NCCL INFO NET/IB : No device found.",
+        "(RayWorkerProc pid=7, ip=10.0.0.2) box2:7:8 [0] NCCL INFO NET/Socket : Using "
+        "[0]e0:10.0.0.2<0>"};
+    tw_vllm_log l = {0};
+    (void)state;
+    for (size_t i = 0; i < TW_ARRAY_LEN(lines); i++)
+        tw_vllm_log_take(&l, lines[i], strlen(lines[i]));
+    assert_int_equal(l.wire, TW_VLLM_WIRE_IB);
+    assert_string_equal(l.device, "irdma0:1/RoCE");
+    assert_string_equal(l.socket_of, "box2:7: e0:10.0.0.2");
+    /* Sockets first: its bootstrap. */
+    static const char *const own[] = {
+        "box1:42:43 [0] NCCL INFO NET/Socket : Using [0]e0:10.0.0.1<0>",
+        "box1:42:44 [1] NCCL INFO NET/IB : Using [0]irdma0:1/RoCE [RO]"};
+    l = (tw_vllm_log){0};
+    for (size_t i = 0; i < TW_ARRAY_LEN(own); i++)
+        tw_vllm_log_take(&l, own[i], strlen(own[i]));
+    assert_string_equal(l.socket_of, "");
+    assert_string_equal(l.device, "irdma0:1/RoCE");
+}
+
 /* A later log may name an earlier step: "loading" while the API already answers. */
 static void test_phases_go_forward(void **state)
 {
@@ -121,6 +148,7 @@ static void test_the_worst_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_logs),
+                                       cmocka_unit_test(test_one_of_two_fell_back),
                                        cmocka_unit_test(test_phases_go_forward),
                                        cmocka_unit_test(test_the_worst_counts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
