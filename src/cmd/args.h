@@ -21,6 +21,7 @@ typedef struct tw_vllm_wishes {
     bool graphs, trust, print, erase, keep_cache;
     bool ray_only;                               /* Ray without a model: what comes later uses it */
     bool any_versions;                           /* nodes may differ in what is known to break */
+    uint32_t stall_s;                            /* 0: by phase */
     uint32_t restart;                            /* so often after a crash */
     const char *attention, *speculative, *extra; /* NULL: none */
 } tw_vllm_wishes;

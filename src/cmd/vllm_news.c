@@ -33,6 +33,13 @@ static void poke(tw_vllm_news *n)
     (void)!write(n->poke_fd, &one, sizeof one);
 }
 
+/* " 37%|###   | 1.2G/4.4G [...]" */
+static bool is_bar(const char *line)
+{
+    const char *at = strstr(line, "%|");
+    return at != NULL && strchr(at + 2, '|') != NULL;
+}
+
 void tw_vllm_news_line(tw_vllm_news *n, size_t i, const char *line)
 {
     pthread_mutex_lock(&n->lock);
@@ -40,10 +47,13 @@ void tw_vllm_news_line(tw_vllm_news *n, size_t i, const char *line)
     const bool had_ray = n->ray_is_up[i];
     tw_vllm_log_take(&n->logs[i], line, strlen(line));
     snprintf(n->last[i], sizeof n->last[i], "%s", line);
+    snprintf(n->recent[i][n->n_heard[i]++ % TW_VLLM_RECENT], TW_VLLM_RECENT_BYTES, "%s", line);
     n->heard_ns[i] = tw_clock_now_ns();
     n->ray_is_up[i] = had_ray || strstr(line, "Ray runtime started") != NULL;
     const bool news = was.phase != n->logs[i].phase || was.n_done != n->logs[i].n_done ||
                       was.trouble != n->logs[i].trouble || had_ray != n->ray_is_up[i];
+    if (was.phase != n->logs[i].phase || was.n_done != n->logs[i].n_done || is_bar(line))
+        n->progress_ns = n->heard_ns[i];
     pthread_mutex_unlock(&n->lock);
     if (news)
         poke(n);
@@ -92,6 +102,36 @@ size_t tw_vllm_news_slowest(tw_vllm_news *n, tw_vllm_log *ret, char *ret_last, s
     *ret_silent_ns = n->heard_ns[slowest] > 0 ? tw_clock_now_ns() - n->heard_ns[slowest] : 0;
     pthread_mutex_unlock(&n->lock);
     return slowest;
+}
+
+uint64_t tw_vllm_news_silent_ns(tw_vllm_news *n, size_t i)
+{
+    pthread_mutex_lock(&n->lock);
+    const uint64_t heard_ns = n->heard_ns[i];
+    pthread_mutex_unlock(&n->lock);
+    return heard_ns > 0 ? tw_clock_now_ns() - heard_ns : 0;
+}
+
+void tw_vllm_news_recent(tw_vllm_news *n, size_t i, char *out, size_t out_bytes)
+{
+    size_t len = 0;
+    out[0] = '\0';
+    pthread_mutex_lock(&n->lock);
+    const size_t last = n->n_heard[i];
+    for (size_t k = last > TW_VLLM_RECENT ? last - TW_VLLM_RECENT : 0; k < last; k++)
+        if (len < out_bytes)
+            len += (size_t)snprintf(out + len, out_bytes - len, "%s%s", len > 0 ? " | " : "",
+                                    n->recent[i][k % TW_VLLM_RECENT]);
+    pthread_mutex_unlock(&n->lock);
+}
+
+uint64_t tw_vllm_news_stalled_ns(tw_vllm_news *n, uint64_t since_ns)
+{
+    pthread_mutex_lock(&n->lock);
+    const uint64_t from = TW_MAX(n->progress_ns, since_ns);
+    pthread_mutex_unlock(&n->lock);
+    const uint64_t now = tw_clock_now_ns();
+    return now > from ? now - from : 0;
 }
 
 bool tw_vllm_news_is_over(tw_vllm_news *n, char *why, size_t why_bytes)

@@ -75,6 +75,9 @@ bool tw_vllm_run_lost(tw_vllm_run *r, char *why, size_t why_bytes);
 
 TW_MUST_CHECK int tw_vllm_run_check(tw_vllm_run *r, tw_err *err); /* somebody has gone; -EINTR */
 
+/* vllm_await.c: until the API answers; bounded by the time without progress. */
+TW_MUST_CHECK int tw_vllm_run_await(tw_vllm_run *r, tw_err *err);
+
 /* vllm_proof.c: what each wire has counted so far. */
 void tw_vllm_run_wires(tw_vllm_run *r, tw_vllm_count *ret);
 /* A first answer, and that its bytes went over the wire that was planned: says so, or is an error. */

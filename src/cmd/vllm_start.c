@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/scope.h"
-#include "cmd/ask_health.h"
 #include "cmd/vllm_ask.h"
 #include "cmd/vllm_ray.h"
 #include "cmd/vllm_run.h"
@@ -16,9 +15,7 @@
 enum { STATUS_MAX = 16 * 1024 };
 #define RAY_LIMIT_NS    (120 * TW_NS_PER_S)
 #define STATUS_LIMIT_NS (30 * TW_NS_PER_S)
-#define ASK_LIMIT_NS    (300 * TW_NS_PER_MS)
 #define LOOK_NS         (1 * TW_NS_PER_S)
-#define SILENT_NS       (60 * TW_NS_PER_S) /* then it is told, and again after as long */
 
 /* ---- what its programs say ---- */
 
@@ -189,69 +186,13 @@ static int start_ray(tw_vllm_run *r, tw_err *err)
 
 /* ---- vllm serve ---- */
 
-static void tell_phase(const tw_vllm_run *r, size_t i, const tw_vllm_log *l)
-{
-    if (l->n_all > 0)
-        tw_log(TW_LOG_INFO, "vllm", "%s: %s, %u of %u", tw_vllm_run_node(r, i),
-               tw_vllm_phase_name(l->phase), l->n_done, l->n_all);
-    else
-        tw_log(TW_LOG_INFO, "vllm", "%s: %s", tw_vllm_run_node(r, i), tw_vllm_phase_name(l->phase));
-}
-
-/* Which rank, in which phase, how long, its last line, and what the field knows of it. */
-static void tell_silence(const tw_vllm_run *r, size_t i, const tw_vllm_log *l, const char *last,
-                         uint64_t silent_ns)
-{
-    static const char *const knows[TW_VLLM_PHASES] = {
-        [TW_VLLM_JOINING] =
-            "a firewall, a wrong interface or a node that lacks a GID: twinax doctor",
-        [TW_VLLM_LOADING] = "a slow disk, or memory that swaps",
-        [TW_VLLM_COMPILING] = "the first compile of a model takes minutes",
-        [TW_VLLM_CAPTURING] = "capturing graphs over two nodes is known to wait forever: without "
-                              "--graphs",
-    };
-    tw_log(TW_LOG_WARN, "vllm", "%s (rank %zu): %s, silent for %" PRIu64 " s; last: %.160s%s%s",
-           tw_vllm_run_node(r, i), i, tw_vllm_phase_name(l->phase), silent_ns / TW_NS_PER_S, last,
-           knows[l->phase] != NULL ? "; known causes: " : "",
-           knows[l->phase] != NULL ? knows[l->phase] : "");
-}
-
-static int await_api(tw_vllm_run *r, tw_err *err)
-{
-    tw_vllm_log told = {0};
-    uint64_t told_silence = 0;
-    int rc;
-    while ((rc = tw_vllm_run_check(r, err)) == 0) {
-        tw_vllm_log l;
-        char last[TW_VLLM_LINE_MAX];
-        tw_err unused;
-        uint64_t silent_ns;
-        const size_t i = tw_vllm_news_slowest(&r->news, &l, last, sizeof last, &silent_ns);
-        if (l.phase != told.phase || l.n_done != told.n_done)
-            tell_phase(r, i, &l);
-        told = l;
-        if (silent_ns < SILENT_NS)
-            told_silence = 0;
-        if (silent_ns / SILENT_NS > told_silence) {
-            told_silence = silent_ns / SILENT_NS;
-            tell_silence(r, i, &l, last, silent_ns);
-        }
-        if (l.phase >= TW_VLLM_CAPTURING &&
-            tw_ask_health(r->args->host, r->args->port, tw_clock_now_ns() + ASK_LIMIT_NS,
-                          &unused) == 0)
-            return 0;
-        (void)tw_vllm_news_wait(&r->news, LOOK_NS / 2);
-    }
-    return rc;
-}
-
 /* Before vLLM; Ray's own words are not the ranks'. */
 static int start_serve(tw_vllm_run *r, tw_err *err)
 {
-    tw_vllm_run_wires(r, r->count_before);
     char address[90];
     const bool six = strchr(r->ip, ':') != NULL;
     TW_CLEANUP(tw_json_freep) json_t *more = NULL;
+    tw_vllm_run_wires(r, r->count_before);
     if (r->ray.child.pid > 0 || r->shared.is_up) { /* else vLLM would start a Ray of its own */
         snprintf(address, sizeof address, six ? "[%s]:6379" : "%s:6379", r->ip);
         more = json_pack("{s:s}", "RAY_ADDRESS", address);
@@ -265,7 +206,7 @@ int tw_vllm_run_start(tw_vllm_run *r, tw_err *err)
 {
     const bool uses_ray = r->args->vllm.executor == TW_VLLM_RAY;
     int rc = 0;
-    if (r->shared.is_up && r->args->vllm.erase)
+    if (r->shared.is_up && r->secrets.erase)
         rc = tw_vllm_erase(r, err);
     if (rc != 0)
         return rc;
@@ -277,5 +218,5 @@ int tw_vllm_run_start(tw_vllm_run *r, tw_err *err)
     }
     if (rc == 0 && !r->args->vllm.ray_only)
         rc = start_serve(r, err);
-    return rc == 0 && !r->args->vllm.ray_only ? await_api(r, err) : rc;
+    return rc == 0 && !r->args->vllm.ray_only ? tw_vllm_run_await(r, err) : rc;
 }
