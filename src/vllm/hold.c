@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,9 +28,11 @@
 #include "os/fd.h"
 #include "os/file.h"
 #include "os/secret.h"
+#include "os/sock.h"
 #include "vllm/hold_part.h"
 #include "vllm/hold_shm.h"
 
+#define DOOR_WAIT_NS (2 * TW_NS_PER_S)
 #define END_GRACE_NS (600 * TW_NS_PER_MS)
 #define INNER_GRACE_NS                                                                             \
     (1000 * TW_NS_PER_MS) /* where another holder is below: it ends its own first */
@@ -60,8 +63,9 @@ static int read_line(int fd, char *line, size_t line_bytes, size_t *ret_n, tw_er
 }
 
 /* In the program, before exec. stdin: a pipe where the part has words for it. */
-static void become_program(const tw_hold_part *p, int in_fd)
+static void become_program(const tw_hold_part *p, int in_fd, int door_end)
 {
+    tw_err err = {0};
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -71,6 +75,13 @@ static void become_program(const tw_hold_part *p, int in_fd)
     const int in = in_fd >= 0 ? in_fd : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 || setsid() < 0)
         _exit(HELD_FAILED); /* budget: the forked child's only end */
+    if (door_end >= 0) {
+        TW_CLEANUP(tw_fd_closep) int door = -1;
+        if (tw_hold_door_enter(&door, &err) != 0 || tw_sock_send_fd(door_end, door) != 0)
+            printf("hold: no door before its sockets: %s\n", /* budget: the child's own words */
+                   err.msg);
+        fflush(stdout);
+    }
     (void)close_range(3, ~0U, 0);
     execvp(p->argv[0], (char *const *)(uintptr_t)p->argv);
     /* budget: the forked child has nobody to hand an error to */
@@ -79,20 +90,29 @@ static void become_program(const tw_hold_part *p, int in_fd)
 }
 
 /* ret_in: our end of the program's stdin, kept open while it lives; -1: none. */
-static int start_program(const tw_hold_part *p, pid_t *ret_pid, int *ret_in, tw_err *err)
+static int start_program(const tw_hold_part *p, pid_t *ret_pid, int *ret_in, int *ret_door,
+                         tw_err *err)
 {
-    int ends[2] = {-1, -1};
+    int ends[2] = {-1, -1}, door[2] = {-1, -1};
+    /* What is inside has its own; and podman needs the rights that a door takes. */
+    if (p->door.n_peers > 0 && p->in == NULL &&
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, door) != 0)
+        return tw_err_set(err, -errno, "hold: no socket: %s", strerror(errno));
     if (p->in != NULL && pipe2(ends, O_CLOEXEC) != 0)
         return tw_err_set(err, -errno, "hold: no pipe: %s", strerror(errno));
     const pid_t pid = fork();
     if (pid == 0)
-        become_program(p, ends[0]);
+        become_program(p, ends[0], door[1]);
     TW_CLEANUP(tw_fd_closep) int theirs = ends[0];
+    TW_CLEANUP(tw_fd_closep) int ours = door[0];
     (void)theirs;
+    tw_fd_closep(&door[1]);
     if (pid < 0)
         return tw_err_set(err, -errno, "hold: no new process: %s", strerror(errno));
     *ret_pid = pid;
     *ret_in = ends[1];
+    if (ours >= 0 && tw_sock_recv_fd(ours, ret_door, tw_clock_now_ns() + DOOR_WAIT_NS) != 0)
+        *ret_door = -1; /* it has said why */
     if (p->in == NULL)
         return 0;
     TW_CLEANUP(tw_buf_done) tw_buf text = TW_BUF(TW_HOLD_PART_MAX);
@@ -123,9 +143,27 @@ static bool has_ended(int fd)
     return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
 }
 
-/* Until the program has ended, or one of the two lifelines has, or a signal asks for it. */
-static int watch(pid_t program, int in_fd, int guard_fd, tw_hold_shm *shm, int *ret_status)
+/* -1: all that were behind it have gone. */
+static int serve_door(const tw_hold_part *p, int fd, short events)
 {
+    static bool said;
+    tw_err err = {0};
+    if ((events & POLLIN) == 0)
+        return -1;
+    if (tw_hold_door_serve(&p->door, fd, &err) != 0 && !said) {
+        said = true;
+        printf("hold: a socket that listens has no door: %s\n", err.msg); /* budget: likewise */
+        fflush(stdout);
+    }
+    return fd;
+}
+
+/* Until the program has ended, or one of the two lifelines has, or a signal asks for it. */
+static int watch(const tw_hold_part *part, pid_t program, const int fds[3], tw_hold_shm *shm,
+                 int *ret_status)
+{
+    const int in_fd = fds[0], guard_fd = fds[1];
+    int door_fd = fds[2];
     const sigset_t asked = asked_to_end();
     TW_CLEANUP(tw_fd_closep) int pidfd = (int)syscall(SYS_pidfd_open, program, 0);
     TW_CLEANUP(tw_fd_closep) int asked_fd = signalfd(-1, &asked, SFD_CLOEXEC);
@@ -133,7 +171,8 @@ static int watch(pid_t program, int in_fd, int guard_fd, tw_hold_shm *shm, int *
                          {.fd = guard_fd, .events = POLLIN},
                          {.fd = pidfd, .events = POLLIN},
                          {.fd = asked_fd, .events = POLLIN},
-                         {.fd = tw_hold_shm_fd(shm), .events = POLLIN}};
+                         {.fd = tw_hold_shm_fd(shm), .events = POLLIN},
+                         {.fd = door_fd, .events = POLLIN}};
     *ret_status = 0;
     for (;;) {
         if (waitpid(program, ret_status, WNOHANG) == program)
@@ -151,6 +190,8 @@ static int watch(pid_t program, int in_fd, int guard_fd, tw_hold_shm *shm, int *
         if (n > 0 && p[4].revents != 0)
             tw_hold_shm_take(shm);
         tw_hold_shm_look(shm, false);
+        if (n > 0 && p[5].revents != 0)
+            p[5].fd = serve_door(part, door_fd, p[5].revents);
     }
 }
 
@@ -158,17 +199,17 @@ static int watch(pid_t program, int in_fd, int guard_fd, tw_hold_shm *shm, int *
 static int hold(tw_hold_part *p, int in_fd, int guard_fd, tw_hold_shm *shm)
 {
     tw_err err = {0};
-    int status = 0, own_in = -1;
+    int status = 0, own_in = -1, door_fd = -1;
     pid_t program = 0;
     for (size_t i = 0; i < TW_ARRAY_LEN(to_groups); i++)
         (void)signal(to_groups[i], SIG_IGN);
     int rc = tw_brood_begin(&err);
     if (rc == 0)
-        rc = start_program(p, &program, &own_in, &err);
+        rc = start_program(p, &program, &own_in, &door_fd, &err);
     if (rc != 0)
         fprintf(stderr, "%s\n", err.msg); /* budget: likewise */
     else
-        rc = watch(program, in_fd, guard_fd, shm, &status);
+        rc = watch(p, program, (int[3]){in_fd, guard_fd, door_fd}, shm, &status);
     if (own_in >= 0)
         close(own_in);
     tw_hold_shm_look(shm, true);

@@ -11,6 +11,7 @@
  *     "files":{"token":"..."},              written into dir, 0600
  *     "before":["podman","start",...],      runs to its end first; what it leaves running is not held
  *     "model":{"path":"/...","link":true},  must be seen here; link: as dir/model, wherever it is seen
+ *     "door":{"peers":["192.168.100.1",...],"open":8000},   who may reach what listens (hold_door.h)
  *     "erase":true,                         removes what vLLM has compiled (its torch_compile_cache)
  *     "report_ms":2000,                     tells of itself that often (cmd/rank_report.h)
  *     "count":{"interface":"roce0","hca":"irdma0:1"},   and what that wire has counted (count.h)

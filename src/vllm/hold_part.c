@@ -181,6 +181,21 @@ static int make_dir(tw_hold_part *p, tw_err *err)
     return rc;
 }
 
+static int read_door(tw_hold_part *p, tw_err *err)
+{
+    const json_t *door = json_object_get(p->json, "door"), *ip;
+    const json_int_t port = json_integer_value(json_object_get(door, "open"));
+    size_t i;
+    json_array_foreach(
+        json_object_get(door, "peers"), i,
+        ip) if (!json_is_string(ip) ||
+                !tw_hold_door_add(&p->door, json_string_value(
+                                                ip))) return refuse("door.peers are no addresses",
+                                                                    err);
+    p->door.open_port = port > 0 && port <= 65535 ? (uint16_t)port : 0;
+    return 0;
+}
+
 static void read_report(tw_hold_part *p)
 {
     const json_int_t ms = json_integer_value(json_object_get(p->json, "report_ms"));
@@ -243,6 +258,8 @@ int tw_hold_part_open(const char *line, size_t n, tw_hold_part *ret, tw_err *err
         rc = read_texts(ret, "files", &ret->files, err);
     ret->erase = json_is_true(json_object_get(ret->json, "erase"));
     read_report(ret);
+    if (rc == 0)
+        rc = read_door(ret, err);
     ret->in = rc == 0 ? json_object_get(ret->json, "stdin") : NULL;
     if (rc != 0)
         ret->dir[0] = '\0'; /* not made yet */

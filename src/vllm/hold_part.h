@@ -5,6 +5,7 @@
 
 #include "fmt/json.h"
 #include "vllm/hold.h"
+#include "vllm/hold_door.h"
 
 enum { TW_HOLD_WORDS_MAX = 256, TW_HOLD_BEFORE_MAX = 16 };
 
@@ -12,7 +13,8 @@ typedef struct tw_hold_part {
     json_t *json; /* owns the texts below */
     char dir[64]; /* "": none */
     bool erase;
-    tw_hold_report report;                      /* ms 0: it does not */
+    tw_hold_report report; /* ms 0: it does not */
+    tw_hold_door door;
     const char *argv[TW_HOLD_WORDS_MAX + 1];    /* NULL at the end */
     const char *before[TW_HOLD_BEFORE_MAX + 1]; /* likewise; may have none */
     const json_t *env, *files, *in;             /* NULL: none */

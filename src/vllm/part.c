@@ -55,6 +55,11 @@ json_t *tw_vllm_part(const json_t *plan, size_t i, const char *what, const json_
     snprintf(dir, sizeof dir, "/tmp/twinax-%.32s-%.8s", s->run, what);
     json_t *part = json_pack("{s:O, s:o, s:s, s:o}", "argv", words, "env", env_of(node, i, more, s),
                              "dir", dir, "files", files_of(s));
+    json_t *door = json_object_get(plan, "door");
+    if (part != NULL && door != NULL && json_object_set(part, "door", door) != 0) {
+        json_decref(part);
+        return NULL;
+    }
     json_t *model = json_object_get(node, "model");
     if (part != NULL && model != NULL && !asks && json_object_set(part, "model", model) != 0) {
         json_decref(part);

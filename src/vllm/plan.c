@@ -72,6 +72,18 @@ static json_t *before_words(const tw_vllm_ask *ask)
                                                      : json_null();
 }
 
+/* Who may come to what Ray and torch open to all networks: the nodes. The API has its key. */
+static json_t *door_of(const tw_vllm_ask *ask)
+{
+    json_t *peers = json_array();
+    for (size_t i = 0; i < ask->n_nodes; i++)
+        if (json_array_append_new(peers, json_string(ask->nodes[i].ip)) != 0) {
+            json_decref(peers);
+            return NULL;
+        }
+    return json_pack("{s:o, s:i}", "peers", peers, "open", (int)ask->serve.port);
+}
+
 int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err)
 {
     tw_vllm_link links[TW_VLLM_NODES_MAX];
@@ -87,6 +99,10 @@ int tw_vllm_plan(const tw_vllm_ask *ask, json_t **ret, tw_err *err)
         rc == 0 ? json_pack("{s:s, s:o, s:o, s:o, s:O}", "why", why, "before", before_words(ask),
                             "outer", outer_words(ask), "status", status_words(ask), "nodes", nodes)
                 : NULL;
+    if (plan != NULL && json_object_set_new(plan, "door", door_of(ask)) != 0) {
+        json_decref(plan);
+        plan = NULL;
+    }
     if (plan == NULL)
         return tw_err_set(err, -ENOMEM, "no memory for the plan of %zu nodes", ask->n_nodes);
     *ret = plan;

@@ -6,6 +6,7 @@
  *     "before":["podman","start","vllm"],                                   null without a container
  *     "outer":["podman","exec","--interactive","vllm","/run/...","hold"],   null without a container
  *     "status":["ray","status",...],                                        null with mp
+ *     "door":{"peers":["192.168.100.1",...],"open":8000},                   see hold_door.h
  *     "nodes":[NODE,...]}
  *
  * A NODE:

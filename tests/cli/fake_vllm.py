@@ -29,11 +29,11 @@ def say(line):
     print(line, flush=True)
 
 
-def note(what):
+def note(what, **more):
     """For the test: what reached this process, beside its command line."""
     folder = os.environ.get("FAKE_VLLM_NOTES")
     if folder:
-        seen = {"words": WORDS, "env": dict(os.environ), "token": token(), "what": what, "uid": os.getuid()}
+        seen = {"words": WORDS, "env": dict(os.environ), "token": token(), "what": what, "uid": os.getuid(), **more}
         (pathlib.Path(folder) / f"{what}-{os.getpid()}.json").write_text(json.dumps(seen))
 
 
@@ -47,7 +47,8 @@ def ray():
         nodes = 1 if HOW == "one-node" else 2
         say("Active:\n" + " 1 node_ab\n" * nodes + f"Pending:\nResources\nTotal Usage:\n 0.0/{nodes}.0 GPU")
         return 0
-    note("ray")
+    stranger = socket.create_server(("", 0))  # as Ray and torch listen: to all networks
+    note("ray", port=stranger.getsockname()[1])
     # A daemon of its own session whose parent is gone, as the raylet is.
     subprocess.run(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &"], check=True)
     say("Ray runtime started.")

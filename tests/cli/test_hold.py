@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -139,8 +140,10 @@ with open(f"{folder}/{name}-first", "w+b") as f:
 os.rename(f"{folder}/{name}-first", f"{folder}/{name}-mapped")
 with open(f"{folder}/{name}-strange", "r+b") as f:
     f.write(b"ours, for a moment")
-os.setsid() if os.fork() == 0 else None
-print("ready", flush=True)
+if os.fork() == 0:
+    os.setsid()
+else:
+    print("ready", flush=True)
 time.sleep(1000)
 """
 
@@ -171,6 +174,59 @@ def test_shared_memory_goes_with_it(held, who):
     finally:
         for kind in "open", "first", "mapped", "strange", "beside":
             pathlib.Path(f"/dev/shm/{name}-{kind}").unlink(missing_ok=True)
+
+
+# Listens as Ray and torch do, from a thread of a grandchild: IPv6 and IPv4, on all addresses.
+LISTENS = """
+import os, socket, sys, threading, time
+def listen():
+    global all_
+    all_ = [socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True),
+            socket.create_server(("", 0)), socket.create_server(("", int(sys.argv[1])))]
+    print(*(s.getsockname()[1] for s in all_), flush=True)
+if os.fork() == 0:
+    os.setsid()
+    threading.Thread(target=listen).start()
+time.sleep(1000)
+"""
+
+
+def reaches(ip, port):
+    try:
+        socket.create_connection((ip, port), timeout=0.5).close()
+        return True
+    except OSError:
+        return False
+
+
+def own_address():
+    """One of this machine's that is not loopback; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback's")
+        return s.getsockname()[0]
+
+
+def test_a_door_before_its_sockets(held):
+    """From here all pass, by any of its addresses; strangers are tried in test_vllm.py."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        open_port = free.getsockname()[1]
+    h = held(["python3", "-c", LISTENS, str(open_port)],
+             door={"peers": ["192.0.2.7", "2001:db8::7"], "open": open_port})  # fmt: skip
+    ports = [int(word) for word in h.p.stdout.readline().split()]
+    assert len(ports) == 3 and ports[2] == open_port
+    for port in ports:
+        assert reaches("127.0.0.1", port) and reaches(own_address(), port)
+    assert reaches("::1", ports[0])
+    h.p.stdin.close()
+    assert h.gone() < GONE_S * TIME_SCALE
+
+
+def test_a_door_wants_addresses(held):
+    h = held(["true"], door={"peers": ["box2"]})
+    assert h.p.wait(10) == 1
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])

@@ -7,12 +7,13 @@ import os
 import pathlib
 import shutil
 import signal
+import sys
 import time
 
 import pytest
 import twinax_cli as cli
 import two_hosts
-from two_hosts import A, B, ROCE
+from two_hosts import A, B, LAN, ROCE
 from two_hosts_fixture import made, nothing_is_left  # noqa: F401
 
 FAKE = pathlib.Path(__file__).with_name("fake_vllm.py")
@@ -123,6 +124,23 @@ def test_no_secret_is_seen(hosts, serve, venv):
     err = s.end()
     for secret in token, KEY, HF_TOKEN:
         assert secret not in err
+
+
+def knocks(h, host, ip, port):
+    """Whether somebody on that machine reaches it."""
+    try_it = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=1)"
+    return h.do(host, sys.executable, "-c", try_it, ip, port, check=False).returncode == 0
+
+
+def test_what_listens_is_the_nodes_own(hosts, serve, venv):
+    """P5: Ray listens to all networks and has no setting for it; only the cluster's nodes get in."""
+    s = serve()
+    s.ready()
+    port = next(n["port"] for n in notes(venv) if n["what"] == "ray")
+    assert hosts.listeners(A)[port] == "0.0.0.0"
+    assert knocks(hosts, B, ROCE[A], port) and knocks(hosts, A, LAN[A], port)
+    assert not knocks(hosts, B, LAN[A], port)
+    s.end()
 
 
 def who(h, what):
