@@ -33,8 +33,15 @@ def note(what, **more):
     """For the test: what reached this process, beside its command line."""
     folder = os.environ.get("FAKE_VLLM_NOTES")
     if folder:
-        seen = {"words": WORDS, "env": dict(os.environ), "token": token(), "what": what, "uid": os.getuid(), **more}
+        seen = {"words": WORDS, "env": dict(os.environ), "token": token(), "what": what, "uid": os.getuid(),
+                "model": model(), **more}  # fmt: skip
         (pathlib.Path(folder) / f"{what}-{os.getpid()}.json").write_text(json.dumps(seen))
+
+
+def model():
+    """The folder it is really in; of Ray, what its run's link names."""
+    link = pathlib.Path(os.environ.get("RAY_TMPDIR", "/"), "model")
+    return os.path.realpath(WORDS[1] if NAME == "vllm" else link)
 
 
 def token():

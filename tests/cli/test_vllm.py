@@ -180,6 +180,14 @@ def test_a_gated_model_is_told(hosts, serve):
     assert "gated" in err.splitlines()[-1] and "HF_TOKEN" in err.splitlines()[-1]
 
 
+def test_a_start_that_does_not_go_on(hosts, serve):
+    s = serve("--stall", "2", how="slow")
+    err = s.wait()
+    assert s.p.returncode == 1
+    assert "node-a (rank 0) is loading (1 of 2) and did not go on for" in err.splitlines()[-1], err
+    assert "node-b (rank 1): joining, silent for" in err and "last: Ray runtime started." in err
+
+
 def test_ctrl_c_while_it_loads(hosts, serve):
     s = serve(how="slow")
     for line in s.p.stderr:
