@@ -107,6 +107,7 @@ int tw_vllm_run_await(tw_vllm_run *r, tw_err *err)
         tw_vllm_log l;
         char last[TW_VLLM_LINE_MAX];
         uint64_t silent_ns;
+        tw_vllm_run_wires_first(r);
         const size_t i = tw_vllm_news_slowest(&r->news, &l, last, sizeof last, &silent_ns);
         const uint64_t stalled_ns = tw_vllm_news_stalled_ns(&r->news, began_ns);
         if (l.phase != told.phase || l.n_done != told.n_done)

@@ -69,6 +69,13 @@ void tw_vllm_run_wires(tw_vllm_run *r, tw_vllm_count *ret)
         (void)count_since(r, i, 0, &ret[i]);
 }
 
+void tw_vllm_run_wires_first(tw_vllm_run *r)
+{
+    for (size_t i = 0; i < r->n_nodes; i++)
+        if (!r->count_before[i].known)
+            (void)count_since(r, i, 0, &r->count_before[i]);
+}
+
 static bool goes_on(void *ctx)
 {
     tw_vllm_run *r = ctx;

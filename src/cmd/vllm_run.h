@@ -80,6 +80,8 @@ TW_MUST_CHECK int tw_vllm_run_await(tw_vllm_run *r, tw_err *err);
 
 /* vllm_proof.c: what each wire has counted so far. */
 void tw_vllm_run_wires(tw_vllm_run *r, tw_vllm_count *ret);
+/* Fills what is not known yet of count_before: a node's first word comes with its part. */
+void tw_vllm_run_wires_first(tw_vllm_run *r);
 /* A first answer, and that its bytes went over the wire that was planned: says so, or is an error. */
 TW_MUST_CHECK int tw_vllm_run_prove(tw_vllm_run *r, tw_err *err);
 

@@ -309,9 +309,9 @@ static void mend_place(const char *name)
         (void)setenv(name, at, 1);
         return;
     }
-    printf("hold: %s=%s is not seen inside the container: what vLLM fetches itself goes to its own "
-           "home\n", /* budget: a line of the program's log */
-           name, path);
+    static const char says[] = "hold: %s=%s is not seen inside the container: what vLLM fetches "
+                               "itself goes to its own home\n";
+    printf(says, name, path); /* budget: a line of the program's log */
     fflush(stdout);
     (void)unsetenv(name);
 }
