@@ -3,6 +3,7 @@
  * the native engine. vLLM gets a folder, so that nothing is fetched twice. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -137,12 +138,24 @@ int tw_vllm_run_model(tw_vllm_run *r, tw_err *err)
     return rc;
 }
 
+/* A toolbox sees its user's home as it is; all else of the machine only below /run/host. */
+static bool are_in_home(const tw_vllm_run *r)
+{
+    const char *home = getenv("HOME");
+    const size_t n = home != NULL ? strlen(home) : 0;
+    for (size_t i = 0; i < r->n_nodes; i++)
+        if (n < 2 || strncmp(r->models[i], home, n) != 0 || r->models[i][n] != '/')
+            return false;
+    return true;
+}
+
 /* Ray's workers take the first node's word for where it is; a container may see it elsewhere. */
 bool tw_vllm_run_links_model(const tw_vllm_run *r)
 {
-    const bool other_home = r->place.where == TW_VLLM_IN_CONTAINER && !r->place.as_user;
-    return !r->shared.is_up &&
-           (other_home || (r->args->vllm.executor == TW_VLLM_RAY && !are_same(r)));
+    const bool elsewhere =
+        r->place.where == TW_VLLM_IN_CONTAINER && !(r->place.as_user && are_in_home(r));
+    const bool differs = r->args->vllm.executor == TW_VLLM_RAY && !are_same(r);
+    return !r->shared.is_up && (elsewhere || differs);
 }
 
 const char *tw_vllm_run_model_word(const tw_vllm_run *r, size_t i, char out[TW_VLLM_PATH_BYTES])

@@ -97,6 +97,7 @@ def with_environ(mark):
 
 def add_fakes(w):
     (w.w / "fake").mkdir()
+    shutil.copytree(cli.DEMO, w.w / "model")
     for name in "ray", "vllm":
         shutil.copy(FAKE, w.w / "fake" / name)
         (w.w / "fake" / name).chmod(0o755)
@@ -188,7 +189,7 @@ KEY, HF_TOKEN = "k3y-of-the-api", "hf_0123456789"
 
 def serve(box, port, *more, name=None):
     secrets = ["env", f"TWINAX_API_KEY={KEY}", f"HF_TOKEN={HF_TOKEN}"]
-    words = ["serve", "org/model", "--engine", "vllm", "--container", name or box.name, "--local", "--port", str(port)]
+    words = ["serve", str(box.w.w / "model"), "--engine", "vllm", "--container", name or box.name, "--local", "--port", str(port)]
     return subprocess.Popen([*box.who(), *secrets, str(cli.BINARY), *words, *more], text=True, cwd="/",
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env=box.w.env)  # fmt: skip
@@ -216,6 +217,8 @@ def test_serve(box, executor):
             seen = next(json.loads(n.read_text()) for n in box.notes.glob("vllm-*"))
             assert seen["env"]["VLLM_API_KEY"] == KEY and seen["env"]["HF_TOKEN"] == HF_TOKEN
             assert seen["env"]["HOME"] == ("/root" if box.is_root else str(box.w.w / "user"))
+            # Not below its home: it is seen by a link of the run, and gone with that.
+            assert seen["words"][1].startswith("/tmp/twinax-") and seen["model"] == f"/run/host{box.w.w}/model"
             assert seen["uid"] == (0 if box.is_root else container_world.UID)
             lines = " ".join(container_world.sh(["ps", "-eo", "args"]).split("\n"))
             assert seen["token"] not in lines
