@@ -10,7 +10,7 @@ import stat
 
 import pytest
 import twinax_cli as cli
-from test_vllm import KEY, Served, notes, venv, who  # noqa: F401
+from test_vllm import KEY, MODEL, Served, notes, venv, who  # noqa: F401
 import two_hosts
 from two_hosts import A, B, ROCE
 from two_hosts_fixture import made, nothing_is_left  # noqa: F401
@@ -55,7 +55,7 @@ class Ray:
         self.h, self.venv, self.home = h, venv, home
 
     def run(self, *argv):
-        with environ(FAKE_VLLM_NOTES=str(self.venv / "notes")):
+        with environ(FAKE_VLLM_NOTES=str(self.venv / "notes"), FAKE_VLLM_PEER=ROCE[B]):
             return self.h.run(A, *argv)
 
     def up(self, *more, wire="ethernet", nodes=NODES):
@@ -144,20 +144,20 @@ def test_serve_uses_it_and_leaves_it(hosts, up, serve, venv):  # noqa: F811
 def test_a_model_in_the_background(hosts, up):
     """down ends the model, then Ray; --keep-ray the model alone."""
     for keep in True, False:
-        p = up.up("org/model", "--port", "8123")
+        p = up.up(str(MODEL), "--port", "8123")
         assert p.returncode == 0, p.err
         status = up.run("status").out
-        assert "org/model is served at http://127.0.0.1:8123" in status and "Ray is up at" in status, status
+        assert "demo is served at http://127.0.0.1:8123" in status and "Ray is up at" in status, status
         p = up.run("down", *(["--keep-ray"] if keep else ["--json"]))
         assert p.returncode == 0, p.err
         assert rays(hosts) == ([1, 1] if keep else [0, 0])
     said = json.loads(p.out)
-    assert said["ran"] and said["model"] == "org/model" and said["ray"]["ran"] and said["left"] == said["ray"]["left"] == 0
+    assert said["ran"] and said["model"] == str(MODEL) and said["ray"]["ran"] and said["left"] == said["ray"]["left"] == 0
 
 
 def test_place_and_wire_need_not_be_said_again(hosts, up, serve, venv):  # noqa: F811
-    with environ(TWINAX_API_KEY=KEY):
-        p = hosts.start(A, "serve", "org/model", "--engine", "vllm", "--nodes", NODES, "--agent-path", cli.BINARY,
+    with environ(TWINAX_API_KEY=KEY, FAKE_VLLM_PEER=ROCE[B]):
+        p = hosts.start(A, "serve", str(MODEL), "--engine", "vllm", "--nodes", NODES, "--agent-path", cli.BINARY,
                         "--port", "8123")  # fmt: skip
     assert p.stdout.readline() == "listening on http://127.0.0.1:8123\n"
     p.send_signal(signal.SIGINT)
@@ -168,7 +168,7 @@ def test_place_and_wire_need_not_be_said_again(hosts, up, serve, venv):  # noqa:
 def test_another_one_is_refused(hosts, up, venv):  # noqa: F811
     other = venv.parent / "other"
     other.symlink_to(venv)
-    usual = ["up", "org/model", "--engine", "vllm", "--agent-path", cli.BINARY, "--port", "8123"]
+    usual = ["up", str(MODEL), "--engine", "vllm", "--agent-path", cli.BINARY, "--port", "8123"]
     for more, says in (
         (["--nodes", NODES, "--venv", other], [f"--venv {venv}", f"--venv {other}", "another vLLM"]),
         (["--nodes", NODES, "--wire", "thunderbolt"], ["thunderbolt"]),
@@ -235,7 +235,7 @@ def test_print_starts_nothing(hosts, ray, venv):  # noqa: F811
 
 
 @pytest.mark.parametrize("words, says", [
-    (["up", "org/model", "--ray-only", "--engine", "vllm"], "without MODEL"),
+    (["up", str(MODEL), "--ray-only", "--engine", "vllm"], "without MODEL"),
     (["up", "--ray-only"], "--engine vllm"),
     (["up", "--ray-only", "--engine", "vllm", "--executor", "mp"], "mp has no Ray"),
     (["up", "--ray-only", "--engine", "vllm", "--install"], "--install"),
