@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "cmd/files_id.h"
+#include "cmd/model_file.h"
+#include "fmt/gguf.h"
 #include "hub/place.h"
 #include "os/file.h"
 
@@ -31,32 +33,39 @@ static void close_folder(DIR **d)
         closedir(*d);
 }
 
-/* A folder that holds a model: is it the one? */
-static void look_at(search *s, const char *folder)
+/* A folder or a file that holds a model: is it the one? */
+static void try_open(search *s, const char *path)
 {
-    char config[PATH_BYTES];
     tw_err ignored;
     tw_model *m = NULL;
-    if (snprintf(config, sizeof config, "%s/config.json", folder) >= (int)sizeof config ||
-        !tw_file_exists(config))
-        return;
-    if (tw_files_id_is(s->id)) {
-        char id[TW_FILES_ID_BYTES];
-        const bool same = tw_files_id(folder, id, &ignored) == 0 && strcmp(id, s->id) == 0;
-        if (same)
-            snprintf(s->where, sizeof s->where, "%s", folder);
-        s->n_models += !same;
-        return;
-    }
-    if (tw_model_open(folder, &m, &ignored) != 0)
+    if (tw_model_open(path, &m, &ignored) != 0)
         return;
     if (strcmp(tw_model_id(m), s->id) == 0) {
         s->found = m;
-        snprintf(s->where, sizeof s->where, "%s", folder);
+        snprintf(s->where, sizeof s->where, "%s", path);
         return;
     }
     s->n_models++;
     tw_model_close(m);
+}
+
+/* The same of a folder whose family is not ours: by its files. */
+static void try_files(search *s, const char *folder)
+{
+    tw_err ignored;
+    char id[TW_FILES_ID_BYTES];
+    const bool same = tw_files_id(folder, id, &ignored) == 0 && strcmp(id, s->id) == 0;
+    if (same)
+        snprintf(s->where, sizeof s->where, "%s", folder);
+    s->n_models += !same;
+}
+
+static void look_at(search *s, const char *folder)
+{
+    char config[PATH_BYTES];
+    if (snprintf(config, sizeof config, "%s/config.json", folder) < (int)sizeof config &&
+        tw_file_exists(config))
+        (tw_files_id_is(s->id) ? try_files : try_open)(s, folder);
 }
 
 /* Each folder in `folder` whose name begins so. */
@@ -74,11 +83,35 @@ static void each_folder(search *s, const char *folder, const char *begins,
             fn(s, path);
 }
 
+/* Each .gguf in `folder`, of a split model the first. */
+static void look_at_files(search *s, const char *folder)
+{
+    TW_CLEANUP(close_folder) DIR *d = opendir(folder);
+    const struct dirent *e;
+    char path[PATH_BYTES];
+    size_t stem;
+    unsigned no, n;
+    while (d != NULL && s->where[0] == '\0' && !tw_files_id_is(s->id) &&
+           tw_clock_now_ns() < s->until_ns && (e = readdir(d)) != NULL)
+        if (tw_model_file_is(e->d_name) &&
+            !(tw_gguf_split_name(e->d_name, &stem, &no, &n) && no > 1) &&
+            snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < (int)sizeof path &&
+            !tw_file_is_dir(path))
+            try_open(s, path);
+}
+
+static void look_at_snapshot(search *s, const char *folder)
+{
+    look_at(s, folder);
+    if (s->where[0] == '\0')
+        look_at_files(s, folder);
+}
+
 static void look_at_snapshots(search *s, const char *model)
 {
     char path[PATH_BYTES];
     if (snprintf(path, sizeof path, "%s/snapshots", model) < (int)sizeof path)
-        each_folder(s, path, "", look_at);
+        each_folder(s, path, "", look_at_snapshot);
 }
 
 static void parent_of(const char *path, char out[PATH_BYTES])
@@ -117,6 +150,8 @@ static int search_places(const char *path, const char *id, search *ret, tw_err *
     parent_of(path, beside);
     if (beside[0] != '\0')
         each_folder(&s, beside, "", look_at);
+    if (s.where[0] == '\0' && beside[0] != '\0')
+        look_at_files(&s, beside);
     if (s.where[0] == '\0' && tw_hub_place_cache(hub, &ignored) == 0)
         each_folder(&s, hub, "models--", look_at_snapshots);
     if (s.where[0] == '\0')

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cmd/files_id.h"
+#include "cmd/model_file.h"
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
 #include "cmd/pull_nodes.h"
@@ -101,10 +102,18 @@ static void name_of(const char *path, char *out, size_t out_bytes)
 
 static int make_list(gift *g, bool copy, const char *node, tw_err *err)
 {
-    static const tw_hub_choice needed = {.n_include = 0};
+    tw_hub_choice needed = {.n_include = 0};
+    char folder[PATH_MAX], pattern[TW_MODEL_FILE_BYTES];
     char commit[41], name[96];
     const bool in_cache = commit_of(g->path, commit);
-    const tw_hub_list_here_opts o = {.folder = g->path, .commit = commit, .on_bytes = on_hashed};
+    snprintf(folder, sizeof folder, "%s", g->path);
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL && tw_model_file_is(g->path) && !tw_file_is_dir(g->path)) {
+        *slash = '\0'; /* of its folder only the file, and its parts */
+        tw_model_file_pattern(slash + 1, pattern);
+        needed = (tw_hub_choice){.include = {pattern}, .n_include = 1};
+    }
+    const tw_hub_list_here_opts o = {.folder = folder, .commit = commit, .on_bytes = on_hashed};
     g->is_folder = !in_cache || !tw_hub_name_is(g->asked) || tw_file_exists(g->asked);
     if (g->is_folder && !copy && !isatty(STDIN_FILENO)) /* nobody can say yes */
         return tw_err_set(err, -ENOENT, "%.60s: %s", node, g->why);

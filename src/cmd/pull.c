@@ -10,6 +10,7 @@
 #include "cmd/commands.h"
 #include "cmd/out.h"
 #include "cmd/give_model.h"
+#include "cmd/model_file.h"
 #include "cmd/pull_model.h"
 #include "cmd/pull_nodes.h"
 #include "cmd/push.h"
@@ -140,12 +141,18 @@ static int cmd_pull(int argc, char **argv)
         rc = tw_err_set(&err, -EINVAL,
                         first == argc ? "no MODEL given: org/name or org/name@revision is wanted"
                                       : "only one MODEL is wanted");
-    const bool is_path = rc == 0 && tw_file_exists(argv[first]) && !tw_hub_name_is(argv[first]);
+    const char *text = rc == 0 ? argv[first] : "";
+    const bool is_path = rc == 0 && tw_file_exists(text) && !tw_hub_name_is(text);
+    tw_model_file_name part;
+    if (rc == 0 && !is_path && p.choice.n_include == 0 && tw_model_file_parse(text, &part)) {
+        text = part.repo;
+        p.choice.include[p.choice.n_include++] = part.pattern;
+    }
     if (rc == 0 && !is_path)
-        rc = tw_hub_name_parse(argv[first], &name, &err);
+        rc = tw_hub_name_parse(text, &name, &err);
     if (rc != 0)
         return tw_command_misused(&tw_command_pull, &err);
-    rc = pull_all(&p, argv[first], is_path ? NULL : &name, &err);
+    rc = pull_all(&p, text, is_path ? NULL : &name, &err);
     return tw_command_end(&tw_command_pull, rc, &err);
 }
 
@@ -180,6 +187,7 @@ static const tw_option_table tables[] = {{NULL, options}, {NULL, NULL}};
 
 static const tw_note examples[] = {
     {"twinax pull Qwen/Qwen3-8B", "settings, tokenizer and weights"},
+    {"twinax pull org/name/name-Q4_K_M.gguf", "one of several files, or all parts of a split one"},
     {"twinax pull org/name@v2 --include '*.json'", "of revision v2, small files alone"},
     {NULL, NULL},
 };
@@ -195,7 +203,7 @@ static const tw_note env[] = {
 
 const tw_command tw_command_pull = {
     .name = "pull",
-    .args = "ORG/NAME[@REVISION] | FOLDER",
+    .args = "ORG/NAME[@REVISION][/FILE.gguf] | FOLDER | FILE.gguf",
     .summary = "get a model from the hub, on all nodes",
     .about =
         "Takes the files that are needed into the cache that every tool of Hugging Face shares, in "

@@ -10,9 +10,11 @@
 #include "base/scope.h"
 #include "cluster/config_file.h"
 #include "cmd/far.h"
+#include "cmd/model_file.h"
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
 #include "cmd/push.h"
+#include "hub/cache.h"
 #include "hub/scan.h"
 #include "os/file.h"
 #include "os/secret.h"
@@ -122,26 +124,44 @@ int tw_pull_nodes(const tw_pull_nodes_opts *o, const tw_nodes *nodes, const char
     return tw_out_flush(err);
 }
 
+/* file: of the snapshot, "" for all of it. */
+static bool is_here(const tw_hub_place *p, const tw_hub_name *name, const char *file,
+                    char found[TW_HUB_PATH_BYTES], tw_err *why)
+{
+    char path[TW_HUB_PATH_BYTES];
+    return tw_hub_find(p, name, found, why) == 0 &&
+           (file[0] == '\0' ||
+            (tw_hub_path(path, why, "%s/%s", found, file) == 0 && tw_file_exists(path)));
+}
+
 int tw_pull_model_nodes(const tw_args *a, tw_err *err)
 {
     TW_CLEANUP(tw_hub_place_done) tw_hub_place p = {.offline = false};
     char found[TW_HUB_PATH_BYTES];
-    static const tw_hub_choice needed = {.n_include = 0};
+    tw_model_file_name part = {.file = ""};
+    tw_hub_choice needed = {.n_include = 0};
     tw_hub_name name;
     tw_err why = {0};
-    if (a->nodes.n < 2 || tw_file_exists(a->model) || !tw_hub_name_is(a->model))
+    const char *text = a->model;
+    if (a->nodes.n < 2 || tw_file_exists(text))
         return 0;
-    int rc = tw_hub_name_parse(a->model, &name, err);
+    if (tw_model_file_parse(text, &part)) {
+        needed = (tw_hub_choice){.include = {part.pattern}, .n_include = 1};
+        text = part.repo;
+    } else if (!tw_hub_name_is(text)) {
+        return 0;
+    }
+    int rc = tw_hub_name_parse(text, &name, err);
     if (rc == 0)
         rc = tw_hub_place_get(&p, err);
-    if (rc != 0 || p.offline || tw_hub_find(&p, &name, found, &why) == 0)
+    if (rc != 0 || p.offline || is_here(&p, &name, part.file, found, &why))
         return rc;
     const tw_pull_nodes_opts o = {.quiet = true,
                                   .choice = &needed,
                                   .push = tw_push_face_of(a->push)};
     fprintf(stderr, "%s is not in the cache: pulling it from %s\n", a->model, p.endpoint);
-    rc = tw_pull_nodes(&o, &a->nodes, a->model, &name, err);
-    if (rc != 0 && rc != -EINTR && tw_hub_find(&p, &name, found, &why) == 0)
+    rc = tw_pull_nodes(&o, &a->nodes, text, &name, err);
+    if (rc != 0 && rc != -EINTR && is_here(&p, &name, part.file, found, &why))
         rc = 0; /* it is here: who lacks it gets it from us, or says why not */
     return rc;
 }

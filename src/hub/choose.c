@@ -96,8 +96,9 @@ int tw_hub_choose(const char *repo, const tw_hub_choice *c, tw_hub_list *l, tw_e
     if (c->n_include == 0 && c->n_exclude == 0 && !k.safetensors && !k.bin && k.n_gguf > 0 &&
         !is_one_set(l, k.n_gguf))
         return tw_err_set(err, -ENOENT,
-                          "%.100s has %zu .gguf files: say which one: --include '*Q4_K_M*'", repo,
-                          k.n_gguf);
+                          "%.100s has %zu .gguf files: say which one: ORG/NAME/FILE.gguf, or "
+                          "--include '*Q4_K_M*'",
+                          repo, k.n_gguf);
     for (size_t i = 0; i < l->n; i++) {
         const char *p = l->v[i].path;
         const bool in =

@@ -100,9 +100,14 @@ static int open_folder(tw_model *m, tw_buf *config, tw_err *err)
 static int open_all(tw_model *m, const char *path, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf config = TW_BUF(CONFIG_MAX_BYTES);
+    TW_CLEANUP(tw_mem_freep) char *inside = NULL;
     int rc = fill_names(m, path, err);
     if (rc == 0)
         rc = check_path(m->path, err);
+    if (rc == 0 && tw_file_is_dir(m->path))
+        rc = tw_model_gguf_in_folder(m->path, &inside, err);
+    if (rc == 0 && inside != NULL)
+        rc = fill_names(m, inside, err);
     if (rc == 0 && is_gguf(m->path) && !tw_file_is_dir(m->path))
         rc = tw_model_gguf_open(m, err);
     else if (rc == 0)

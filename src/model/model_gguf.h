@@ -9,6 +9,9 @@
 /* Opens the file, and its siblings where it is one of several; fills config and gen, chat template
  * and texts of bos and eos. */
 TW_MUST_CHECK int tw_model_gguf_open(tw_model *m, tw_err *err);
+/* A folder that holds .gguf files and no safetensors: the path of the one model in it, of base/mem.h, in
+ * *ret; NULL: it is no such folder. -EINVAL: several models. */
+TW_MUST_CHECK int tw_model_gguf_in_folder(const char *folder, char **ret, tw_err *err);
 /* The tensor of a part, checked; of any file. */
 TW_MUST_CHECK int tw_model_gguf_bind(const tw_model *m, enum tw_part part, uint32_t i_layer,
                                      tw_tensor *ret, tw_err *err);
