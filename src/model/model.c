@@ -35,8 +35,8 @@ static int check_path(const char *path, tw_err *err)
         return 0;
     if (!tw_file_exists(path))
         return tw_err_set(err, -ENOENT,
-                          "model %s: no such file or folder; want a .gguf file, or a folder with"
-                          " config.json and *.safetensors",
+                          "model %s: no such folder or file; want a folder with config.json and"
+                          " *.safetensors, or a .gguf file",
                           path);
     if (is_gguf(path))
         return 0;

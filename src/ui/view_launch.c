@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/scope.h"
+#include "base/str.h"
 #include "os/file.h"
 #include "ui/app.h"
 #include "ui/text.h"
@@ -24,9 +25,13 @@ static bool check_any_model(const char *text, char message[TW_UI_MESSAGE_BYTES])
     char path[1024];
     if (text[0] != '-' && tw_file_is_dir(tw_ui_machine_path(text, path, sizeof path)))
         return true;
+    if (text[0] != '-' && tw_str_ends(tw_str_from(text), TW_STR(".gguf")) &&
+        tw_file_exists(tw_ui_machine_path(text, path, sizeof path)))
+        return true;
     if (!tw_ui_model_is_folder(text) && strchr(text, '/') != NULL)
         return tw_ui_check_model(text, message);
-    snprintf(message, TW_UI_MESSAGE_BYTES, "no such folder here: wanted org/name, or a folder");
+    snprintf(message, TW_UI_MESSAGE_BYTES,
+             "no such folder here: wanted org/name, a folder, or a .gguf file");
     return false;
 }
 

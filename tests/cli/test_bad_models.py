@@ -344,7 +344,7 @@ def test_damaged_chat_template(folder):
     cli.good("run", m, "-p", "hello", "-n", "2")  # what needs no template still runs
 
 
-def test_gguf_is_refused_by_name(folder):
+def test_no_gguf_is_refused_by_name(folder):
     path = folder / "model.gguf"
     path.write_bytes(b"GGUF" + bytes(60))
-    check_refused(cli.run("run", path, "-p", "x"), ["gguf", str(path)])
+    check_refused(cli.run("run", path, "-p", "x"), ["model.gguf", "GGUF version 0, want 2 or 3"])

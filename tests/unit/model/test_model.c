@@ -328,6 +328,7 @@ static void names_a_wrong_path(void **state)
     put_text("m.gguf", "GGUF");
     assert_int_equal(tw_model_open(path_of("m.gguf"), &m, &err), -EINVAL);
     assert_non_null(strstr(err.msg, "m.gguf: no GGUF file"));
+    assert_int_equal(unlink(path_of("m.gguf")), 0);
     put_text("m.bin", "x");
     assert_int_equal(tw_model_open(path_of("m.bin"), &m, &err), -ENOTDIR);
     assert_int_equal(tw_model_open(dir, &m, &err), -ENOENT);
