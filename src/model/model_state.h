@@ -39,7 +39,7 @@ struct tw_model {
     const char *name;
     tw_model_config config;
     tw_gen_config gen;
-    enum tw_dtype quant; /* of plain matrices once loaded; F32: as they are */
+    enum tw_dtype quant;  /* of plain matrices once loaded; F32: as they are */
     bool is_gguf;         /* path is a .gguf file */
     bool is_turned;       /* its q and k are: tw_tensor */
     tw_model_file *files; /* [n_files] */
