@@ -17,7 +17,13 @@ import pathlib
 import gguf
 import numpy as np
 
-ARCHS = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+ARCHS = {
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "qwen3_moe": "qwen3moe",
+}
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
@@ -35,7 +41,9 @@ LAYER_NAMES = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "mlp.gate": "ffn_gate_inp",
 }
+EXPERT_NAMES = {"gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps"}
 TYPES = gguf.GGMLQuantizationType
 SCALES_AT = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}  # of a block's f16
 
@@ -45,6 +53,8 @@ def gguf_name(name):
         return NAMES[name]
     _, _, layer, rest = name.split(".", 3)
     stem, kind = rest.rsplit(".", 1)
+    if stem.startswith("mlp.experts."):
+        return f"blk.{layer}.{EXPERT_NAMES[stem.split('.')[3]]}.{kind}"
     return f"blk.{layer}.{LAYER_NAMES[stem]}.{kind}"
 
 
@@ -71,6 +81,20 @@ def as_f32(dtype, bits):
     if dtype == "BF16":
         return (bits.astype(np.uint32) << 16).view(np.float32)
     return bits.astype(np.float32)
+
+
+def join_experts(tensors):
+    """Those of a layer in one tensor, under the name of the first."""
+    firsts = {}
+    for name, (dtype, shape, raw) in tensors.items():
+        out = gguf_name(name)
+        first = firsts.setdefault(out, name)
+        if ".experts." in name and first == name:
+            tensors[name] = (dtype, [1, *shape], raw)
+        elif ".experts." in name:
+            _, (n, *_), before = tensors[first]
+            tensors[first] = (dtype, [n + 1, *shape], before + raw)
+    return {name: tensors[name] for name in firsts.values()}
 
 
 def turn(rows, n_heads):
@@ -149,8 +173,9 @@ def add_window(w, c, arch):
     if arch == "llama":
         w.add_sliding_window(window)
     elif c.get("use_sliding_window"):
+        first = 0 if arch == "qwen3moe" else c["max_window_layers"]
         types = c.get("layer_types") or [
-            "sliding_attention" if i >= c["max_window_layers"] else "full_attention"
+            "sliding_attention" if i >= first else "full_attention"
             for i in range(c["num_hidden_layers"])
         ]
         w.add_sliding_window(window)
@@ -169,6 +194,12 @@ def add_config(w, c, arch):
     if c.get("head_dim"):
         w.add_key_length(c["head_dim"])
         w.add_value_length(c["head_dim"])
+    if arch == "qwen3moe":
+        w.add_expert_count(c["num_experts"])
+        w.add_expert_used_count(c["num_experts_per_tok"])
+        w.add_expert_feed_forward_length(c["moe_intermediate_size"])
+        if not c["norm_topk_prob"]:  # the converter cannot say it
+            w.add_expert_weights_norm(False)
     add_rope(w, c)
     add_window(w, c, arch)
 
@@ -245,7 +276,7 @@ def add_special(w, folder, tok):
 
 def wanted_type(name, shape, kind):
     """Vectors stay plain; so do rows that are no whole blocks."""
-    if len(shape) == 1:
+    if len(shape) == 1 or name.endswith("mlp.gate.weight"):
         return "F32"
     block = gguf.GGML_QUANT_SIZES[TYPES[kind]][0]
     return kind if shape[-1] % block == 0 else "F16"
@@ -275,7 +306,7 @@ def write(folder, out, kind=None, split=0, kinds=None, endian=None):
         w.add_bos_token_id(c.get("bos_token_id") or 1)
         eos = c.get("eos_token_id") or 2
         w.add_eos_token_id(eos[0] if isinstance(eos, list) else eos)
-    for name, (dtype, shape, raw) in read_safetensors(folder).items():
+    for name, (dtype, shape, raw) in join_experts(read_safetensors(folder)).items():
         bits = as_bits(dtype, shape, raw)
         if arch == "llama" and ("q_proj" in name or "k_proj" in name):
             heads = c["num_attention_heads"]

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/scope.h"
-#include "model/model_state.h"
+#include "model/model_gguf.h"
 
 static tw_tensor *place_of(tw_model *m, enum tw_expert_part part, uint32_t i_layer,
                            uint32_t i_expert)
@@ -67,10 +67,20 @@ static int bind_joined(tw_model *m, const char *tail, uint32_t i_layer, enum tw_
     return 0;
 }
 
+static int bind_gguf(tw_model *m, uint32_t i_layer, tw_err *err)
+{
+    int rc = 0;
+    for (enum tw_expert_part p = 0; p < TW_EXPERT_PARTS && rc == 0; p++)
+        rc = tw_model_gguf_bind_experts(m, p, i_layer, place_of(m, p, i_layer, 0), err);
+    return rc;
+}
+
 static int bind_layer(tw_model *m, uint32_t i_layer, tw_err *err)
 {
     char name[TW_TENSOR_NAME_BYTES];
     size_t i_file;
+    if (m->is_gguf)
+        return bind_gguf(m, i_layer, err);
     tw_expert_joined_name(TW_EXPERTS_GATE_UP, i_layer, name, sizeof(name));
     if (tw_model_tensor_find(m, name, &i_file) == NULL)
         return bind_each(m, i_layer, err);

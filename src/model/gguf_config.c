@@ -18,6 +18,7 @@ static const struct arch_row {
     {"llama", "llama", true, false},
     {"qwen2", "qwen2", false, false},
     {"qwen3", "qwen3", false, true},
+    {"qwen3moe", "qwen3_moe", false, true},
 };
 
 static const struct arch_row *find_arch(const char *arch, size_t n)
@@ -39,24 +40,30 @@ int tw_gguf_config_arch(const char *name, const tw_gguf *g, tw_str *ret, tw_err 
     tw_gguf_keys k = {.file = name, .arch = "", .g = g, .err = err};
     tw_str arch = tw_gguf_keys_text(&k, "general.architecture", TW_STR(""));
     if (k.rc == 0 && find_arch(arch.p, arch.len) == NULL)
-        tw_gguf_keys_refuse(&k, "general.architecture", "one of llama, qwen2, qwen3");
+        tw_gguf_keys_refuse(&k, "general.architecture", "one of llama, qwen2, qwen3, qwen3moe");
     if (k.rc == 0)
         *ret = arch;
     return k.rc;
 }
 
+enum { SOFTMAX = 1 }; /* of expert_gating_func; 0: none said */
+
 /* Features that would change the result and that we do not compute. */
-static void refuse_foreign(tw_gguf_keys *k)
+static void refuse_foreign(tw_gguf_keys *k, const tw_family *family)
 {
     static const char *const factors[] = {".logit_scale", ".residual_scale", ".embedding_scale",
-                                          ".attention.scale"};
+                                          ".attention.scale", ".expert_weights_scale"};
     for (size_t i = 0; i < TW_ARRAY_LEN(factors); i++) {
         double f = tw_gguf_keys_f64(k, factors[i], 0, -1e30, 1e30);
         if (fabs(f) > 0 && fabs(f - 1) > 0)
             tw_gguf_keys_refuse(k, factors[i], "none");
     }
-    if (tw_gguf_keys_u64(k, ".expert_count", 0, 0, UINT32_MAX) > 0)
-        tw_gguf_keys_refuse(k, ".expert_count", "0: experts in GGUF files are not supported");
+    if (!family->experts && tw_gguf_keys_u64(k, ".expert_count", 0, 0, UINT32_MAX) > 0)
+        tw_gguf_keys_refuse(k, ".expert_count", "0: of those with experts qwen3moe is read");
+    if (tw_gguf_keys_u64(k, ".expert_shared_count", 0, 0, UINT32_MAX) > 0)
+        tw_gguf_keys_refuse(k, ".expert_shared_count", "0");
+    if (tw_gguf_keys_u64(k, ".expert_gating_func", SOFTMAX, 0, UINT32_MAX) > SOFTMAX)
+        tw_gguf_keys_refuse(k, ".expert_gating_func", "1 (softmax)");
     if (!tw_gguf_keys_bool(k, ".attention.causal", true))
         tw_gguf_keys_refuse(k, ".attention.causal", "true");
 }
@@ -89,6 +96,27 @@ static void read_dims(tw_gguf_keys *k, tw_model_config *c)
     if (tw_gguf_keys_u64(k, ".rope.dimension_count", c->head_dim, 0, UINT32_MAX) != c->head_dim)
         tw_gguf_keys_refuse(k, ".rope.dimension_count",
                             "a head's size (rope over part of a head is not supported)");
+}
+
+/* Which layers have them only the tensors know. Files of this architecture do not say whether the
+ * chosen ones' weights are made to sum to 1: all do it. */
+static void read_experts(tw_gguf_keys *k, const tw_gguf_facts *f, tw_model_config *c)
+{
+    const uint32_t n = (uint32_t)tw_gguf_keys_u64_needed(k, ".expert_count", 1, TW_EXPERTS_MAX);
+    const uint32_t used =
+        (uint32_t)tw_gguf_keys_u64_needed(k, ".expert_used_count", 1,
+                                          TW_MIN(n, (uint32_t)TW_EXPERTS_PER_TOK_MAX));
+    if (k->rc != 0)
+        return;
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        c->n_expert_layers += c->experts[i] = f->experts[i];
+    if (c->n_expert_layers == 0)
+        return;
+    c->n_experts = n;
+    c->experts_per_tok = used;
+    c->expert_ffn = (uint32_t)tw_gguf_keys_u64(k, ".expert_feed_forward_length",
+                                               TW_MAX(c->ffn / used, 1u), 1, TW_MODEL_FFN_MAX);
+    c->norm_topk = tw_gguf_keys_bool(k, ".expert_weights_norm", true);
 }
 
 /* One window for all layers, or a list that says which layers slide. The other families' files name
@@ -279,8 +307,10 @@ int tw_gguf_config_read(const char *name, const tw_gguf *g, const tw_gguf_facts 
                          .mlp_bias = f->has_mlp_bias,
                          .dtype = f->dtype};
     tw_gen_config gen = {.do_sample = true};
-    refuse_foreign(&k);
+    refuse_foreign(&k, family);
     read_dims(&k, &c);
+    if (family->experts)
+        read_experts(&k, f, &c);
     read_windows(&k, &c);
     c.rope = (tw_rope_config){.kind = TW_ROPE_PLAIN, .factor = 1, .attention_factor = 1};
     c.rope.theta = tw_gguf_keys_f64(&k, ".rope.freq_base", 10000, 1.0001, 1e12);

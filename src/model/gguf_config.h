@@ -11,8 +11,9 @@
 typedef struct tw_gguf_facts {
     uint32_t vocab; /* rows of token_embd.weight */
     bool has_output, has_q_bias, has_k_bias, has_v_bias, has_o_bias, has_mlp_bias;
-    enum tw_dtype dtype;       /* of the first layer's matrices; BF16 for blocks */
-    const float *rope_factors; /* [n_rope_factors] of rope_freqs.weight; NULL: none */
+    bool experts[TW_LAYERS_MAX]; /* layers that have a router */
+    enum tw_dtype dtype;         /* of the first layer's matrices; BF16 for blocks */
+    const float *rope_factors;   /* [n_rope_factors] of rope_freqs.weight; NULL: none */
     size_t n_rope_factors;
 } tw_gguf_facts;
 

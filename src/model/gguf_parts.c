@@ -30,9 +30,17 @@ static const char *const part_names[TW_PART_END] = {
     [TW_PART_UP_BIAS] = "ffn_up.bias",
     [TW_PART_DOWN] = "ffn_down.weight",
     [TW_PART_DOWN_BIAS] = "ffn_down.bias",
+    [TW_PART_ROUTER] = "ffn_gate_inp.weight",
     [TW_PART_EMBED] = "token_embd.weight",
     [TW_PART_FINAL_NORM] = "output_norm.weight",
     [TW_PART_LM_HEAD] = "output.weight",
+};
+
+/* All of a layer in one tensor. */
+static const char *const expert_names[TW_EXPERT_PARTS] = {
+    [TW_EXPERT_GATE] = "ffn_gate_exps.weight",
+    [TW_EXPERT_UP] = "ffn_up_exps.weight",
+    [TW_EXPERT_DOWN] = "ffn_down_exps.weight",
 };
 
 static const struct type_row {
@@ -54,14 +62,17 @@ void tw_model_gguf_part_name(enum tw_part part, uint32_t i_layer, char *out, siz
         snprintf(out, out_bytes, "blk.%u.%s", i_layer, name);
 }
 
-static int check_shape(const tw_model *m, const tw_gguf_tensor *t, enum tw_part part,
-                       const char *file, tw_err *err)
+/* n_experts 0: the tensor of one part alone. */
+static int check_shape(const tw_model *m, const tw_gguf_tensor *t, const tw_part_spec *spec,
+                       uint32_t n_experts, const char *file, tw_err *err)
 {
-    const tw_part_spec *spec = tw_part_get(part);
-    tw_gguf_tensor want = {.n_dims = spec->cols == TW_AXIS_ONE ? 1 : 2};
-    want.dims[want.n_dims - 1] = tw_axis_size(&m->config, spec->rows);
-    if (want.n_dims == 2)
-        want.dims[0] = tw_axis_size(&m->config, spec->cols);
+    const uint64_t n_rows = tw_axis_size(&m->config, spec->rows);
+    const uint64_t n_cols = tw_axis_size(&m->config, spec->cols);
+    tw_gguf_tensor want = {.n_dims = 2, .dims = {n_cols, n_rows}};
+    if (spec->cols == TW_AXIS_ONE)
+        want = (tw_gguf_tensor){.n_dims = 1, .dims = {n_rows}};
+    if (n_experts > 0)
+        want.dims[want.n_dims++] = n_experts;
     if (t->n_dims == want.n_dims &&
         memcmp(t->dims, want.dims, want.n_dims * sizeof(want.dims[0])) == 0)
         return 0;
@@ -86,16 +97,17 @@ static int check_type(const tw_gguf_tensor *t, const char *file, enum tw_dtype *
 }
 
 /* Sums of blocks begin at every border of a segment (DESIGN 5.2), a head for the one, else 32. */
-static int check_blocks(const tw_model *m, const tw_tensor *t, enum tw_part part, tw_err *err)
+static int check_blocks(const tw_model *m, const tw_tensor *t, const tw_part_spec *spec,
+                        tw_err *err)
 {
     if (!tw_dtype_is_quant(t->type))
         return 0;
-    if (tw_part_get(part)->cols == TW_AXIS_ONE)
+    if (spec->cols == TW_AXIS_ONE)
         return tw_err_set(err, -ENOTSUP,
                           "%s: tensor \"%s\": type %s, want F32, F16 or BF16 for a"
                           " single row",
                           t->file, t->name, tw_dtype_name(t->type));
-    if (tw_part_get(part)->cols == TW_AXIS_HQ && m->config.head_dim % GRANULE != 0)
+    if (spec->cols == TW_AXIS_HQ && m->config.head_dim % GRANULE != 0)
         return tw_err_set(err, -ENOTSUP,
                           "%s: tensor \"%s\": type %s wants heads of a multiple of 32 numbers, this"
                           " model's have %u; want a file with F16 or BF16 there",
@@ -103,36 +115,66 @@ static int check_blocks(const tw_model *m, const tw_tensor *t, enum tw_part part
     return 0;
 }
 
-int tw_model_gguf_bind(const tw_model *m, enum tw_part part, uint32_t i_layer, tw_tensor *ret,
-                       tw_err *err)
+/* The tensor of this name, checked; n_experts as in check_shape. */
+static int bind(const tw_model *m, const char *name, const tw_part_spec *spec, uint32_t n_experts,
+                tw_tensor *ret, tw_err *err)
 {
-    char name[NAME_MAX_BYTES];
     size_t i_file = 0;
-    tw_model_gguf_part_name(part, i_layer, name, sizeof(name));
     const tw_gguf_tensor *t = tw_model_gguf_find(m, name, &i_file);
     if (t == NULL)
         return tw_err_set(err, -EINVAL,
                           "model %s: tensor \"%s\" is missing, a %s of %u layers has it", m->path,
                           name, m->config.family, m->config.n_layers);
-    const tw_part_spec *spec = tw_part_get(part);
     tw_tensor found = {.name = t->name,
                        .file = m->files[i_file].name,
                        .i_file = i_file,
                        .off_bytes = (size_t)t->off_bytes,
                        .n_rows = (size_t)tw_axis_size(&m->config, spec->rows),
                        .n_cols = (size_t)tw_axis_size(&m->config, spec->cols)};
-    int rc = check_shape(m, t, part, found.file, err);
+    int rc = check_shape(m, t, spec, n_experts, found.file, err);
     if (rc == 0)
         rc = check_type(t, found.file, &found.type, err);
     if (rc == 0)
-        rc = check_blocks(m, &found, part, err);
+        rc = check_blocks(m, &found, spec, err);
+    if (rc == 0)
+        *ret = found;
+    return rc;
+}
+
+int tw_model_gguf_bind(const tw_model *m, enum tw_part part, uint32_t i_layer, tw_tensor *ret,
+                       tw_err *err)
+{
+    char name[NAME_MAX_BYTES];
+    tw_model_gguf_part_name(part, i_layer, name, sizeof(name));
+    int rc = bind(m, name, tw_part_get(part), 0, ret, err);
+    if (rc == 0 && m->is_turned &&
+        (part == TW_PART_Q || part == TW_PART_K || part == TW_PART_Q_BIAS ||
+         part == TW_PART_K_BIAS))
+        ret->turned = m->config.head_dim;
+    return rc;
+}
+
+int tw_model_gguf_bind_experts(const tw_model *m, enum tw_expert_part part, uint32_t i_layer,
+                               tw_tensor *ret, tw_err *err)
+{
+    char name[NAME_MAX_BYTES];
+    tw_tensor all = {.name = NULL};
+    snprintf(name, sizeof(name), "blk.%u.%s", i_layer, expert_names[part]);
+    int rc = bind(m, name, tw_expert_part_get(part), m->config.n_experts, &all, err);
     if (rc < 0)
         return rc;
-    if (m->is_turned && (part == TW_PART_Q || part == TW_PART_K || part == TW_PART_Q_BIAS ||
-                         part == TW_PART_K_BIAS))
-        found.turned = m->config.head_dim;
-    *ret = found;
+    const size_t bytes = all.n_rows * tw_dtype_row_bytes(all.type, all.n_cols);
+    for (uint32_t e = 0; e < m->config.n_experts; e++, all.off_bytes += bytes)
+        ret[(size_t)e * TW_EXPERT_PARTS] = all;
     return 0;
+}
+
+static bool is_expert_part(const char *tail)
+{
+    for (enum tw_expert_part p = 0; p < TW_EXPERT_PARTS; p++)
+        if (strcmp(tail, expert_names[p]) == 0)
+            return true;
+    return false;
 }
 
 /* tail: what follows "blk." */
@@ -143,10 +185,10 @@ static bool is_bound(const tw_model *m, const char *tail)
     if (dot == tail || *dot != '.' || i >= m->config.n_layers)
         return false;
     for (enum tw_part p = 0; p < TW_PART_LAYER_END; p++)
-        if (tw_part_wanted(&m->config, p) && part_names[p] != NULL &&
+        if (tw_part_in_layer(&m->config, p, (uint32_t)i) && part_names[p] != NULL &&
             strcmp(part_names[p], dot + 1) == 0)
             return true;
-    return false;
+    return m->config.experts[i] && is_expert_part(dot + 1);
 }
 
 int tw_model_gguf_refuse_strays(const tw_model *m, tw_err *err)

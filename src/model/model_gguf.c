@@ -129,6 +129,16 @@ static bool has_part(const tw_model *m, enum tw_part part)
     return tw_model_gguf_find(m, name, &i_file) != NULL;
 }
 
+static void find_experts(const tw_model *m, bool ret[TW_LAYERS_MAX])
+{
+    for (uint32_t i = 0; i < TW_LAYERS_MAX; i++) {
+        char name[NAME_MAX_BYTES];
+        size_t i_file;
+        tw_model_gguf_part_name(TW_PART_ROUTER, i, name, sizeof(name));
+        ret[i] = tw_model_gguf_find(m, name, &i_file) != NULL;
+    }
+}
+
 static enum tw_dtype plain_type(const tw_model *m)
 {
     size_t i_file;
@@ -178,6 +188,7 @@ static int read_facts(tw_model *m, tw_gguf_facts *f, tw_err *err)
                                          has_part(m, TW_PART_UP_BIAS) ||
                                          has_part(m, TW_PART_DOWN_BIAS),
                          .dtype = plain_type(m)};
+    find_experts(m, f->experts);
     return read_rope_factors(m, f, err);
 }
 

@@ -15,6 +15,9 @@ TW_MUST_CHECK int tw_model_gguf_in_folder(const char *folder, char **ret, tw_err
 /* The tensor of a part, checked; of any file. */
 TW_MUST_CHECK int tw_model_gguf_bind(const tw_model *m, enum tw_part part, uint32_t i_layer,
                                      tw_tensor *ret, tw_err *err);
+/* The tensor of a part of all experts of a layer, checked: ret [E], one every TW_EXPERT_PARTS. */
+TW_MUST_CHECK int tw_model_gguf_bind_experts(const tw_model *m, enum tw_expert_part part,
+                                             uint32_t i_layer, tw_tensor *ret, tw_err *err);
 /* -EINVAL names a tensor inside a layer that the config has no place for. */
 TW_MUST_CHECK int tw_model_gguf_refuse_strays(const tw_model *m, tw_err *err);
 const tw_gguf_tensor *tw_model_gguf_find(const tw_model *m, const char *name, size_t *ret_file);

@@ -18,11 +18,18 @@ TOKENIZERS = cli.ROOT / "tests" / "data" / "tokenizers"
 GREEDY = ("-n", "12", "--ids", "--ignore-eos", "--temp", "0")
 
 
+CLASSES = {
+    "llama": "LlamaForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+}
+
+
 def random_model(folder, vocab, d=64, layers=1, heads=4, kv=2, q=32, ffn=128, family="llama", **keys):
     """A folder in Hugging Face layout, F32."""
     rng = np.random.RandomState(3)
     config = {
-        "architectures": [{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}[family]],
+        "architectures": [CLASSES[family]],
         "model_type": family,
         "hidden_size": d,
         "num_hidden_layers": layers,
@@ -49,10 +56,19 @@ def random_model(folder, vocab, d=64, layers=1, heads=4, kv=2, q=32, ffn=128, fa
             p + "self_attn.v_proj": (kv * q, d),
             p + "self_attn.o_proj": (d, heads * q),
             p + "post_attention_layernorm": (d,),
-            p + "mlp.gate_proj": (ffn, d),
-            p + "mlp.up_proj": (ffn, d),
-            p + "mlp.down_proj": (d, ffn),
         }
+        blocks = ["mlp."]
+        if family == "qwen3_moe":
+            shapes |= {p + "mlp.gate": (keys["num_experts"], d)}
+            shapes |= {p + f"self_attn.{k}_norm": (q,) for k in "qk"}
+            blocks = [f"mlp.experts.{e}." for e in range(keys["num_experts"])]
+            ffn = keys["moe_intermediate_size"]
+        for block in blocks:
+            shapes |= {
+                p + block + "gate_proj": (ffn, d),
+                p + block + "up_proj": (ffn, d),
+                p + block + "down_proj": (d, ffn),
+            }
     tensors = {}
     for name, shape in shapes.items():
         gain = 1 / np.sqrt(shape[-1]) if len(shape) == 2 else 0.1
@@ -102,6 +118,11 @@ def widened(path, folder, model):
     for t in gguf.GGUFReader(path).tensors:
         rows = gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32)
         name = named[t.name]
+        if rows.ndim == 3:  # all experts of a layer
+            layer, part = name.split(".experts.")[0], name.split(".")[-2]
+            for e, one in enumerate(rows):
+                tensors[f"{layer}.experts.{e}.{part}.weight"] = np.ascontiguousarray(one)
+            continue
         if config["model_type"] == "llama" and ("q_proj" in name or "k_proj" in name):
             heads = config["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
             q = rows.shape[0] // heads

@@ -112,6 +112,35 @@ def test_what_is_not_read_is_named(folder):
     refused(out, "is it cut short?")
 
 
+def test_experts_that_are_not_read_are_named(folder):
+    experts = dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32)
+    keys = dict(norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[])
+    model = world.random_model(folder / "m", 256, family="qwen3_moe", **experts, **keys)
+    out = folder / "m.gguf"
+    world.make_gguf.write(model, out)
+    whole = out.read_bytes()
+    out.write_bytes(whole.replace(b"0.ffn_up_exps", b"0.ffn_up_expz"))
+    refused(out, '"blk.0.ffn_up_exps.weight" is missing')
+    at = whole.index(b"expert_used_count") + len("expert_used_count") + 4
+    out.write_bytes(whole[:at] + (5).to_bytes(4, "little") + whole[at + 4 :])
+    refused(out, "qwen3moe.expert_used_count is 5", "1..4")
+    at = whole.index(b"expert_count") + len("expert_count") + 4
+    out.write_bytes(whole[:at] + (3).to_bytes(4, "little") + whole[at + 4 :])
+    refused(out, '"blk.0.ffn_gate_inp.weight": shape', "its keys want")
+    out.write_bytes(whole.replace(b"qwen3moe", b"qwen3mow"))
+    refused(out, 'general.architecture is "qwen3mow"', "qwen3, qwen3moe")
+    model = world.random_model(folder / "dense", 256)
+    config = json.loads((model / "config.json").read_text())
+    w = gguf.GGUFWriter(out, "llama")
+    world.make_gguf.add_config(w, config, "llama")
+    w.add_expert_count(8)
+    w.add_tensor("token_embd.weight", np.zeros((256, 64), np.float32))
+    for part in (w.write_header_to_file, w.write_kv_data_to_file, w.write_tensors_to_file):
+        part()
+    w.close()
+    refused(out, "llama.expert_count is 8", "qwen3moe")
+
+
 def test_a_damaged_number_is_named(folder):
     model = world.random_model(folder / "m", 256)
     out = folder / "m.gguf"

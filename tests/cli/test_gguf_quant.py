@@ -39,10 +39,32 @@ def splits(i):
 @pytest.mark.parametrize("mix", MIXES)
 def test_same_bits_and_near_the_widened(mix, model, folder):
     kind, kinds = MIXES[mix]
+    check_model(model, folder, kind, kinds, splits(list(MIXES).index(mix)))
+
+
+def test_experts(folder):
+    """All of a layer in one tensor, cut at blocks."""
+    experts = {
+        "num_experts": 5,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 256,
+        "norm_topk_prob": True,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+    }
+    model = world.random_model(
+        folder / "m", 512, d=256, layers=2, heads=8, kv=4, q=32, family="qwen3_moe", **experts
+    )
+    kinds = {"down_proj": "Q6_K", "1.mlp.experts.0.gate": "Q8_0"}
+    ways = [(8, cli.tables()[-1]), *((tp, table) for tp in (1, 2) for table in cli.tables())]
+    check_model(model, folder, "Q4_K", kinds, ways)
+
+
+def check_model(model, folder, kind, kinds, ways):
     path = folder / "m.gguf"
     world.make_gguf.write(model, path, kind, kinds=kinds)
     want = world.generate(path, PROMPT, folder, "--threads", "1", env={"TW_CPU": "ref"})
-    for tp, table in splits(list(MIXES).index(mix)):
+    for tp, table in ways:
         more = ("--local", "--tp", tp) if tp > 1 else ()
         got = world.generate(
             path, PROMPT, folder, "--threads", "1", "--chunk", "7", *more, env={"TW_CPU": table}
@@ -52,7 +74,7 @@ def test_same_bits_and_near_the_widened(mix, model, folder):
     wide = world.generate(world.widened(path, folder / "w", model), PROMPT, folder)
     wide = np.frombuffer(wide[1], "<f4")
     off = np.sqrt(np.mean((logits - wide) ** 2) / np.mean(wide**2))
-    print(f"{mix}: {off:.4f} of the widened model's logits")
+    print(f"{kind}: {off:.4f} of the widened model's logits")
     assert 0 < off < 0.05
 
 
