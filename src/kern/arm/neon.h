@@ -42,6 +42,10 @@ TW_INLINE vf v_load(const float *p)
 {
     return (vf){vld1q_f32(p), vld1q_f32(p + 4)};
 }
+TW_INLINE vf v_keep(vf v)
+{
+    return v;
+}
 TW_INLINE void v_store(float *p, vf v)
 {
     vst1q_f32(p, v.a);

@@ -18,7 +18,7 @@ static const float *row_q(const walk *w, size_t i)
     return w->op->q + at / w->op->n_group * w->op->ld_row + at % w->op->n_group * w->op->ld_head;
 }
 
-/* q into lane order (unless few): lane by lane as visited, its dims ascending. */
+/* q into lane order (unless few): of each 16 dims the lanes as visited. */
 static void take_q(walk *w)
 {
     if (w->few) {
@@ -26,15 +26,13 @@ static void take_q(walk *w)
             memcpy(w->q + i * w->q_pad, row_q(w, i), w->q_pad * sizeof *w->q);
         return;
     }
-    const size_t steps = w->q_pad / 16;
     for (size_t i = 0; i < w->n_pairs; i++) {
         const float *q = row_q(w, i);
         float *to = w->q + i * w->q_pad;
-        for (size_t j = 0; j < 16; j++)
-            for (size_t t = 0; t < steps; t++) {
-                size_t dim = t * 16 + lane_order[j];
-                to[j * steps + t] = dim < w->op->q_dim ? q[dim] : 0.0f;
-            }
+        for (size_t j = 0; j < w->q_pad; j++) {
+            size_t dim = j / 16 * 16 + lane_order[j % 16];
+            to[j] = dim < w->op->q_dim ? q[dim] : 0.0f;
+        }
     }
 }
 
@@ -72,18 +70,18 @@ TW_INLINE void widen_v(const walk *w, const void *page, enum tw_dtype type, unsi
 TW_INLINE void turn_square(const walk *w, const void *page, enum tw_dtype type, size_t key,
                            size_t dim, const bool whole)
 {
-    const size_t q_dim = w->op->q_dim, steps = w->q_pad / 16;
+    const size_t q_dim = w->op->q_dim;
     vf r[TW_W];
     TW_UNROLL
     for (size_t j = 0; j < TW_W; j++)
         r[j] = whole ? v_load_kv(type, page, (key + j) * q_dim + dim)
                      : load_kv(page, type, q_dim, key + j, dim);
     v_transpose(r);
-    float *to = w->k + dim / 16 * BLOCK + key;
+    float *to = w->k + dim / 16 * 16 * BLOCK + key;
     const unsigned char *order = lane_order + dim % 16;
     TW_UNROLL
     for (size_t j = 0; j < TW_W; j++)
-        v_store(to + order[j] * steps * BLOCK, r[j]);
+        v_store(to + order[j] * BLOCK, r[j]);
 }
 
 TW_INLINE void turn_k(const walk *w, const void *page, enum tw_dtype type, unsigned lo, unsigned hi)
@@ -109,73 +107,109 @@ static void take_block_f32(const walk *w, uint32_t i, unsigned lo, unsigned hi)
     widen_v(w, w->op->v_pages[i], TW_F32, lo, hi);
 }
 
+/* One step of one lane: n pairs x KEYS keys. */
+TW_INLINE void score_step(vf *c, const float *q, size_t ld, const float *k, const size_t n)
+{
+    vf kv[KEYS_V];
+    TW_UNROLL
+    for (size_t j = 0; j < KEYS_V; j++)
+        kv[j] = v_keep(v_load(k + j * TW_W));
+    TW_UNROLL
+    for (size_t r = 0; r < n; r++) {
+        vf qv = v_set1(q[r * ld]);
+        TW_UNROLL
+        for (size_t j = 0; j < KEYS_V; j++)
+            c[r * KEYS_V + j] = v_fma(qv, kv[j], c[r * KEYS_V + j]);
+    }
+}
+
+/* The chains of LANES_N lanes from the i-th on. Of a last row of less than 16 dims only the lanes
+ * that have one take the step. */
+TW_INLINE void score_lanes(const walk *w, const float *q, const float *k, unsigned i, vf *c,
+                           const size_t n)
+{
+    const size_t whole = w->op->q_dim / 16, rest = w->op->q_dim % 16, ld = w->q_pad;
+    TW_UNROLL
+    for (size_t a = 0; a < LANES_N; a++) {
+        TW_UNROLL
+        for (size_t j = 0; j < n * KEYS_V; j++)
+            c[a * n * KEYS_V + j] = v_zero();
+    }
+    q += i;
+    k += i * BLOCK;
+    for (size_t t = 0; t < whole; t++, q += 16, k += 16 * BLOCK) {
+        TW_UNROLL
+        for (size_t a = 0; a < LANES_N; a++)
+            score_step(c + a * n * KEYS_V, q + a, ld, k + a * BLOCK, n);
+    }
+    TW_UNROLL
+    for (size_t a = 0; a < LANES_N; a++)
+        if (lane_order[i + a] < rest)
+            score_step(c + a * n * KEYS_V, q + a, ld, k + a * BLOCK, n);
+}
+
 /* n pairs x KEYS keys. A lane without dims is +0 and is added like any other. */
 TW_INLINE void score_tile(const walk *w, size_t i_pair, size_t key, const size_t n)
 {
-    const size_t steps = w->q_pad / 16, rest = w->op->q_dim % 16, ld = w->q_pad;
-    const float *q = w->q + i_pair * ld, *k = w->k + key;
-    vf stack[4][TILE * TILE_V];
-    for (unsigned i = 0; i < 16; i++) {
-        vf c[TILE * TILE_V];
+    const size_t n_v = n * KEYS_V;
+    vf stack[4][SCORE_N * KEYS_V], scale = v_set1(w->op->scale);
+    for (unsigned i = 0; i < 16; i += LANES_N) {
+        vf c[LANES_N * SCORE_N * KEYS_V];
+        score_lanes(w, w->q + i_pair * w->q_pad, w->k + key, i, c, n);
         TW_UNROLL
-        for (size_t j = 0; j < n * TILE_V; j++)
-            c[j] = v_zero();
-        size_t here = rest && lane_order[i] >= rest ? steps - 1 : steps;
-        for (size_t t = 0; t < here; t++) {
-            vf kv[TILE_V];
+        for (size_t half = 1; half < LANES_N; half *= 2) {
             TW_UNROLL
-            for (size_t j = 0; j < TILE_V; j++)
-                kv[j] = v_load(k + (i * steps + t) * BLOCK + j * TW_W);
-            TW_UNROLL
-            for (size_t r = 0; r < n; r++) {
-                vf qv = v_set1(q[r * ld + i * steps + t]);
+            for (size_t a = 0; a < LANES_N; a += 2 * half) {
                 TW_UNROLL
-                for (size_t j = 0; j < TILE_V; j++)
-                    c[r * TILE_V + j] = v_fma(qv, kv[j], c[r * TILE_V + j]);
+                for (size_t j = 0; j < n_v; j++)
+                    c[a * n_v + j] = v_add(c[a * n_v + j], c[(a + half) * n_v + j]);
             }
         }
         unsigned l = 0;
-        for (unsigned t = i; t & 1; t >>= 1, l++) {
+        for (unsigned t = i / LANES_N; t & 1; t >>= 1, l++) {
             TW_UNROLL
-            for (size_t j = 0; j < n * TILE_V; j++)
+            for (size_t j = 0; j < n_v; j++)
                 c[j] = v_add(stack[l][j], c[j]);
         }
-        if (l < 4) {
-            TW_UNROLL
-            for (size_t j = 0; j < n * TILE_V; j++)
+        TW_UNROLL
+        for (size_t j = 0; j < n_v; j++) {
+            if (i + LANES_N < 16)
                 stack[l][j] = c[j];
-        } else {
-            vf scale = v_set1(w->op->scale);
-            TW_UNROLL
-            for (size_t j = 0; j < n * TILE_V; j++)
-                v_store(w->p + (i_pair + j / TILE_V) * BLOCK + key + j % TILE_V * TW_W,
+            else
+                v_store(w->p + (i_pair + j / KEYS_V) * BLOCK + key + j % KEYS_V * TW_W,
                         v_mul(c[j], scale));
         }
     }
 }
 
-static void score_pairs(const walk *w, size_t i, size_t key)
+/* All keys of [lo, hi) for n pairs. */
+static void score_pairs(const walk *w, size_t i, size_t n, unsigned lo, unsigned hi)
 {
-    switch (w->n_pairs - i) {
-    case 1:
-        score_tile(w, i, key, 1);
-        break;
-    case 2:
-        score_tile(w, i, key, 2);
-        break;
-    case 3:
-        score_tile(w, i, key, 3);
-        break;
-    case 4:
-        score_tile(w, i, key, 4);
-        break;
-    case 5:
-        score_tile(w, i, key, 5);
-        break;
-    default:
-        score_tile(w, i, key, 6);
-        break;
-    }
+    for (const size_t end = i + n; i < end; i += SCORE_N)
+        for (size_t key = lo / KEYS * KEYS; key < hi; key += KEYS) {
+            switch (end - i) {
+            case 1:
+                score_tile(w, i, key, 1);
+                break;
+            case 2:
+                score_tile(w, i, key, 2);
+                break;
+#if TW_REGS < 32
+            case 3:
+                score_tile(w, i, key, 3);
+                break;
+            case 4:
+                score_tile(w, i, key, 4);
+                break;
+            case 5:
+                score_tile(w, i, key, 5);
+                break;
+#endif
+            default:
+                score_tile(w, i, key, SCORE_N);
+                break;
+            }
+        }
 }
 
 /* p [64] from scores to weights; keys out of sight become 0, which adds nothing to the sum. */
@@ -240,7 +274,7 @@ TW_INLINE void value_tile(const walk *w, size_t i_pair, size_t dim, unsigned lo,
         vf vv[TILE_V];
         TW_UNROLL
         for (size_t j = 0; j < n_v; j++)
-            vv[j] = v_load(v + key * ld + j * TW_W);
+            vv[j] = v_keep(v_load(v + key * ld + j * TW_W));
         TW_UNROLL
         for (size_t r = 0; r < n; r++) {
             vf pv = v_set1(p[r * BLOCK + key]);
@@ -343,8 +377,7 @@ static void add_block(walk *w, uint32_t i_block)
     (w->op->kv_type == TW_F32 ? take_block_f32 : take_block_bf16)(w, i_block, lo, hi);
     for (size_t i = 0; i < w->n_pairs; i += TILE) {
         size_t n = w->n_pairs - i < TILE ? w->n_pairs - i : TILE;
-        for (size_t key = lo / KEYS * KEYS; key < hi; key += KEYS)
-            score_pairs(w, i, key);
+        score_pairs(w, i, n, lo, hi);
         for (size_t j = i; j < i + n; j++)
             if (w->pairs[j].lo < w->pairs[j].hi)
                 weigh_pair(&w->pairs[j], w->p + j * BLOCK);

@@ -11,7 +11,10 @@ enum {
     V16 = 16 / TW_W,
     TILE = 6,
     TILE_V = TW_REGS / 8,
-    KEYS = TILE_V * TW_W,
+    SCORE_N = TW_REGS >= 32 ? 3 : 6, /* pairs x KEYS keys x LANES_N lanes are a tile of scores */
+    KEYS_V = 2,
+    KEYS = KEYS_V * TW_W,
+    LANES_N = TW_REGS >= 32 ? 4 : 1,
     MAX_PAIRS = TW_ATTN_PAIRS,
     BLOCK = TW_KV_BLOCK,
     FEW = 8,

@@ -19,7 +19,8 @@ enum {
     WIDEN_M = 8 * TILE_M, /* from here on weights are widened first, where that pays */
     PREFETCH = 4096,      /* bytes ahead of a single stream */
     LINE = 64,
-    LEVELS = 3, /* of the tree over TW_SEGMENTS, below its root */
+    ROWS_AHEAD = 8, /* of results, whose lines lie far apart */
+    LEVELS = 3,     /* of the tree over TW_SEGMENTS, below its root */
 };
 
 typedef struct block {
@@ -375,9 +376,13 @@ void TW_FN(matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *
         for (size_t m0 = 0; m0 < op->m; m0 += TW_BLOCK_M) {
             size_t m_n = op->m - m0 < TW_BLOCK_M ? op->m - m0 : TW_BLOCK_M;
             const float *sum = sum_panel(op, p, m0, m_n, scratch);
-            for (size_t m = 0; m < m_n; m++)
-                store_row(op->w->type, op->y + (m0 + m) * op->ldy + n0, sum + m * TW_PANEL,
-                          op->add ? op->add + n0 : NULL, n_n);
+            for (size_t m = 0; m < m_n; m++) {
+                float *y = op->y + (m0 + m) * op->ldy + n0;
+                if (m + ROWS_AHEAD < m_n)
+                    for (size_t i = 0; i < TW_PANEL; i += LINE / sizeof *y)
+                        __builtin_prefetch(y + ROWS_AHEAD * op->ldy + i, 1);
+                store_row(op->w->type, y, sum + m * TW_PANEL, op->add ? op->add + n0 : NULL, n_n);
+            }
         }
     }
 }

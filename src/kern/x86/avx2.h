@@ -27,6 +27,12 @@ TW_INLINE vf v_load(const float *p)
 {
     return _mm256_loadu_ps(p);
 }
+/* v in a register: compilers would load it again for each use. */
+TW_INLINE vf v_keep(vf v)
+{
+    __asm__("" : "+x"(v));
+    return v;
+}
 TW_INLINE void v_store(float *p, vf v)
 {
     _mm256_storeu_ps(p, v);

@@ -43,6 +43,10 @@ TW_INLINE vf v_load(const float *p)
 {
     return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
 }
+TW_INLINE vf v_keep(vf v)
+{
+    return v;
+}
 TW_INLINE void v_store(float *p, vf v)
 {
     _mm256_storeu_ps(p, v.a);
