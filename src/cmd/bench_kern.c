@@ -405,6 +405,7 @@ static void bench_fast(bench *b)
     bench_matmul(b, TW_F32, 512, 2048, 4096);
     bench_matmul(b, TW_BF16, 512, 8192, 2048);
     bench_matmul(b, TW_BF16, 512, 1024, 3072);
+    bench_matmul(b, TW_BF16, 256, 2048, 8192);
     bench_attn(b, TW_BF16, 1, 4, 64, KV_POS - 1);
     bench_attn(b, TW_BF16, 1, 1, 128, KV_POS - 1);
     bench_attn(b, TW_BF16, 1, 2, 128, KV_POS - 1);
