@@ -85,9 +85,11 @@ static int check_piece(const tw_loader *l, size_t i, const tw_pack_map *map, tw_
     void *anew = tw_pages_new(bytes);
     if (anew == NULL)
         return tw_err_set(err, -ENOMEM, "no memory to check a pack");
-    const bool same = tw_weights_load_piece(l, &l->pieces[i], anew) &&
-                      memcmp(anew, map->data + l->pieces[i].off_bytes, bytes) == 0;
+    const int rc = tw_weights_load_piece(l, &l->pieces[i], anew);
+    const bool same = rc == 0 && memcmp(anew, map->data + l->pieces[i].off_bytes, bytes) == 0;
     tw_pages_free(anew, bytes);
+    if (rc == -ENOMEM)
+        return tw_err_set(err, rc, "no memory to check a pack");
     if (!same)
         return tw_err_set(err, -EBADMSG, "pack: \"%.100s\" is packed otherwise today",
                           l->pieces[i].t->name);
@@ -169,6 +171,21 @@ static bool may_change_unseen(const tw_model *m)
     return false;
 }
 
+/* ".../models--ORG--NAME/snapshots/COMMIT" is ORG/NAME@COMMIT to people. */
+static void name_model(const tw_model *m, char out[TW_PACK_NAME_BYTES])
+{
+    static const char mark[] = "/models--", snapshots[] = "/snapshots/";
+    const char *at = strstr(m->path, mark), *end = at != NULL ? strstr(at, snapshots) : NULL;
+    const char *dash = at != NULL ? strstr(at + sizeof(mark) - 1, "--") : NULL;
+    if (end == NULL || dash == NULL || dash > end) {
+        snprintf(out, TW_PACK_NAME_BYTES, "%.90s", m->name);
+        return;
+    }
+    at += sizeof(mark) - 1;
+    snprintf(out, TW_PACK_NAME_BYTES, "%.*s/%.*s@%.12s", (int)TW_MIN(dash - at, 40), at,
+             (int)TW_MIN(end - dash - 2, 50), dash + 2, end + sizeof(snapshots) - 1);
+}
+
 int tw_pack_begin_keep(const tw_loader *l, const tw_shard *s, const tw_pack_opts *o,
                        const tw_team *team, tw_pack_keep **ret, tw_err *err)
 {
@@ -177,11 +194,12 @@ int tw_pack_begin_keep(const tw_loader *l, const tw_shard *s, const tw_pack_opts
                            .data = l->base,
                            .team = team};
     uint8_t key[TW_PACK_KEY_BYTES];
-    char name[TW_PACK_NAME_BYTES];
+    char model[TW_PACK_NAME_BYTES], name[TW_PACK_NAME_BYTES];
     if (may_change_unseen(l->m))
         return tw_err_set(err, -EAGAIN, "model %s: was changed just now", l->m->path);
     make_key(l, s, key);
-    snprintf(name, sizeof(name), "%.90s, rank %u of %u", l->m->name, s->rank, s->n_ranks);
+    name_model(l->m, model);
+    snprintf(name, sizeof(name), "%.106s, rank %u of %u", model, s->rank, s->n_ranks);
     tw_pack_head_fill(&k.head, key, name, l->m->id, l->n_bytes);
     return tw_pack_keep_start(&k, ret, err);
 }

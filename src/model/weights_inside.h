@@ -42,9 +42,9 @@ const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk);
 void tw_weights_col_span(const tw_piece *p, size_t *ret_off_bytes, size_t *ret_n_bytes);
 /* Loads all chunks into l->base with the team (NULL: in the caller alone). */
 TW_MUST_CHECK int tw_weights_load_chunks(tw_loader *l, tw_team *team, tw_err *err);
-/* One piece alone, to the front of out, which is zeroed: as it would lie at its place in l->base. False: a
- * number in it is not finite. */
-bool tw_weights_load_piece(const tw_loader *l, const tw_piece *p, void *out);
+/* One piece alone, to the front of out, which is zeroed: as it would lie at its place in l->base.
+ * -EDOM: a number in it is not finite; -ENOMEM. */
+TW_MUST_CHECK int tw_weights_load_piece(const tw_loader *l, const tw_piece *p, void *out);
 /* The piece's columns of one of its rows in the file, from the block that holds the first. */
 const uint8_t *tw_piece_at(const tw_loader *l, const tw_piece *p, size_t row);
 

@@ -206,16 +206,18 @@ int tw_weights_load_chunks(tw_loader *l, tw_team *team, tw_err *err)
     return rc;
 }
 
-bool tw_weights_load_piece(const tw_loader *l, const tw_piece *p, void *out)
+int tw_weights_load_piece(const tw_loader *l, const tw_piece *p, void *out)
 {
     const tw_loader alone = {.m = l->m, .base = out};
     tw_piece at_front = *p;
     TW_CLEANUP(tw_mem_freep) void *scratch = tw_mem_align(64, tw_piece_scratch_bytes(p) + 1);
     at_front.off_bytes = 0;
-    bool finite = scratch != NULL; /* else as if it were not there */
-    for (size_t row = 0; row < p->n_rows && scratch != NULL; row += p->n_chunk_rows)
+    bool finite = true;
+    if (scratch == NULL)
+        return -ENOMEM;
+    for (size_t row = 0; row < p->n_rows; row += p->n_chunk_rows)
         finite =
             load_rows(&alone, &at_front, row, TW_MIN(p->n_rows - row, p->n_chunk_rows), scratch) &&
             finite;
-    return finite;
+    return finite ? 0 : -EDOM;
 }
