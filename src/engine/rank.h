@@ -33,7 +33,7 @@ typedef struct tw_rank {
     unsigned rank, n_ranks;
     uint32_t ctx, max_seqs, chunk;
     tw_team *team;
-    unsigned n_threads;
+    unsigned n_threads, n_numa; /* n_numa: nodes of memory that this machine has */
     const tw_kern *kern;
     tw_weights weights;
     tw_kv kv;

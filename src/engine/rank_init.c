@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "engine/rank.h"
+#include "os/cpus.h"
 #include "os/file.h"
 #include "os/sys.h"
 
@@ -38,8 +39,9 @@ void tw_engine_resolve(const tw_model_config *c, tw_engine_opts *o)
         o->n_local = 1;
 }
 
-/* This rank's cores: a slice of those that the process may use; no pinning when ranks or threads
- * outnumber cores. */
+/* This rank's cores: of those that the process may use its share, in one node of memory where that is
+ * possible (what its threads load first lies there then); no pinning when ranks or threads outnumber
+ * cores. */
 static int make_team(tw_rank *r, const tw_engine_opts *o, tw_err *err)
 {
     int cpus[TW_CPU_MAX];
@@ -47,7 +49,9 @@ static int make_team(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     unsigned n = o->n_threads != 0 ? o->n_threads : TW_MAX(n_cpus / o->n_local, 1u);
     const bool pin = (uint64_t)n * o->n_local <= n_cpus;
     r->n_threads = n;
-    return tw_team_new(n, pin ? cpus + (size_t)o->i_local * n : NULL, &r->team, err);
+    r->n_numa = tw_cpus_order("/sys", cpus, TW_MIN(n_cpus, (unsigned)TW_CPU_MAX));
+    const size_t share = n_cpus / o->n_local;
+    return tw_team_new(n, pin ? cpus + o->i_local * share : NULL, &r->team, err);
 }
 
 /* Zeroed; NULL when it fails, or is only counted. */
@@ -191,7 +195,7 @@ static int watch_load(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
 {
     struct load_watch watch = {.o = o, .coll = r->coll, .err = err};
-    const tw_pack_opts packs = {.folder = o->pack_folder, .limit_bytes = o->pack_limit_bytes};
+    tw_pack_opts packs = {.folder = o->pack_folder, .limit_bytes = o->pack_limit_bytes};
     int rc = check_opts(r, o, err);
     if (rc != 0)
         return rc;
@@ -213,6 +217,7 @@ static int load(tw_rank *r, const tw_engine_opts *o, tw_err *err)
         rc = take_exchange(r, err);
     if (rc == 0)
         rc = tw_profiler_new(r->coll, o->profile, &r->profiler, err);
+    packs.copy = r->n_numa > 1;
     if (rc == 0)
         rc = tw_weights_load_cached(r->model, &f->shard, r->team, watch_load, &watch, &packs,
                                     &r->weights, err);

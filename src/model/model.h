@@ -111,6 +111,8 @@ typedef struct tw_pack_opts {
     const char *folder;   /* NULL: neither */
     uint64_t limit_bytes; /* of all packs; 0: see tw_pack_make_room */
     uint64_t min_bytes;   /* smaller shards are not kept; 0: TW_PACK_MIN_BYTES */
+    bool copy; /* the team copies what it finds: the pages of a map lie wherever they were
+                           * written, near one node of memory and far from the others */
 } tw_pack_opts;
 
 /* tw_weights_load by way of the cache: what cannot be used or kept is loaded from the model's files,

@@ -114,6 +114,42 @@ static int load_files(tw_loader *l, tw_team *team, tw_weights *w, tw_err *err)
     return tw_weights_load_chunks(l, team, err);
 }
 
+struct copy {
+    const tw_pack_map *from;
+    uint8_t *to;
+    _Atomic size_t i_next;
+};
+
+static void copy_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
+{
+    (void)i_thread;
+    (void)n_threads;
+    struct copy *c = ctx;
+    const tw_map map = {.p = c->from->data, .size_bytes = c->from->n_bytes};
+    size_t i;
+    while ((i = atomic_fetch_add(&c->i_next, 1)) < c->from->n_chunks) {
+        const size_t at = i * TW_PACK_CHUNK_BYTES, n = tw_pack_chunk_bytes(c->from->n_bytes, i);
+        memcpy(c->to + at, c->from->data + at, n);
+        tw_map_drop(&map, at, n);
+    }
+}
+
+/* The pack's bytes in pages of our own. False: no memory; the map serves as well. */
+static bool copy_pack(struct owner *own, tw_team *team)
+{
+    struct copy c = {.from = &own->map, .to = tw_pages_new(own->map.n_bytes)};
+    if (c.to == NULL)
+        return false;
+    if (team == NULL)
+        copy_chunks(&c, 0, 1);
+    else
+        tw_team_run(team, copy_chunks, &c);
+    own->pages = c.to;
+    own->n_bytes = own->map.n_bytes;
+    tw_pack_map_close(&own->map);
+    return true;
+}
+
 /* 1: found; 0: not; else the code with which progress ended it, and err is its. */
 static int load_pack(tw_loader *l, const tw_shard *s, const tw_pack_opts *packs, tw_team *team,
                      tw_weights *w)
@@ -127,8 +163,8 @@ static int load_pack(tw_loader *l, const tw_shard *s, const tw_pack_opts *packs,
         const uint8_t *read;
         uint8_t *base;
     } u = {.read = own->map.data}; /* nobody writes to what is loaded */
-    l->base = u.base;
     w->is_mapped = true;
+    l->base = packs->copy && copy_pack(own, team) ? own->pages : u.base;
     return 1;
 }
 
