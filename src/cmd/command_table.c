@@ -31,6 +31,7 @@ const tw_command *const tw_commands[] = {
     &tw_command_models,
     &tw_command_models_verify,
     &tw_command_models_rm,
+    &tw_command_models_packs,
     &tw_command_bench,
     &tw_command_bench_coll,
     &tw_command_bench_kern,

@@ -13,7 +13,7 @@ extern const tw_command tw_command_bench, tw_command_bench_coll, tw_command_benc
 extern const tw_command tw_command_up, tw_command_down, tw_command_status, tw_command_logs,
     tw_command_keep, tw_command_plan;
 extern const tw_command tw_command_pull, tw_command_models, tw_command_models_verify,
-    tw_command_models_rm;
+    tw_command_models_packs, tw_command_models_rm;
 extern const tw_command tw_command_setup, tw_command_setup_hand;
 extern const tw_command tw_command_config;
 extern const tw_command tw_command_ui;

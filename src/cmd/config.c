@@ -44,10 +44,13 @@ static const tw_option flag_options[] = {
     {"kv", .arg = "TYPE", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_KV])},
     {"quant", .arg = "Q", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_QUANT])},
     {"arith", .arg = "A", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_ARITH])},
+    {"pack-cache-gib", .arg = "N", .help = "as of serve", .type = TW_OPT_TEXT,
+     AT(flags[FLAG_PACK_CACHE_GIB])},
     {"cors", .arg = "ORIGIN,..", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_CORS])},
     {"api-key", .arg = "K", .help = "as of serve; not shown", .type = TW_OPT_CALL,
      .call = take_key},
     {"no-auth", .help = "as of serve", .type = TW_OPT_FLAG, AT(no_auth)},
+    {"no-pack-cache", .help = "as of serve", .type = TW_OPT_FLAG, AT(no_pack_cache)},
     {.name = NULL},
 };
 static const tw_option show_options[] = {

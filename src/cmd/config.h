@@ -26,12 +26,13 @@ enum config_flag {
     FLAG_KV,
     FLAG_QUANT,
     FLAG_ARITH,
+    FLAG_PACK_CACHE_GIB,
     FLAG_CORS,
     FLAGS
 };
 
 typedef struct config_opts {
-    bool json, local, no_auth, has_key;
+    bool json, local, no_auth, no_pack_cache, has_key;
     const char *flags[FLAGS]; /* NULL: not given */
 } config_opts;
 

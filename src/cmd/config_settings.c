@@ -27,6 +27,7 @@ static const struct flag_key {
     [FLAG_CHUNK] = {"serve", "chunk", "--chunk"},
     [FLAG_THREADS] = {"serve", "threads", "--threads"},
     [FLAG_KV] = {"serve", "kv", "--kv"},
+    [FLAG_PACK_CACHE_GIB] = {"serve", "pack_cache_gib", "--pack-cache-gib"},
     [FLAG_QUANT] = {"serve", "quant", "--quant"},
     [FLAG_ARITH] = {"serve", "arith", "--arith"},
     [FLAG_CORS] = {"serve", "cors", "--cors"},
@@ -163,6 +164,13 @@ static int check_flag(const struct flag_key *f, const char *value, tw_err *err)
     return tw_err_set(err, -EINVAL, "%s: %s", f->option, why.msg);
 }
 
+static void say_yes(settings *s, const char *key, const char *flag)
+{
+    setting *v = find_setting(s, "serve", key);
+    snprintf(v->value, sizeof v->value, "yes");
+    set_source(v, FROM_FLAG, flag);
+}
+
 static int take_flags(const config_opts *o, settings *s, tw_err *err)
 {
     int rc = 0;
@@ -174,11 +182,10 @@ static int take_flags(const config_opts *o, settings *s, tw_err *err)
         snprintf(v->value, sizeof v->value, "%s", o->flags[i]);
         set_source(v, FROM_FLAG, flag_keys[i].option);
     }
-    if (o->no_auth) {
-        setting *v = find_setting(s, "serve", "no_auth");
-        snprintf(v->value, sizeof v->value, "yes");
-        set_source(v, FROM_FLAG, "--no-auth");
-    }
+    if (o->no_auth)
+        say_yes(s, "no_auth", "--no-auth");
+    if (o->no_pack_cache)
+        say_yes(s, "no_pack_cache", "--no-pack-cache");
     return rc;
 }
 

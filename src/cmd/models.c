@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "cmd/commands.h"
 #include "cmd/models_nodes.h"
+#include "cmd/models_packs.h"
 #include "cmd/out.h"
 #include "cmd/pull_model.h"
 #include "cmd/pull_nodes.h"
@@ -101,8 +102,10 @@ static int list(const tw_hub_place *p, const models_opts *o, tw_err *err)
         return rc;
     for (size_t i = 0; i < l.n && o->json; i++)
         print_object(to_json(&l.v[i], &h));
-    if (!o->json)
+    if (!o->json) {
         print_list(&l, &h);
+        tw_models_packs_tell();
+    }
     if (l.n == 0)
         fprintf(stderr, "no models in %s: `twinax pull ORG/NAME` gets one\n", p->cache);
     return tw_out_flush(err);

@@ -81,6 +81,8 @@ static int take_config(const tw_config *c, tw_args *a, tw_err *err)
     a->engine.n_threads = s->threads;
     a->no_auth = s->no_auth;
     a->vllm.restart = s->restart;
+    a->no_packs = s->no_pack_cache;
+    a->packs_gib = s->pack_cache_gib;
     int rc = is_set(c->transport) ? tw_transport_parse(c->transport, &a->transport, err) : 0;
     if (rc == 0)
         rc = take_names(s, a, err);

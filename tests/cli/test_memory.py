@@ -116,8 +116,21 @@ def test_a_second_start_maps_the_weights(model, cache):
         byte = f.read(1)
         f.seek(100 << 20)
         f.write(bytes([byte[0] ^ 1]))
+    listed = [json.loads(line) for line in cli.good("models", "packs", "--json").stdout.splitlines()]
+    assert sorted(p["path"] for p in listed) == sorted(map(str, cache.iterdir()))
+    assert {p["name"] for p in listed if p["state"] == "whole"} >= {"model, rank 0 of 1"}
     mended = cli.good("run", *args)
     assert mended.stdout == ids and "(weights mapped)" not in mended.stderr
+
+
+def test_packs_are_listed_and_removed(model, cache):
+    assert "no packed weights" in cli.good("models", "packs").stderr
+    keep(model, 1, cache)
+    assert "model, rank 0 of 1" in cli.good("models", "packs").stdout
+    refused = cli.run("models", "packs", "--rm")
+    assert refused.returncode == 1 and "--yes" in refused.stderr and len(list(cache.iterdir())) == 1
+    assert " freed" in cli.good("models", "packs", "--rm", "--yes").stdout
+    assert not list(cache.iterdir())
 
 
 def test_ctrl_c_does_not_wait_for_the_cache(model, cache):

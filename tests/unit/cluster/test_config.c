@@ -199,6 +199,8 @@ static const tw_config rich = {
               .arith = "wire16",
               .api_key_file = "~/.config/twinax/key",
               .no_auth = true,
+              .no_pack_cache = true,
+              .pack_cache_gib = 200,
               .cors = "https://a.example,http://b:3000"},
 };
 
