@@ -49,16 +49,18 @@ def run(twinax, *argv, env=None):
 def predict(twinax, model, way, env):
     v = json.loads(run(twinax, "plan", model, "--json", "--measure", "--ctx", CTX, *way, env=env)[0])
     split = next(s for s in v["splits"] if s["tp"] == v["tp"])
-    return {"prefill": split["prefill_tok_s"], "decode": split["decode_tok_s"]}
+    return {"prefill": split["prefill_tok_s"], "decode": split["decode_tok_s"], "read_gb_s": v["machine"]["read_gb_s"]}
 
 
 def measure(twinax, model, way, env):
     """Prefill with DEPTH behind it on the average, decode at DEPTH."""
-    lines = run(twinax, "bench", model, "--json", "-p", 2 * DEPTH, "-n", TOKENS, "-d", DEPTH, "--ctx", CTX, *way, env=env)[0]
+    lines = run(twinax, "bench", model, "--json", "-p", 2 * DEPTH, "-n", TOKENS, "-r", 3, "-d", DEPTH, "--ctx", CTX, *way, env=env)[0]
     found = {}
     for line in lines.splitlines():
         v = json.loads(line)
         found["prefill" if v["test"].startswith("pp") else "decode"] = v["tok_s"]
+        if v["unit"] == "GB/s":
+            found["read_gb_s"] = v["limit"]
     return found
 
 
@@ -100,12 +102,23 @@ def check(args, folder, report=print):
                 rounds.append((said, (measure_cpu if args.cpu else measure)(twinax, model, options, env)))
             for what in "prefill", "decode":
                 ratios = [said[what] / did[what] for said, did in rounds]
+                memory = [said["read_gb_s"] / did["read_gb_s"] for said, did in rounds if "read_gb_s" in did]
                 found.append({"model": name, "way": way, "what": what, "ratio": statistics.median(ratios),
                               "min": min(ratios), "max": max(ratios), "rounds": len(ratios),
                               "measured_tok_s": statistics.median(did[what] for _, did in rounds),
                               "time": "cpu" if args.cpu else "wall"})  # fmt: skip
+                if what == "decode" and len(memory) == len(ratios):
+                    # What plan and bench read of the same memory, one after the other, may differ.
+                    found[-1]["at_same_bandwidth"] = statistics.median(r / m for r, m in zip(ratios, memory))
                 report("{model:8} {way} {what:8} predicted/measured {ratio:5.2f} ({min:.2f} to {max:.2f})".format(**found[-1]))
     return found
+
+
+def check_all(twinax, rounds, folders):
+    """Of those models by wall time, one rank and two."""
+    args = argparse.Namespace(build=twinax.program.parent, model=[str(f) for f in folders], rounds=rounds, cpu=False)
+    with tempfile.TemporaryDirectory(prefix="twinax-plan-check-") as folder:
+        return check(args, pathlib.Path(folder), report=lambda _: None)
 
 
 def main():
