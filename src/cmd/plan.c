@@ -234,7 +234,8 @@ const tw_command tw_command_plan = {
     .about =
         "Bytes of each node, which splits are allowed and why others are not, speed to expect and "
         "whose limit binds, the largest context that fits. Each node is asked for its memory, and "
-        "measures what it reads and multiplies, once. Loads nothing. Exit status 1 when "
+        "measures what it reads and multiplies, once; some of the model's layers are tried here, "
+        "once, without their weights. Loads nothing. Exit status 1 when "
         "the model does not fit as asked.",
     .tables = tables,
     .run = cmd_plan,
