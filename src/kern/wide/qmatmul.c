@@ -13,8 +13,12 @@
 enum {
     BLOCK_G = 8,
     TILE_M = 4,
-    UNPACK_M = 4, /* from here on unpacking pays */
-    PREFETCH = 4096,
+    UNPACK_M = 4,    /* from here on unpacking pays */
+    PREFETCH = 4096, /* bytes ahead of a single stream */
+    /* How many vectors wide a tile is: its sums, which may be in two parts, and its chains fit the
+     * registers, and there are sums enough to hide a product's latency. */
+    TILE_V = TW_QREGS / 16,
+    TILE_N = TILE_M * TILE_V,
     N_SCALES = 4, /* of an unpacked granule: d, then sc0 sc1, or sc0 m mn, or m */
 };
 
@@ -32,21 +36,17 @@ typedef struct qblock {
     uint8_t *unpacked;
 } qblock;
 
-/* The chains of n_rows rows from m. */
-TW_INLINE void load_chains(const qblock *b, size_t m, const size_t n_rows, float *ret)
+/* TW_QW chains, i floats into the block's. */
+TW_INLINE qf begin_chain(const qblock *b, size_t i)
 {
-    for (size_t i = 0; i < n_rows * TW_PANEL; i += TW_QW)
-        q_store_f(ret + i, b->fresh ? q_set1(0.0f) : q_load_f(b->acc + m * TW_PANEL + i));
+    return b->fresh ? q_set1(0.0f) : q_load_f(b->acc + i);
 }
 
-TW_INLINE void store_chains(const qblock *b, size_t m, const size_t n_rows, const float *chains)
+TW_INLINE void end_chain(const qblock *b, size_t i, qf v)
 {
-    for (size_t i = 0; i < n_rows * TW_PANEL; i += TW_QW) {
-        qf v = q_load_f(chains + i);
-        for (unsigned a = 0; b->last && a < b->n_add; a++)
-            v = q_load_f(b->add[a] + m * TW_PANEL + i) + v;
-        q_store_f(b->acc + m * TW_PANEL + i, v);
-    }
+    for (unsigned a = 0; b->last && a < b->n_add; a++)
+        v = q_load_f(b->add[a] + i) + v;
+    q_store_f(b->acc + i, v);
 }
 
 /* u [8], x's quads t0 .. t1. minus: the sum of those x, negative. */
@@ -83,14 +83,17 @@ TW_INLINE void stream_rows(const qblock *b, enum tw_dtype type, const size_t n_r
     const uint8_t *panel = b->panel;
     const tw_xblock *x = b->x;
     _Alignas(64) float acc[(UNPACK_M - 1) * TW_PANEL];
-    load_chains(b, 0, n_rows, acc);
+    for (size_t i = 0; i < n_rows * TW_PANEL; i += TW_QW)
+        q_store_f(acc + i, begin_chain(b, i));
     for (size_t g = b->g0; g < end; g++) {
         const uint8_t *p = panel + tw_granule_at(type, phase, g);
         const uint8_t *super = panel + tw_super_at(type, phase, g);
-        const size_t ahead = tw_granule_at(type, phase, g + 1) - (size_t)(p - panel);
-        for (size_t i = 0; i < ahead; i += 64)
-            __builtin_prefetch(p + PREFETCH + i);
+        const size_t next = tw_granule_at(type, phase, g + 1) - (size_t)(p - panel);
+        size_t ahead = 0;
         for (size_t col = 0; col < TW_PANEL; col += TW_QW) {
+            /* This part's share of the lines, not all at once: they would wait for each other. */
+            for (; ahead < next * (col + TW_QW) / TW_PANEL; ahead += 64)
+                __builtin_prefetch(p + PREFETCH + ahead);
             qu u[TW_MAX_QUADS];
             qscales s;
             q_load_quads(type, p + tw_granule_scale_bytes(type) + 4 * col, u);
@@ -102,7 +105,8 @@ TW_INLINE void stream_rows(const qblock *b, enum tw_dtype type, const size_t n_r
             }
         }
     }
-    store_chains(b, 0, n_rows, acc);
+    for (size_t i = 0; i < n_rows * TW_PANEL; i += TW_QW)
+        end_chain(b, i, q_load_f(acc + i));
 }
 
 TW_INLINE void stream(const qblock *b, enum tw_dtype type)
@@ -115,7 +119,10 @@ TW_INLINE void stream(const qblock *b, enum tw_dtype type)
         stream_rows(b, type, 3);
 }
 
-enum { UNPACKED_BYTES = (TW_MAX_QUADS + N_SCALES) * 4 * TW_PANEL };
+enum {
+    UNPACKED_QUADS_BYTES = TW_MAX_QUADS * 4 * TW_PANEL,
+    UNPACKED_BYTES = UNPACKED_QUADS_BYTES + N_SCALES * 4 * TW_PANEL,
+};
 
 TW_INLINE void unpack_granule(const qblock *b, enum tw_dtype type, size_t g, uint8_t *to)
 {
@@ -130,7 +137,8 @@ TW_INLINE void unpack_granule(const qblock *b, enum tw_dtype type, size_t g, uin
         uint8_t *at = to + 4 * col;
         TW_UNROLL
         for (size_t t = 0; t < TW_MAX_QUADS; t++, at += row)
-            q_store(at, u[t]);
+            if (type != TW_Q8_0)
+                q_store(at, u[t]);
         q_store_f(at, s.d);
         if (tw_qforms[type].n_words)
             q_store_f(at + row, s.sc0);
@@ -157,98 +165,106 @@ TW_INLINE void unpacked_scales(enum tw_dtype type, const uint8_t *at, qscales *r
         ret->mn = q_load_f(at + 3 * row);
 }
 
-/* Dots of n_rows rows with n_v vectors of outputs: quads t0 .. t1. minus: as dot_quads. */
+/* Dots of n_rows rows with TILE_V vectors of outputs: quads t0 .. t1. minus: as dot_quads. */
 TW_INLINE void tile_dots(enum tw_dtype type, const uint8_t *w, const tw_xblock *x, size_t ldx,
-                         size_t t0, size_t t1, qu *total, const size_t n_rows, const size_t n_v)
+                         size_t t0, size_t t1, qu *total, const size_t n_rows)
 {
-    enum { MAX_TILE = 16 };
     const size_t row = 4 * (size_t)TW_PANEL;
-    qu part[MAX_TILE];
+    qu part[TILE_N];
     TW_UNROLL
     for (size_t r = t0; r < t1; r += q_steps(type)) {
         const size_t end = TW_MIN(r + q_steps(type), t1);
         TW_UNROLL
-        for (size_t i = 0; i < n_rows * n_v; i++)
+        for (size_t i = 0; i < n_rows * TILE_V; i++)
             part[i] = q_part(type, total[i]);
         TW_UNROLL
         for (size_t t = r; t < end; t++) {
-            qu u[4];
+            qu u[TILE_V];
             TW_UNROLL
-            for (size_t v = 0; v < n_v; v++)
+            for (size_t v = 0; v < TILE_V; v++) {
                 u[v] = q_load(w + t * row + v * 4 * TW_QW);
+                if (type == TW_Q8_0)
+                    u[v] = q_ready(type, u[v]);
+            }
             TW_UNROLL
             for (size_t i = 0; i < n_rows; i++) {
                 const qu quad = q_quad(x[i * ldx].q + 4 * t);
                 TW_UNROLL
-                for (size_t v = 0; v < n_v; v++)
-                    part[i * n_v + v] = q_mac(type, part[i * n_v + v], u[v], quad);
+                for (size_t v = 0; v < TILE_V; v++)
+                    part[i * TILE_V + v] = q_mac(type, part[i * TILE_V + v], u[v], quad);
             }
         }
         TW_UNROLL
-        for (size_t i = 0; i < n_rows * n_v; i++)
+        for (size_t i = 0; i < n_rows * TILE_V; i++)
             total[i] = q_join(type, total[i], part[i]);
     }
 }
 
 TW_INLINE void tile_start(enum tw_dtype type, const tw_xblock *x, size_t ldx, int half, qu *total,
-                          const size_t n_rows, const size_t n_v)
+                          const size_t n_rows)
 {
     TW_UNROLL
     for (size_t i = 0; i < n_rows; i++) {
         const tw_xblock *b = x + i * ldx;
         const qu start = q_start(type, half < 0 ? b->minus_sum : b->minus_half[half]);
         TW_UNROLL
-        for (size_t v = 0; v < n_v; v++)
-            total[i * n_v + v] = start;
+        for (size_t v = 0; v < TILE_V; v++)
+            total[i * TILE_V + v] = start;
     }
 }
 
-/* One unpacked granule, at w of the first output: n_rows x n_v vectors of chains. */
-TW_INLINE void tile_granule(enum tw_dtype type, const uint8_t *w, const tw_xblock *x, size_t ldx,
-                            float *acc, const size_t n_rows, const size_t n_v)
+/* One granule, quads and scales at the first output: n_rows x TILE_V vectors of chains. */
+TW_INLINE void tile_granule(enum tw_dtype type, const uint8_t *quads, const uint8_t *scales,
+                            const tw_xblock *x, size_t ldx, qf *acc, const size_t n_rows)
 {
-    enum { MAX_TILE = 16 };
-    qu lo[MAX_TILE], hi[MAX_TILE];
+    qu lo[TILE_N], hi[TILE_N];
     const bool halves = type == TW_Q6_K;
-    tile_start(type, x, ldx, halves ? 0 : -1, lo, n_rows, n_v);
-    tile_dots(type, w, x, ldx, 0, halves ? 4 : 8, lo, n_rows, n_v);
+    tile_start(type, x, ldx, halves ? 0 : -1, lo, n_rows);
+    tile_dots(type, quads, x, ldx, 0, halves ? 4 : 8, lo, n_rows);
     if (halves) {
-        tile_start(type, x, ldx, 1, hi, n_rows, n_v);
-        tile_dots(type, w, x, ldx, 4, 8, hi, n_rows, n_v);
+        tile_start(type, x, ldx, 1, hi, n_rows);
+        tile_dots(type, quads, x, ldx, 4, 8, hi, n_rows);
     }
     TW_UNROLL
-    for (size_t v = 0; v < n_v; v++) {
+    for (size_t v = 0; v < TILE_V; v++) {
         qscales s;
-        unpacked_scales(type, w + (size_t)TW_MAX_QUADS * 4 * TW_PANEL + v * 4 * TW_QW, &s);
+        unpacked_scales(type, scales + v * 4 * TW_QW, &s);
         TW_UNROLL
         for (size_t i = 0; i < n_rows; i++) {
-            float *a = acc + i * TW_PANEL + v * TW_QW;
-            const size_t at = i * n_v + v;
+            const size_t at = i * TILE_V + v;
             const qu upper = halves ? hi[at] : (qu){0};
-            q_store_f(a, q_chain(type, &s, lo[at], upper, x + i * ldx, q_load_f(a)));
+            acc[at] = q_chain(type, &s, lo[at], upper, x + i * ldx, acc[at]);
         }
     }
 }
 
-/* How many vectors wide a tile is: its sums and what they are made of fit the registers. */
-TW_INLINE size_t tile_width(enum tw_dtype type)
+/* Rows m .. and outputs col ... of the panel. */
+TW_INLINE void tile(const qblock *b, enum tw_dtype type, size_t m, size_t col, const size_t n_rows)
 {
-    const size_t n_sums = type == TW_Q6_K || q_steps(type) < TW_MAX_QUADS ? 2 : 1;
-    return TW_QREGS / (2 * TILE_M * n_sums);
+    const size_t n_g = b->n_g, ldx = b->ldx, at = m * TW_PANEL + col;
+    const tw_xblock *x = b->x + m * ldx + b->g0;
+    const uint8_t *unpacked = b->unpacked + 4 * col, *quads = unpacked;
+    size_t step = UNPACKED_BYTES;
+    if (type == TW_Q8_0) { /* as they lie in the panel */
+        step = tw_granule_bytes(type);
+        quads = b->panel + b->g0 * step + tw_granule_scale_bytes(type) + 4 * col;
+    }
+    qf acc[TILE_N];
+    TW_UNROLL
+    for (size_t i = 0; i < n_rows * TILE_V; i++)
+        acc[i] = begin_chain(b, at + i / TILE_V * TW_PANEL + i % TILE_V * TW_QW);
+    for (size_t g = 0; g < n_g; g++)
+        tile_granule(type, quads + g * step, unpacked + g * UNPACKED_BYTES + UNPACKED_QUADS_BYTES,
+                     x + g, ldx, acc, n_rows);
+    TW_UNROLL
+    for (size_t i = 0; i < n_rows * TILE_V; i++)
+        end_chain(b, at + i / TILE_V * TW_PANEL + i % TILE_V * TW_QW, acc[i]);
 }
 
 TW_INLINE void tile_rows(const qblock *b, enum tw_dtype type, size_t m, const size_t n_rows)
 {
-    const size_t n_v = tile_width(type), n_g = b->n_g, ldx = b->ldx;
-    const tw_xblock *x = b->x + m * ldx + b->g0;
-    const uint8_t *w = b->unpacked;
-    _Alignas(64) float acc[TILE_M * TW_PANEL];
-    load_chains(b, m, n_rows, acc);
-    for (size_t col = 0; col < TW_PANEL; col += n_v * TW_QW)
-        for (size_t g = 0; g < n_g; g++)
-            tile_granule(type, w + g * UNPACKED_BYTES + 4 * col, x + g, ldx, acc + col, n_rows,
-                         n_v);
-    store_chains(b, m, n_rows, acc);
+    for (size_t col = 0; col < TW_PANEL; col += TILE_V * TW_QW)
+        tile(b, type, m, col, n_rows);
 }
 
 TW_INLINE void tiles(const qblock *b, enum tw_dtype type)
