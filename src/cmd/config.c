@@ -46,6 +46,7 @@ static const tw_option flag_options[] = {
     {"arith", .arg = "A", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_ARITH])},
     {"pack-cache-gib", .arg = "N", .help = "as of serve", .type = TW_OPT_TEXT,
      AT(flags[FLAG_PACK_CACHE_GIB])},
+    {"restart", .arg = "N", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_RESTART])},
     {"cors", .arg = "ORIGIN,..", .help = "as of serve", .type = TW_OPT_TEXT, AT(flags[FLAG_CORS])},
     {"api-key", .arg = "K", .help = "as of serve; not shown", .type = TW_OPT_CALL,
      .call = take_key},

@@ -27,6 +27,7 @@ enum config_flag {
     FLAG_QUANT,
     FLAG_ARITH,
     FLAG_PACK_CACHE_GIB,
+    FLAG_RESTART,
     FLAG_CORS,
     FLAGS
 };

@@ -30,6 +30,7 @@ static const struct flag_key {
     [FLAG_PACK_CACHE_GIB] = {"serve", "pack_cache_gib", "--pack-cache-gib"},
     [FLAG_QUANT] = {"serve", "quant", "--quant"},
     [FLAG_ARITH] = {"serve", "arith", "--arith"},
+    [FLAG_RESTART] = {"serve", "restart", "--restart"},
     [FLAG_CORS] = {"serve", "cors", "--cors"},
 };
 
