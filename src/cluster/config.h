@@ -52,7 +52,7 @@ typedef struct tw_serve_spec {
     char quant[8];                           /* none, q8, q4 */
     char arith[8];                           /* exact, wire16 */
     char api_key_file[TW_CONFIG_PATH_BYTES]; /* read by tw_config_key_read */
-    uint32_t restart; /* of vllm, after a crash */
+    uint32_t restart;                        /* of vllm, after a crash */
     bool no_auth, no_pack_cache;
     uint32_t pack_cache_gib;
     char cors[256]; /* origins by commas, or "*" */
