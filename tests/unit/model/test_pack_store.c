@@ -146,9 +146,9 @@ static void the_environment_says_where(void **state)
     assert_int_equal(tw_pack_folder_find(out, &err), 0);
     assert_string_equal(out, "/x/cache/twinax/packs");
     unsetenv("XDG_CACHE_HOME");
-    setenv("HOME", "/home/a", 1);
+    setenv("HOME", "/x/home", 1);
     assert_int_equal(tw_pack_folder_find(out, &err), 0);
-    assert_string_equal(out, "/home/a/.cache/twinax/packs");
+    assert_string_equal(out, "/x/home/.cache/twinax/packs");
     unsetenv("HOME");
     assert_int_equal(tw_pack_folder_find(out, &err), -ENOENT);
 }
