@@ -54,7 +54,7 @@ class Table:
 
 
 def both(args, model, threads, **what):
-    ours = lambda: args.twinax.speed(model, threads, repeats=2, **what)  # noqa: E731
+    ours = lambda: args.twinax.speed(model, threads, repeats=3, **what)  # noqa: E731
     theirs = (lambda: args.llama.speed(model, threads, **what)) if args.llama else (lambda: None)
     return in_turns(args.rounds, ours, theirs)
 
@@ -187,7 +187,7 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     p.add_argument("sections", nargs="*", default=list(SECTIONS), help=", ".join(SECTIONS) + " (all)")
     p.add_argument("--build", type=pathlib.Path, default=ROOT / "build-release")
-    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--rounds", type=int, default=2)
     p.add_argument("--prefix", type=shlex.split, default=[], help="before each measured command")
     p.add_argument("--no-peers", action="store_true", help="ours alone")
     p.add_argument("--out", type=pathlib.Path, default=ROOT / "bench" / "results" / "bars.jsonl")

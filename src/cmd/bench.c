@@ -397,6 +397,7 @@ static int cmd_bench(int argc, char **argv)
     if (tw_far_find_nodes(a, &err) != 0)
         return tw_command_misused(c, &err);
     w.n_repeats = o.n_repeats;
+    a->no_packs = true; /* nothing is written to a disk while speed is measured */
     int rc = bench_model(a, &w, &err);
     if (rc == 0)
         rc = tw_out_flush(&err);
