@@ -87,7 +87,7 @@ def types(args, table):
 
 
 def numbers(row):
-    return {k: round(v, 3) for k, v in row.items() if k in ("ours_tok_s", "theirs_tok_s", "ratio")}
+    return {k: round(v, 3) for k, v in row.items() if k in ("ours_tok_s", "theirs_tok_s", "ratio", "limit")}
 
 
 def one_thread(args, table):

@@ -39,7 +39,8 @@ def median_rows(found, test):
     row = {"test": test, "rounds": len(pairs), "ours_tok_s": statistics.median(a["tok_s"] for a, _ in pairs)}
     shares = [a["share"] for a, _ in pairs if a.get("share") is not None]
     if shares:
-        row |= {"share": statistics.median(shares), "of": pairs[0][0]["of"]}
+        row |= {"share": statistics.median(shares), "of": pairs[0][0]["of"],
+                "limit": statistics.median(a["limit"] for a, _ in pairs)}  # fmt: skip
     if pairs[0][1]:
         row |= {"theirs_tok_s": statistics.median(b["tok_s"] for _, b in pairs),
                 "ratio": statistics.median(a["tok_s"] / b["tok_s"] for a, b in pairs)}  # fmt: skip

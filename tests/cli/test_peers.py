@@ -39,7 +39,7 @@ def test_who_begins_changes_and_ratios_are_of_the_same_round():
     assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
     row = peers.median_rows(found, "tg32")
     assert row["ratio"] == 2 and row["ours_tok_s"] == 10 and row["theirs_tok_s"] == 5 and "share" not in row
-    alone = peers.median_rows([[{"tg32": {"tok_s": 7, "share": 0.5, "of": "fma peak"}}, None]], "tg32")
+    alone = peers.median_rows([[{"tg32": {"tok_s": 7, "share": 0.5, "of": "fma peak", "limit": 9}}, None]], "tg32")
     assert alone["share"] == 0.5 and "ratio" not in alone
 
 
