@@ -14,7 +14,7 @@ enum {
     BLOCK_G = 8,
     TILE_M = 4,
     UNPACK_M = 4,    /* from here on unpacking pays */
-    PREFETCH = 4096, /* bytes ahead of a single stream */
+    PREFETCH = 8192, /* bytes ahead of a single stream */
     /* How many vectors wide a tile is: its sums, which may be in two parts, and its chains fit the
      * registers, and there are sums enough to hide a product's latency. */
     TILE_V = TW_QREGS / 16,
