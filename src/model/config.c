@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "fmt/json.h"
 #include "model/experts.h"
+#include "model/coded.h"
 #include "model/family.h"
 #include "model/rope.h"
 
@@ -46,10 +47,6 @@ static void refuse_foreign(tw_json_obj *o)
         tw_json_refuse(o, "hidden_act", "silu");
     if (tw_json_u64(o, "pretraining_tp", 1, 0, 1 << 16) > 1)
         tw_json_refuse(o, "pretraining_tp", "1");
-    const json_t *q = tw_json_get(o, "quantization_config");
-    if (q != NULL && (!json_is_object(q) || json_object_size(q) > 0))
-        tw_json_refuse(o, "quantization_config",
-                       "none: quantised safetensors are not supported, use the BF16 original");
 }
 
 static void read_dims(tw_json_obj *o, const tw_family *f, tw_model_config *c)
@@ -186,6 +183,7 @@ static int parse_config(const char *name, const json_t *root, tw_model_config *c
         return o.rc;
     c->family = f->name;
     refuse_foreign(&o);
+    tw_coded_config_read(&o, &c->coded);
     read_dims(&o, f, c);
     if (o.rc != 0) /* the rest divides by them */
         return o.rc;

@@ -44,6 +44,16 @@ typedef struct tw_rope_config {
     float divisors[TW_MODEL_HEAD_DIM_MAX / 2]; /* factors: [Q/2] */
 } tw_rope_config;
 
+/* How a checkpoint's matrices are coded: model/coded.h. */
+enum tw_coded_kind { TW_CODED_NONE, TW_CODED_FP8, TW_CODED_GPTQ, TW_CODED_AWQ };
+
+typedef struct tw_coded_config {
+    enum tw_coded_kind kind;
+    uint32_t block_rows, block_cols; /* FP8: of a scale, 0: by row or tensor */
+    uint32_t group;                  /* GPTQ, AWQ: columns of a scale, 0: all */
+    bool zero_add;                   /* GPTQ: zeros are kept less one */
+} tw_coded_config;
+
 typedef struct tw_model_config {
     const char *family;  /* "llama", "qwen2", "qwen3", "qwen3_moe", "mistral"; static text */
     uint32_t n_layers;   /* L */
@@ -59,6 +69,7 @@ typedef struct tw_model_config {
     bool q_bias, k_bias, v_bias, o_bias, mlp_bias;
     bool qk_norm; /* rmsnorm over each head's Q before rope */
     tw_rope_config rope;
+    tw_coded_config coded;
     uint32_t window[TW_LAYERS_MAX]; /* sliding window of each layer, 0: none */
     uint32_t n_experts;             /* E; 0: no layer has any */
     uint32_t experts_per_tok;       /* how many of them compute a token */

@@ -7,6 +7,7 @@
 
 #include "base/scope.h"
 #include "model/model_gguf.h"
+#include "model/weights_inside.h"
 
 static tw_tensor *place_of(tw_model *m, enum tw_expert_part part, uint32_t i_layer,
                            uint32_t i_expert)
@@ -116,7 +117,9 @@ uint64_t tw_weights_count_expert_bytes(const tw_model *m, const tw_shard *s)
                 size_t from, n_rows, n_cols;
                 tw_axis_cut(c, s, spec->rows, &from, &n_rows);
                 tw_axis_cut(c, s, spec->cols, &from, &n_cols);
-                bytes += tw_packed_bytes(tw_model_expert(m, p, i, e)->type, n_rows, n_cols);
+                bytes +=
+                    tw_packed_bytes(tw_weights_packed_type(m, spec, tw_model_expert(m, p, i, e)),
+                                    n_rows, n_cols);
             }
         }
     }

@@ -174,16 +174,23 @@ int tw_model_tensor_bind(tw_model *m, const char *name, const tw_part_spec *spec
                          tw_tensor *ret, tw_err *err)
 {
     size_t i_file = 0;
+    tw_tensor coded = {.n_rows = (size_t)tw_axis_size(&m->config, spec->rows),
+                       .n_cols = (size_t)tw_axis_size(&m->config, spec->cols)};
     const tw_st_tensor *t = tw_model_tensor_find(m, name, &i_file);
+    int rc = t != NULL ? check_shape(m, t, spec, m->files[i_file].name, err) : 0;
+    if (rc == 0)
+        rc = tw_coded_bind(m, name, &coded, err);
+    if (rc > 0)
+        *ret = coded;
+    if (rc != 0)
+        return TW_MIN(rc, 0);
     if (t == NULL)
         return tw_err_set(err, -EINVAL, "%s: tensor \"%s\" is missing, config.json (%s) wants it%s",
                           m->index.n_files == 0 ? single_name : index_name, name, m->config.family,
                           why);
     const char *file = m->files[i_file].name;
     enum tw_dtype type = TW_F32;
-    int rc = check_shape(m, t, spec, file, err);
-    if (rc == 0)
-        rc = tw_model_tensor_type(t, file, &type, err);
+    rc = tw_model_tensor_type(t, file, &type, err);
     if (rc < 0)
         return rc;
     *ret = (tw_tensor){.name = t->name,
@@ -236,7 +243,12 @@ static int refuse_strays(const tw_model *m, tw_err *err)
             if (!tw_str_starts(name, TW_STR(layers)) ||
                 tw_str_ends(name, TW_STR(".rotary_emb.inv_freq")))
                 continue;
-            if (!is_bound(m, st->tensors[j].name + sizeof(layers) - 1))
+            char whole[TW_TENSOR_NAME_BYTES];
+            const char *of = name.p;
+            if (tw_coded_whole_name(m, name.p, whole))
+                of = whole;
+            if (!is_bound(m, of + sizeof(layers) - 1) &&
+                !tw_coded_is_empty_bias(m, &st->tensors[j], i))
                 return tw_err_set(err, -EINVAL,
                                   "%s: tensor \"%.80s\" has no place in this %s of %u layers; does"
                                   " config.json belong to these weights?",

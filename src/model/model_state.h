@@ -24,6 +24,7 @@ typedef struct tw_tensor {
     /* The size of a head whose row 2i is our row i, and 2i + 1 our i + turned / 2 (rope's pairs side
      * by side); 0: rows lie as ours. */
     uint32_t turned;
+    const struct tw_coded *coded; /* widened to type as it loads; NULL: it is of type in the file */
 } tw_tensor;
 
 typedef struct tw_model_file {
@@ -88,6 +89,11 @@ TW_MUST_CHECK int tw_model_tensor_type(const tw_st_tensor *t, const char *file, 
  * missing. */
 TW_MUST_CHECK int tw_model_tensor_bind(tw_model *m, const char *name, const tw_part_spec *spec,
                                        const char *why, tw_tensor *ret, tw_err *err);
+/* coded_bind.c. 1: a coded matrix of this name is there, t has it; 0: none is. t has its shape. */
+TW_MUST_CHECK int tw_coded_bind(tw_model *m, const char *name, tw_tensor *t, tw_err *err);
+/* Whether name is one of a coded matrix's parts, and that matrix's name. */
+bool tw_coded_whole_name(const tw_model *m, const char *name, char out[TW_TENSOR_NAME_BYTES]);
+bool tw_coded_is_empty_bias(const tw_model *m, const tw_st_tensor *t, size_t i_file);
 /* Chat template, texts of bos and eos. */
 TW_MUST_CHECK int tw_model_chat_read(tw_model *m, tw_err *err);
 /* Fills m->id; config: the bytes of config.json. */

@@ -36,6 +36,9 @@ typedef struct tw_loader {
 /* Fills the pieces of everything that the shard holds, layer by layer (in a layer first what it has
  * once, then expert by expert), the final norm and the head last, and the counts; reads no weight. Owns: l->pieces from base/mem.h, also after a failure. */
 TW_MUST_CHECK int tw_weights_plan(tw_loader *l, const tw_shard *s, tw_err *err);
+/* What a tensor is packed as: its own type, or what --quant makes of it. */
+enum tw_dtype tw_weights_packed_type(const tw_model *m, const tw_part_spec *spec,
+                                     const tw_tensor *t);
 /* The piece that a chunk belongs to. */
 const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk);
 /* Where the piece's columns lie in a row of the file: whole blocks. */
@@ -51,7 +54,9 @@ const uint8_t *tw_piece_at(const tw_loader *l, const tw_piece *p, size_t row);
 /* Whether its packed numbers are made of the file's (weights_made.c), not copied. */
 bool tw_piece_is_made(const tw_piece *p);
 size_t tw_piece_scratch_bytes(const tw_piece *p); /* 0: none is wanted */
-/* Rows [row, row + n) of one panel. */
-void tw_piece_make(const tw_loader *l, const tw_piece *p, size_t row, size_t n, void *scratch);
+/* Bytes of a row of the tensor in the file. */
+size_t tw_tensor_row_bytes(const tw_tensor *t);
+/* Rows [row, row + n) of one panel. False: a coded number is not finite once it is widened. */
+bool tw_piece_make(const tw_loader *l, const tw_piece *p, size_t row, size_t n, void *scratch);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "model/coded.h"
 #include "model/weights_finite.h"
 #include "model/weights_inside.h"
 
@@ -20,7 +21,13 @@ enum {
 
 static size_t row_bytes(const tw_piece *p)
 {
-    return tw_dtype_row_bytes(p->t->type, p->t->n_cols);
+    return tw_tensor_row_bytes(p->t);
+}
+
+/* Rows lie beside each other: there is one chunk. */
+static bool is_by_columns(const tw_piece *p)
+{
+    return p->t->coded != NULL && !tw_coded_by_rows(p->t->coded);
 }
 
 /* Which row of the file is row `row` of the tensor. */
@@ -54,6 +61,10 @@ static void drop_rows(const tw_loader *l, const tw_piece *p, size_t row, size_t 
     const tw_map *map = &l->m->files[p->t->i_file].map;
     size_t from = p->t->off_bytes + (p->row0 + row) * row_bytes(p);
     size_t to = from + n_rows * row_bytes(p) + FAULT_AROUND_BYTES;
+    if (is_by_columns(p)) {
+        from = p->t->off_bytes;
+        to = from + p->t->n_rows * row_bytes(p);
+    }
     from -= TW_MIN(from, (size_t)FOLIO_BYTES);
     tw_map_drop(map, from, to - from);
 }
@@ -78,6 +89,10 @@ static void want_chunk(const tw_loader *l, size_t i_chunk)
     const tw_map *map = &l->m->files[p->t->i_file].map;
     size_t row = (i_chunk - p->i_chunk0) * p->n_chunk_rows;
     size_t n_rows = TW_MIN(p->n_rows - row, p->n_chunk_rows), off, n_bytes;
+    if (is_by_columns(p)) {
+        tw_map_want(map, p->t->off_bytes, p->t->n_rows * row_bytes(p));
+        return;
+    }
     tw_weights_col_span(p, &off, &n_bytes);
     size_t gap = row_bytes(p) - n_bytes;
     size_t from = p->t->off_bytes + (p->row0 + row) * row_bytes(p) + off;
@@ -92,6 +107,8 @@ static void want_chunk(const tw_loader *l, size_t i_chunk)
 static bool row_is_finite(const tw_loader *l, const tw_piece *p, size_t row)
 {
     size_t off, n_bytes, block = tw_dtype_block(p->t->type);
+    if (p->t->coded != NULL)
+        return true; /* known once it is widened */
     tw_weights_col_span(p, &off, &n_bytes);
     return tw_weights_finite(p->t->type, tw_piece_at(l, p, row),
                              n_bytes / tw_dtype_block_bytes(p->t->type) * block);
@@ -120,7 +137,7 @@ static bool load_rows(const tw_loader *l, const tw_piece *p, size_t row, size_t 
         for (size_t r = i; r < i + n; r++) /* also brings the pages in, in order */
             finite = row_is_finite(l, p, r) && finite;
         if (tw_piece_is_made(p)) {
-            tw_piece_make(l, p, i, n, scratch);
+            finite = tw_piece_make(l, p, i, n, scratch) && finite;
             continue;
         }
         for (size_t r = i; r < i + n && !p->is_vector; r += n_run) {
@@ -170,6 +187,11 @@ static int report_bad(const tw_loader *l, tw_err *err)
     size_t i_chunk = atomic_load(&l->i_bad);
     const tw_piece *p = tw_weights_find_piece(l, i_chunk);
     enum tw_dtype type = p->t->type;
+    if (p->t->coded != NULL)
+        return tw_err_set(err, -EDOM,
+                          "%s: tensor \"%s\": a number is not finite once it has its scale; the"
+                          " file is damaged",
+                          p->t->file, p->t->name);
     size_t row = (i_chunk - p->i_chunk0) * p->n_chunk_rows, i = 0;
     while (row_is_finite(l, p, row))
         row++;

@@ -2,36 +2,58 @@
 /* Pieces whose packed numbers are made of the file's, not copied: widened a row at a time, quantised
  * where the model shall be, packed a panel at a time. */
 #include "base/scope.h"
+#include "model/coded.h"
+#include "model/weights_finite.h"
 #include "model/weights_inside.h"
 
 enum { ALIGN_BYTES = 64 };
 
 bool tw_piece_is_made(const tw_piece *p)
 {
-    return !p->is_vector && p->type != p->t->type;
+    return !p->is_vector && (p->type != p->t->type || p->t->coded != NULL);
 }
 
+size_t tw_tensor_row_bytes(const tw_tensor *t)
+{
+    return t->coded != NULL ? tw_coded_row_bytes(t->coded) : tw_dtype_row_bytes(t->type, t->n_cols);
+}
+
+/* A coded panel is widened whole: its numbers may lie beside each other by columns. */
 static size_t wide_bytes(const tw_piece *p)
 {
-    return TW_DIV_UP(p->n_cols * sizeof(float), (size_t)ALIGN_BYTES) * ALIGN_BYTES;
+    const size_t n_rows = p->t->coded != NULL ? TW_PANEL : 1;
+    return TW_DIV_UP(n_rows * p->n_cols * sizeof(float), (size_t)ALIGN_BYTES) * ALIGN_BYTES;
 }
 
-/* One row widened, then a panel of rows as they are packed. */
+/* What is widened, then a panel of rows as they are packed. */
 size_t tw_piece_scratch_bytes(const tw_piece *p)
 {
-    return tw_piece_is_made(p) ? wide_bytes(p) + TW_PANEL * tw_dtype_row_bytes(p->type, p->n_cols)
-                               : 0;
+    if (!tw_piece_is_made(p))
+        return 0;
+    return wide_bytes(p) +
+           (tw_dtype_is_quant(p->type) ? TW_PANEL * tw_dtype_row_bytes(p->type, p->n_cols) : 0);
 }
 
-void tw_piece_make(const tw_loader *l, const tw_piece *p, size_t row, size_t n, void *scratch)
+bool tw_piece_make(const tw_loader *l, const tw_piece *p, size_t row, size_t n, void *scratch)
 {
+    const bool quant = tw_dtype_is_quant(p->type);
     const size_t bytes = tw_dtype_row_bytes(p->type, p->n_cols);
+    uint8_t *rows = (uint8_t *)scratch + wide_bytes(p), *dst = l->base + p->off_bytes;
     float *wide = scratch;
-    uint8_t *rows = (uint8_t *)scratch + wide_bytes(p);
-    for (size_t r = 0; r < n; r++) {
-        tw_dequantize_row(p->t->type, wide, tw_piece_at(l, p, row + r), p->n_cols);
-        tw_quantize_rows(p->type, rows + r * bytes, wide, p->n_cols);
+    if (p->t->coded != NULL) {
+        tw_coded_widen(p->t->coded, p->row0 + row, n, p->col0, p->n_cols, wide);
+        if (!tw_weights_finite(TW_F32, wide, n * p->n_cols))
+            return false;
     }
-    tw_pack_quant_rows(p->type, l->base + p->off_bytes, p->n_rows, p->n_cols, row, rows, n, bytes,
-                       0);
+    for (size_t r = 0; r < n && quant; r++) {
+        if (p->t->coded == NULL)
+            tw_dequantize_row(p->t->type, wide, tw_piece_at(l, p, row + r), p->n_cols);
+        tw_quantize_rows(p->type, rows + r * bytes, wide, p->n_cols);
+        wide += p->t->coded != NULL ? p->n_cols : 0;
+    }
+    if (quant)
+        tw_pack_quant_rows(p->type, dst, p->n_rows, p->n_cols, row, rows, n, bytes, 0);
+    else
+        tw_pack_rows(p->type, dst, p->n_rows, p->n_cols, row, wide, n, p->n_cols);
+    return true;
 }

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "model/coded.h"
 #include "model/weights_inside.h"
 
 enum {
@@ -27,6 +28,12 @@ const tw_piece *tw_weights_find_piece(const tw_loader *l, size_t i_chunk)
 
 void tw_weights_col_span(const tw_piece *p, size_t *ret_off_bytes, size_t *ret_n_bytes)
 {
+    const tw_coded *coded = p->t->coded;
+    if (coded != NULL) {
+        *ret_off_bytes = tw_coded_by_rows(coded) ? p->col0 : 0;
+        *ret_n_bytes = tw_coded_by_rows(coded) ? p->n_cols : tw_coded_row_bytes(coded);
+        return;
+    }
     size_t block = tw_dtype_block(p->t->type), bytes = tw_dtype_block_bytes(p->t->type);
     size_t first = p->col0 / block;
     *ret_off_bytes = first * bytes;
@@ -44,7 +51,8 @@ static size_t group_rows(const tw_tensor *t)
 
 /* Quantised on load: plain matrices whose segments begin at blocks; not a router, whose choice is
  * sharp; the head gets eight bits in any case. */
-static enum tw_dtype packed_type(const tw_model *m, const tw_part_spec *spec, const tw_tensor *t)
+enum tw_dtype tw_weights_packed_type(const tw_model *m, const tw_part_spec *spec,
+                                     const tw_tensor *t)
 {
     if (m->quant == TW_F32 || spec->cols == TW_AXIS_ONE || tw_dtype_is_quant(t->type) ||
         spec->rows == TW_AXIS_E || t->n_cols % GRANULE != 0 ||
@@ -60,10 +68,11 @@ static bool plan_piece(tw_loader *l, const tw_shard *s, const tw_part_spec *spec
     tw_piece p = {.t = t, .is_vector = spec->cols == TW_AXIS_ONE};
     tw_axis_cut(&l->m->config, s, spec->rows, &p.row0, &p.n_rows);
     tw_axis_cut(&l->m->config, s, spec->cols, &p.col0, &p.n_cols);
-    p.type = packed_type(l->m, spec, t);
-    size_t n_group = group_rows(t), group_bytes = n_group * tw_dtype_row_bytes(t->type, t->n_cols);
+    p.type = tw_weights_packed_type(l->m, spec, t);
+    size_t n_group = group_rows(t), group_bytes = n_group * tw_tensor_row_bytes(t);
     size_t n_groups = TW_MAX(CHUNK_BYTES / group_bytes, (size_t)1);
-    p.n_chunk_rows = p.is_vector ? p.n_rows : n_groups * n_group;
+    const bool whole = p.is_vector || (t->coded != NULL && !tw_coded_by_rows(t->coded));
+    p.n_chunk_rows = whole ? p.n_rows : n_groups * n_group;
     p.i_chunk0 = l->n_chunks;
     p.off_bytes = l->n_bytes;
     size_t bytes =

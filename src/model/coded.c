@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/coded.h"
+
+#include <string.h>
+
+#include "base/scope.h"
+
+static uint32_t load_u32(const uint8_t *p, size_t i)
+{
+    uint32_t v;
+    memcpy(&v, p + 4 * i, sizeof(v));
+    return v;
+}
+
+static float load_scale(const tw_coded *c, size_t i)
+{
+    float v;
+    tw_dequantize_row(c->scale_type, &v, c->scales + i * tw_dtype_bytes(c->scale_type), 1);
+    return v;
+}
+
+/* e4m3 without infinities: sign, 4 bits of exponent (bias 7), 3 of fraction; all ones is NaN. */
+static float widen_e4m3(uint8_t b)
+{
+    const uint32_t sign = (uint32_t)(b & 0x80) << 24, e = b >> 3 & 15, m = b & 7;
+    uint32_t bits = sign | (e + 120) << 23 | m << 20;
+    if (e == 0) {
+        const float tiny = (float)m * 0x1p-9f;
+        memcpy(&bits, &tiny, sizeof(bits));
+        bits |= sign;
+    } else if (e == 15 && m == 7) {
+        bits = sign | 0x7fc00000;
+    }
+    float v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static void widen_fp8(const tw_coded *c, size_t row, size_t col0, size_t n_cols, float *out)
+{
+    const uint8_t *p = c->data + row * c->n_cols;
+    const size_t i_scale = row / c->block_rows * c->n_scale_cols;
+    for (size_t k = col0; k < col0 + n_cols;) {
+        const size_t end = TW_MIN((k / c->block_cols + 1) * c->block_cols, col0 + n_cols);
+        const float scale = load_scale(c, i_scale + k / c->block_cols);
+        for (; k < end; k++)
+            *out++ = widen_e4m3(p[k]) * scale;
+    }
+}
+
+/* Which four bits of a word have the i-th of its eight: AWQ's order. */
+static const uint8_t awq_place[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+
+static unsigned nibble(uint32_t word, unsigned place)
+{
+    return word >> (4 * place) & 15;
+}
+
+/* A group's zero for a row: in both formats eight rows a word. */
+static int zero_of(const tw_coded *c, size_t group, size_t row)
+{
+    const uint32_t word = load_u32(c->zeros, group * (c->n_rows / 8) + row / 8);
+    const unsigned i = (unsigned)(row % 8);
+    return (int)nibble(word, c->kind == TW_CODED_AWQ ? awq_place[i] : i) + (int)c->zero_add;
+}
+
+static void widen_four(const tw_coded *c, size_t row, size_t col0, size_t n_cols, float *out)
+{
+    size_t group = SIZE_MAX;
+    float scale = 0;
+    int zero = 0;
+    for (size_t k = col0; k < col0 + n_cols; k++) {
+        const size_t g = c->g_idx != NULL ? load_u32(c->g_idx, k) : k / c->group;
+        if (g != group) {
+            group = g;
+            scale = load_scale(c, g * c->n_rows + row);
+            zero = zero_of(c, g, row);
+        }
+        const unsigned q =
+            c->kind == TW_CODED_AWQ
+                ? nibble(load_u32(c->data, k * (c->n_rows / 8) + row / 8), awq_place[row % 8])
+                : nibble(load_u32(c->data, k / 8 * c->n_rows + row), (unsigned)(k % 8));
+        *out++ = (float)((int)q - zero) * scale;
+    }
+}
+
+bool tw_coded_by_rows(const tw_coded *c)
+{
+    return c->kind == TW_CODED_FP8;
+}
+
+size_t tw_coded_row_bytes(const tw_coded *c)
+{
+    return c->kind == TW_CODED_FP8 ? c->n_cols : c->n_cols / 2;
+}
+
+void tw_coded_widen(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols, float *out)
+{
+    for (size_t i = 0; i < n; i++, out += n_cols) {
+        if (c->kind == TW_CODED_FP8)
+            widen_fp8(c, row + i, col0, n_cols, out);
+        else
+            widen_four(c, row + i, col0, n_cols, out);
+    }
+}
