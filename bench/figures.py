@@ -9,6 +9,7 @@ usage: bench/figures.py [--check]     --check: exit 1 when something drawn is no
 import html
 import json
 import pathlib
+import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -64,6 +65,20 @@ def draw_bars(rows):
     return d.svg()
 
 
+def pairs_of(bars, others):
+    """Rows of both programs: of bench/peers.py, and of bench/bars.py where that has measured what the
+    other has not."""
+    found = {(r["weights"], r["threads"], r["test"]): r for r in others if r["model"].startswith("llama")}
+    for r in bars:
+        m = re.match(r"(decode|prefill 512) (\S+), (\d) thread", r["name"])
+        if m and "theirs_tok_s" in r:
+            test = "tg32" if m[1] == "decode" else "pp512"
+            row = {"model": "llama-3.2-1b", "weights": m[2], "threads": int(m[3]), "test": test,
+                   "ours_tok_s": r["ours_tok_s"], "theirs_tok_s": r["theirs_tok_s"], "ratio": r["ratio"]}  # fmt: skip
+            found.setdefault((m[2], int(m[3]), test), row)
+    return list(found.values())
+
+
 def draw_pairs(rows, test, title):
     """tok/s of ours and llama.cpp's, by type and threads."""
     rows = [r for r in rows if r["test"] == test and r.get("theirs_tok_s") and r["model"].startswith("llama")]
@@ -104,6 +119,11 @@ def draw_split(rows):
 # ---- tables --------------------------------------------------------------------------------------
 
 
+def told(key):
+    names = {"ours_tok_s": "tok/s", "theirs_tok_s": "llama.cpp", "ratio": "ratio", "limit": "limit (GB/s or GFLOP/s)"}
+    return names.get(key, key.replace("tok_s", "tok/s").replace("_", " "))
+
+
 def bars_table(rows):
     out = ["| what | wanted | measured | beside it |", "|---|---|---|---|"]
     for r in rows:
@@ -114,7 +134,7 @@ def bars_table(rows):
             value = number(r["value"]) if r["value"] >= 10 else f"{r['value']:.3f}"
             value = value if r["held"] is not False else f"**{value}** (short)"
         known = {"name", "value", "wanted", "at_most", "held", "git", "cpu", "cpus", "kernel", "when", "why"}
-        beside = ", ".join(f"{k.replace('_', ' ')} {number(v) if isinstance(v, float) else v}" for k, v in r.items() if k not in known)
+        beside = ", ".join(f"{told(k)} {number(v) if isinstance(v, float) else v}" for k, v in r.items() if k not in known)
         out.append(f"| {r['name']} | {wanted} | {value} | {beside} |")
     return out
 
@@ -151,8 +171,8 @@ def pages():
     for name, lines in ("machine", machine_lines(bars)), ("bars", bars_table(bars)), ("peers", peers_table(others)):
         text = put(text, name, lines)
     return {FIGURES / "bars.svg": draw_bars(bars),
-            FIGURES / "decode.svg": draw_pairs(others, "tg32", "Decode, Llama-1B shape, tok/s"),
-            FIGURES / "prefill.svg": draw_pairs(others, "pp512", "Prefill of 512 tokens, Llama-1B shape, tok/s"),
+            FIGURES / "decode.svg": draw_pairs(pairs_of(bars, others), "tg32", "Decode, Llama-1B shape, tok/s"),
+            FIGURES / "prefill.svg": draw_pairs(pairs_of(bars, others), "pp512", "Prefill of 512 tokens, Llama-1B shape, tok/s"),
             FIGURES / "split.svg": draw_split(others), PAGE: text}  # fmt: skip
 
 
