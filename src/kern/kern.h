@@ -142,8 +142,14 @@ typedef struct tw_attn {
     enum tw_dtype kv_type;
     size_t q_dim; /* Q, any multiple of 2 up to 512 */
     unsigned n_group;
+    unsigned
+        n_kv; /* so many KV heads at once: their blocks lie one behind the other in each page, and
+                      head h of a row reads block h / n_group; 0: one */
     uint32_t pos0, window;
     float scale;
+    float
+        *parts; /* attn_spans, attn_merge: [n_rows][heads][n_spans][Q + 2]: o, m, l; l = 0: none */
+    uint32_t n_spans; /* up to the last row's position */
 } tw_attn;
 
 typedef struct tw_kern {
@@ -156,6 +162,11 @@ typedef struct tw_kern {
     /* Rows [i_row0, i_row1) of the query positions, all heads of the group. scratch:
      * tw_kern_attn_scratch_bytes(Q), 64-byte aligned. */
     void (*attn)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch);
+    /* The same in two steps, so that threads can share the keys of one row: the partials of spans
+     * [i_span0, i_span1), any thread any spans, then their merging. */
+    void (*attn_spans)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, uint32_t i_span0,
+                       uint32_t i_span1, void *scratch);
+    void (*attn_merge)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1);
     /* y [n] = x * w / sqrt(mean(x^2) + eps), one row. Sum of squares: 16 lanes by fmaf, halving
      * tree; r = 1 / sqrtf(sum / (float)n + eps); y = (x * r) * w. y may be x. */
     void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps);

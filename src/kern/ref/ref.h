@@ -10,6 +10,9 @@ void tw_ref_quantize(tw_xblock *q, const float *x, size_t k);
 /* One segment's chain, quantised weights. x [K / 32] */
 float tw_ref_quant_chain(const tw_packed *w, size_t i_n, const tw_xblock *x, size_t k0, size_t k1);
 void tw_ref_attn(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch);
+void tw_ref_attn_spans(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, uint32_t i_span0,
+                       uint32_t i_span1, void *scratch);
+void tw_ref_attn_merge(const tw_attn *op, uint32_t i_row0, uint32_t i_row1);
 void tw_ref_rmsnorm(float *y, const float *x, const float *w, size_t n, float eps);
 void tw_ref_rope(float *x, size_t n_heads, size_t ld, size_t n_rot, const float *c, const float *s);
 void tw_ref_silu_mul(float *y, const float *g, const float *u, size_t n);

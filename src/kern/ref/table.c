@@ -8,6 +8,8 @@ const tw_kern *tw_kern_ref(void)
         .matmul = tw_ref_matmul,
         .quantize = tw_ref_quantize,
         .attn = tw_ref_attn,
+        .attn_spans = tw_ref_attn_spans,
+        .attn_merge = tw_ref_attn_merge,
         .rmsnorm = tw_ref_rmsnorm,
         .rope = tw_ref_rope,
         .silu_mul = tw_ref_silu_mul,

@@ -12,10 +12,21 @@
 /* Bit reversal: its own inverse. */
 static const unsigned char lane_order[16] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
 
+static size_t heads_of(const walk *w)
+{
+    return (size_t)w->n_kv * w->op->n_group;
+}
+
+/* Pair i's place in q or out, whose rows are ld apart. */
+static size_t place_of(const walk *w, size_t i, size_t ld)
+{
+    size_t at = w->pair0 + i, head = w->kv0 * w->op->n_group + at % heads_of(w);
+    return at / heads_of(w) * ld + head * w->op->ld_head;
+}
+
 static const float *row_q(const walk *w, size_t i)
 {
-    size_t at = w->pair0 + i;
-    return w->op->q + at / w->op->n_group * w->op->ld_row + at % w->op->n_group * w->op->ld_head;
+    return w->op->q + place_of(w, i, w->op->ld_row);
 }
 
 /* q into lane order (unless few): of each 16 dims the lanes as visited. */
@@ -98,13 +109,13 @@ TW_INLINE void turn_k(const walk *w, const void *page, enum tw_dtype type, unsig
 
 static void take_block_bf16(const walk *w, uint32_t i, unsigned lo, unsigned hi)
 {
-    turn_k(w, w->op->k_pages[i], TW_BF16, lo, hi);
-    widen_v(w, w->op->v_pages[i], TW_BF16, lo, hi);
+    turn_k(w, page_of(w, w->op->k_pages, i, 0), TW_BF16, lo, hi);
+    widen_v(w, page_of(w, w->op->v_pages, i, 0), TW_BF16, lo, hi);
 }
 static void take_block_f32(const walk *w, uint32_t i, unsigned lo, unsigned hi)
 {
-    turn_k(w, w->op->k_pages[i], TW_F32, lo, hi);
-    widen_v(w, w->op->v_pages[i], TW_F32, lo, hi);
+    turn_k(w, page_of(w, w->op->k_pages, i, 0), TW_F32, lo, hi);
+    widen_v(w, page_of(w, w->op->v_pages, i, 0), TW_F32, lo, hi);
 }
 
 /* One step of one lane: n pairs x KEYS keys. */
@@ -385,88 +396,172 @@ static void add_block(walk *w, uint32_t i_block)
     }
 }
 
-/* The span's partial into the one of all spans before it. */
-static void end_span(walk *w)
+/* The partial (m, l, o [n]) of a span into the one of all spans before it. */
+static void merge_part(float *m_all, float *l_all, float *all, const float part[2], const float *o,
+                       size_t n)
+{
+    float m = *m_all > part[0] ? *m_all : part[0];
+    vf ca = v_exp(v_set1(*m_all - m)), cb = v_exp(v_set1(part[0] - m));
+    *m_all = m;
+    *l_all = v_first(v_fma(v_set1(part[1]), cb, v_mul(v_set1(*l_all), ca)));
+    for (size_t j = 0; j < n; j += TW_W)
+        v_store_n(all + j, v_fma(v_load_n(o + j, n - j), cb, v_mul(v_load_n(all + j, n - j), ca)),
+                  n - j);
+}
+
+static float *part_of(const tw_attn *op, size_t row, size_t head, uint32_t i_span)
+{
+    const size_t heads = (size_t)op->n_group * (op->n_kv > 0 ? op->n_kv : 1);
+    return op->parts + ((row * heads + head) * op->n_spans + i_span) * (op->q_dim + 2);
+}
+
+static float *part_of_pair(const walk *w, size_t i, uint32_t i_span)
+{
+    size_t at = w->pair0 + i;
+    return part_of(w->op, at / heads_of(w), w->kv0 * w->op->n_group + at % heads_of(w), i_span);
+}
+
+static void end_pair_span(walk *w, size_t i, uint32_t i_span)
+{
+    pair *a = &w->pairs[i];
+    const float *o = w->o + i * w->q_pad;
+    float *all = w->o_all + i * w->q_pad;
+    if (w->parts) {
+        float *part = part_of_pair(w, i, i_span);
+        memcpy(part, o, w->op->q_dim * sizeof *part);
+        part[w->op->q_dim] = a->m;
+        part[w->op->q_dim + 1] = a->l;
+    } else if (a->any) {
+        merge_part(&a->m_all, &a->l_all, all, (float[2]){a->m, a->l}, o, w->q_pad);
+    } else {
+        a->any = true;
+        a->m_all = a->m;
+        a->l_all = a->l;
+        memcpy(all, o, w->q_pad * sizeof *all);
+    }
+}
+
+static void end_span(walk *w, uint32_t i_span)
 {
     for (size_t i = 0; i < w->n_pairs; i++) {
-        pair *a = &w->pairs[i];
-        const float *o = w->o + i * w->q_pad;
-        float *all = w->o_all + i * w->q_pad;
-        if (!a->in_span)
-            continue;
-        a->in_span = false;
-        if (!a->any) {
-            a->any = true;
-            a->m_all = a->m;
-            a->l_all = a->l;
-            memcpy(all, o, w->q_pad * sizeof *all);
-            continue;
-        }
-        float m = a->m_all > a->m ? a->m_all : a->m;
-        vf ca = v_exp(v_set1(a->m_all - m)), cb = v_exp(v_set1(a->m - m));
-        a->m_all = m;
-        a->l_all = v_first(v_fma(v_set1(a->l), cb, v_mul(v_set1(a->l_all), ca)));
-        for (size_t j = 0; j < w->q_pad; j += TW_W)
-            v_store(all + j, v_fma(v_load(o + j), cb, v_mul(v_load(all + j), ca)));
+        if (w->pairs[i].in_span)
+            end_pair_span(w, i, i_span);
+        w->pairs[i].in_span = false;
     }
 }
 
 static void give_out(const walk *w)
 {
-    const tw_attn *op = w->op;
+    const size_t n = w->op->q_dim;
     for (size_t i = 0; i < w->n_pairs; i++) {
-        size_t at = w->pair0 + i;
-        float *out = op->out + at / op->n_group * op->ld_out_row + at % op->n_group * op->ld_head;
+        float *out = w->op->out + place_of(w, i, w->op->ld_out_row);
         const float *all = w->o_all + i * w->q_pad;
-        for (size_t j = 0; j < op->q_dim; j += TW_W)
-            v_store_n(out + j, v_div(v_load(all + j), v_set1(w->pairs[i].l_all)), op->q_dim - j);
+        for (size_t j = 0; j < n; j += TW_W)
+            v_store_n(out + j, v_div(v_load(all + j), v_set1(w->pairs[i].l_all)), n - j);
     }
 }
 
 static void run_pairs(walk *w)
 {
+    enum { SPAN = TW_KV_SPAN / BLOCK };
     const tw_attn *op = w->op;
     uint32_t first = UINT32_MAX, last = 0;
     for (size_t i = 0; i < w->n_pairs; i++) {
         pair *a = &w->pairs[i];
-        uint32_t row = (uint32_t)((w->pair0 + i) / op->n_group);
+        uint32_t row = (uint32_t)((w->pair0 + i) / heads_of(w));
         a->end = op->pos0 + row + 1;
         a->begin = op->window && a->end > op->window ? a->end - op->window : 0;
         a->in_span = a->any = false;
         first = a->begin < first ? a->begin : first;
         last = a->end > last ? a->end : last;
+        for (uint32_t s = w->i_span0; w->parts && s < w->i_span1; s++)
+            part_of_pair(w, i, s)[op->q_dim + 1] = 0.0f;
     }
-    w->few = w->n_pairs <= FEW && op->q_dim % 16 == 0;
+    w->few = w->n_pairs <= FEW * w->n_kv && op->q_dim % 16 == 0;
     take_q(w);
     w->i_last = (last - 1) / BLOCK;
-    for (uint32_t b = first / BLOCK; b * BLOCK < last; b++) {
-        if (b % (TW_KV_SPAN / BLOCK) == 0)
-            end_span(w);
-        add_block(w, b);
+    uint32_t b = first / BLOCK, end = w->i_last + 1;
+    if (w->parts) {
+        b = b > w->i_span0 * SPAN ? b : w->i_span0 * SPAN;
+        end = end < w->i_span1 * SPAN ? end : w->i_span1 * SPAN;
     }
-    end_span(w);
-    give_out(w);
+    for (; b < end; b++) {
+        add_block(w, b);
+        if (b % SPAN == SPAN - 1 || b + 1 == end)
+            end_span(w, b / SPAN);
+    }
+    if (!w->parts)
+        give_out(w);
+}
+
+static void run_walks(walk *w, uint32_t i_row0, uint32_t i_row1)
+{
+    const uint32_t heads = (uint32_t)heads_of(w), end = i_row1 * heads;
+    /* Walks of equal length: a short one would pay for its blocks almost as much as a long one. */
+    uint32_t all = end - i_row0 * heads, n_walks = (all + MAX_PAIRS - 1) / MAX_PAIRS;
+    uint32_t each = n_walks ? (all + n_walks - 1) / n_walks : 1;
+    for (uint32_t i = i_row0 * heads; i < end; i += each) {
+        w->pair0 = i;
+        w->n_pairs = end - i < each ? end - i : each;
+        run_pairs(w);
+    }
+}
+
+/* KV heads one by one; those of a single row with few pairs each together. */
+static void run_heads(walk *w, const tw_attn *op, uint32_t i_row0, uint32_t i_row1, float *scratch)
+{
+    const size_t q_pad = TW_ATTN_Q_PAD(op->q_dim);
+    const unsigned n_kv = op->n_kv > 0 ? op->n_kv : 1;
+    w->op = op;
+    w->q_pad = q_pad;
+    w->head_bytes = TW_KV_BLOCK * op->q_dim * (op->kv_type == TW_F32 ? 4 : 2);
+    w->q = scratch;
+    w->o = w->q + MAX_PAIRS * q_pad;
+    w->o_all = w->o + MAX_PAIRS * q_pad;
+    w->k = w->o_all + MAX_PAIRS * q_pad;
+    w->v = w->k + BLOCK * q_pad;
+    w->p = w->v + BLOCK * q_pad;
+    const bool together = i_row1 - i_row0 == 1 && op->n_group <= FEW && op->q_dim % 16 == 0;
+    const unsigned most = together ? MAX_PAIRS / op->n_group : 1;
+    for (w->kv0 = 0; w->kv0 < n_kv; w->kv0 += w->n_kv) {
+        w->n_kv = n_kv - w->kv0 < most ? n_kv - w->kv0 : most;
+        run_walks(w, i_row0, i_row1);
+    }
 }
 
 void TW_FN(attn)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch)
 {
-    const size_t q_pad = TW_ATTN_Q_PAD(op->q_dim);
     walk w;
-    w.op = op;
-    w.q_pad = q_pad;
-    w.q = scratch;
-    w.o = w.q + MAX_PAIRS * q_pad;
-    w.o_all = w.o + MAX_PAIRS * q_pad;
-    w.k = w.o_all + MAX_PAIRS * q_pad;
-    w.v = w.k + BLOCK * q_pad;
-    w.p = w.v + BLOCK * q_pad;
-    uint32_t end = i_row1 * op->n_group;
-    /* Walks of equal length: a short one would pay for its blocks almost as much as a long one. */
-    uint32_t all = end - i_row0 * op->n_group, n_walks = (all + MAX_PAIRS - 1) / MAX_PAIRS;
-    uint32_t each = n_walks ? (all + n_walks - 1) / n_walks : 1;
-    for (uint32_t i = i_row0 * op->n_group; i < end; i += each) {
-        w.pair0 = i;
-        w.n_pairs = end - i < each ? end - i : each;
-        run_pairs(&w);
+    w.parts = false;
+    run_heads(&w, op, i_row0, i_row1, scratch);
+}
+
+void TW_FN(attn_spans)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, uint32_t i_span0,
+                       uint32_t i_span1, void *scratch)
+{
+    walk w;
+    w.parts = true;
+    w.i_span0 = i_span0;
+    w.i_span1 = i_span1;
+    run_heads(&w, op, i_row0, i_row1, scratch);
+}
+
+void TW_FN(attn_merge)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1)
+{
+    const size_t n = op->q_dim, heads = (size_t)op->n_group * (op->n_kv > 0 ? op->n_kv : 1);
+    for (size_t at = i_row0 * heads; at < i_row1 * heads; at++) {
+        float *all = NULL; /* the first partial becomes the sum */
+        for (uint32_t s = 0; s < op->n_spans; s++) {
+            float *part = part_of(op, at / heads, at % heads, s);
+            if (part[n + 1] == 0.0f)
+                continue;
+            if (all)
+                merge_part(all + n, all + n + 1, all, part + n, part, n);
+            else
+                all = part;
+        }
+        float *out = op->out + at / heads * op->ld_out_row + at % heads * op->ld_head;
+        for (size_t j = 0; all && j < n; j += TW_W)
+            v_store_n(out + j, v_div(v_load_n(all + j, n - j), v_set1(all[n + 1])), n - j);
     }
 }

@@ -30,9 +30,13 @@ typedef struct pair {
 typedef struct walk {
     const tw_attn *op;
     size_t q_pad, n_pairs;
+    uint32_t i_span0, i_span1; /* of these; parts: each goes there, else they are merged */
+    bool parts;
+    unsigned kv0, n_kv; /* KV heads; several only where pairs are those of one row, few for each */
+    size_t head_bytes;  /* of a KV head in a page */
     bool few;
     uint32_t i_last; /* block */
-    uint32_t pair0;  /* row * n_group + head of pair 0 */
+    uint32_t pair0;  /* row * heads + head of pair 0, of the n_kv KV heads' */
     float *q;        /* [pairs][Q] in lane order; as it is when few */
     float *o;        /* [pairs][Q] */
     float *o_all;    /* [pairs][Q] */
@@ -42,9 +46,15 @@ typedef struct walk {
     pair pairs[MAX_PAIRS];
 } walk;
 
-/* Up to FEW pairs, Q a multiple of 16: keys [lo, hi) of page i_page, rounded out to whole vectors, give
- * scores to w->p; values likewise go to w->o, pair by pair as far as each sees. */
-void TW_FN(attn_few_scores)(const walk *w, size_t i_page, unsigned lo, unsigned hi);
-void TW_FN(attn_few_values)(const walk *w, size_t i_page);
+static inline const void *page_of(const walk *w, const void *const *pages, uint32_t i,
+                                  unsigned i_kv)
+{
+    return (const char *)pages[i] + (w->kv0 + i_kv) * w->head_bytes;
+}
+
+/* Up to FEW pairs a KV head, Q a multiple of 16: keys [lo, hi) of page i_page, rounded out to whole
+ * vectors, give scores to w->p; values likewise go to w->o, pair by pair as far as each sees. */
+void TW_FN(attn_few_scores)(const walk *w, uint32_t i_page, unsigned lo, unsigned hi);
+void TW_FN(attn_few_values)(const walk *w, uint32_t i_page);
 
 #endif

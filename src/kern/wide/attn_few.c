@@ -24,7 +24,7 @@ TW_INLINE void few_tile(const walk *w, const void *page, const void *next, enum 
     vf sum[QUAD][16];
     for (size_t j0 = 0; j0 < TW_W; j0 += at_once) {
         vf c[CHAINS];
-        if (i_pair == 0)
+        if (next)
             fetch_keys(w, next, type, key + j0, at_once);
         TW_UNROLL
         for (size_t i = 0; i < n * at_once * V16; i++)
@@ -68,36 +68,59 @@ TW_INLINE size_t keys_at_once(const size_t n)
     return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
 }
 
+/* Pairs [i, end) of one KV head. */
 TW_INLINE void few_scores(const walk *w, const void *page, const void *next, enum tw_dtype type,
-                          unsigned lo, unsigned hi)
+                          size_t first, size_t end, unsigned lo, unsigned hi)
 {
     for (size_t key = lo / TW_W * TW_W; key < hi; key += TW_W) {
-        for (size_t i = 0; i < w->n_pairs; i += QUAD) {
-            switch (w->n_pairs - i) {
+        const void *fetch = next;
+        for (size_t i = first; i < end; i += QUAD, fetch = NULL) {
+            switch (end - i) {
             case 1:
-                few_tile(w, page, next, type, i, key, 1, keys_at_once(1));
+                few_tile(w, page, fetch, type, i, key, 1, keys_at_once(1));
                 break;
             case 2:
-                few_tile(w, page, next, type, i, key, 2, keys_at_once(2));
+                few_tile(w, page, fetch, type, i, key, 2, keys_at_once(2));
                 break;
             case 3:
-                few_tile(w, page, next, type, i, key, 3, keys_at_once(3));
+                few_tile(w, page, fetch, type, i, key, 3, keys_at_once(3));
                 break;
             default:
-                few_tile(w, page, next, type, i, key, QUAD, keys_at_once(QUAD));
+                few_tile(w, page, fetch, type, i, key, QUAD, keys_at_once(QUAD));
                 break;
             }
         }
     }
 }
 
-void TW_FN(attn_few_scores)(const walk *w, size_t i_page, unsigned lo, unsigned hi)
+/* What will be read after block i_kv of a page: several KV heads are one stream, first their keys,
+ * then their values; those of one head are two. */
+static const void *next_keys(const walk *w, uint32_t i_page, unsigned i_kv)
 {
-    const void *const *page = w->op->k_pages + i_page, *const *next = page + (i_page < w->i_last);
-    if (w->op->kv_type == TW_F32)
-        few_scores(w, *page, *next, TW_F32, lo, hi);
-    else
-        few_scores(w, *page, *next, TW_BF16, lo, hi);
+    if (i_kv + 1 < w->n_kv)
+        return page_of(w, w->op->k_pages, i_page, i_kv + 1);
+    if (w->n_kv > 1)
+        return page_of(w, w->op->v_pages, i_page, 0);
+    return page_of(w, w->op->k_pages, i_page + (i_page < w->i_last), 0);
+}
+static const void *next_values(const walk *w, uint32_t i_page, unsigned i_kv)
+{
+    if (i_kv + 1 < w->n_kv)
+        return page_of(w, w->op->v_pages, i_page, i_kv + 1);
+    return page_of(w, w->n_kv > 1 ? w->op->k_pages : w->op->v_pages, i_page + (i_page < w->i_last),
+                   0);
+}
+
+void TW_FN(attn_few_scores)(const walk *w, uint32_t i_page, unsigned lo, unsigned hi)
+{
+    const size_t n = w->n_pairs / w->n_kv;
+    for (unsigned g = 0; g < w->n_kv; g++) {
+        const void *page = page_of(w, w->op->k_pages, i_page, g), *next = next_keys(w, i_page, g);
+        if (w->op->kv_type == TW_F32)
+            few_scores(w, page, next, TW_F32, g * n, (g + 1) * n, lo, hi);
+        else
+            few_scores(w, page, next, TW_BF16, g * n, (g + 1) * n, lo, hi);
+    }
 }
 
 /* n pairs x n_v vectors of dims; all of them see the same keys. */
@@ -119,7 +142,7 @@ TW_INLINE void few_values_tile(const walk *w, const void *page, const void *next
     }
     const size_t lo = w->pairs[i_pair].lo, hi = w->pairs[i_pair].hi;
     for (size_t key = lo; key < hi; key++) {
-        for (size_t i = 0; i < n_v * TW_W * size; i += LINE)
+        for (size_t i = 0; next && i < n_v * TW_W * size; i += LINE)
             __builtin_prefetch((const char *)next + (key * q_dim + dim) * size + i, 0, 3);
         TW_UNROLL
         for (size_t v = 0; v < n_v; v++) {
@@ -171,20 +194,28 @@ TW_INLINE void few_values(const walk *w, const void *page, const void *next, enu
     }
 }
 
-/* Neighbours that see the same keys go together. */
-void TW_FN(attn_few_values)(const walk *w, size_t i_page)
+/* Pairs [i, end) of one KV head: neighbours that see the same keys go together. */
+static void few_values_head(const walk *w, const void *page, const void *next, size_t i, size_t end)
 {
-    const void *const *page = w->op->v_pages + i_page, *const *next = page + (i_page < w->i_last);
-    for (size_t i = 0, n; i < w->n_pairs; i += n) {
+    for (size_t n; i < end; i += n) {
         const pair *a = &w->pairs[i];
-        for (n = 1; n < QUAD && i + n < w->n_pairs; n++)
+        for (n = 1; n < QUAD && i + n < end; n++)
             if (a[n].lo != a->lo || a[n].hi != a->hi)
                 break;
         if (a->lo >= a->hi)
             continue;
         if (w->op->kv_type == TW_F32)
-            few_values(w, *page, *next, TW_F32, i, n);
+            few_values(w, page, next, TW_F32, i, n);
         else
-            few_values(w, *page, *next, TW_BF16, i, n);
+            few_values(w, page, next, TW_BF16, i, n);
+        next = NULL;
     }
+}
+
+void TW_FN(attn_few_values)(const walk *w, uint32_t i_page)
+{
+    const size_t n = w->n_pairs / w->n_kv;
+    for (unsigned g = 0; g < w->n_kv; g++)
+        few_values_head(w, page_of(w, w->op->v_pages, i_page, g), next_values(w, i_page, g), g * n,
+                        (g + 1) * n);
 }

@@ -7,6 +7,9 @@
 
 void TW_FN(matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *scratch);
 void TW_FN(attn)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch);
+void TW_FN(attn_spans)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, uint32_t i_span0,
+                       uint32_t i_span1, void *scratch);
+void TW_FN(attn_merge)(const tw_attn *op, uint32_t i_row0, uint32_t i_row1);
 void TW_FN(rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps);
 void TW_FN(rope)(float *x, size_t n_heads, size_t ld, size_t n_rot, const float *c, const float *s);
 void TW_FN(silu_mul)(float *y, const float *g, const float *u, size_t n);

@@ -173,16 +173,32 @@ static void test_matmul_empty_neighbour(void **state)
 
 typedef struct attn_shape {
     size_t q_dim, n_rows, pad;
-    unsigned n_group;
+    unsigned n_group, n_kv;
     uint32_t pos0, window;
     enum tw_dtype type;
     bool hard;
 } attn_shape;
 
+/* The spans in two calls, the later ones first, then their merging. */
+static void check_parts(const tw_kern *kern, tw_attn *op, const attn_shape *s, void *scratch)
+{
+    const size_t heads = s->n_group * s->n_kv;
+    uint32_t rows = (uint32_t)s->n_rows;
+    op->n_spans = (s->pos0 + rows - 1) / TW_KV_SPAN + 1;
+    op->parts = guard_new(rows * heads * op->n_spans * (s->q_dim + 2) * sizeof(float));
+    uint32_t cut = (uint32_t)rng_below(op->n_spans + 1), row = (uint32_t)rng_below(rows + 1);
+    const tw_kern *late = rng_below(2) ? kern : tw_kern_ref(); /* their partials are the same */
+    late->attn_spans(op, 0, rows, cut, op->n_spans, scratch);
+    kern->attn_spans(op, row, rows, 0, cut, scratch);
+    kern->attn_spans(op, 0, row, 0, cut, scratch);
+    (rng_below(2) ? kern : tw_kern_ref())->attn_merge(op, row, rows);
+    kern->attn_merge(op, 0, row);
+}
+
 static void check_attn(const tw_kern *kern, const attn_shape *s)
 {
     size_t n_pages = (s->pos0 + s->n_rows + TW_KV_BLOCK - 1) / TW_KV_BLOCK;
-    size_t page_n = TW_KV_BLOCK * s->q_dim, esize = tw_dtype_bytes(s->type);
+    size_t page_n = TW_KV_BLOCK * s->q_dim * s->n_kv, esize = tw_dtype_bytes(s->type);
     const void **k_pages = calloc(2 * n_pages, sizeof *k_pages), **v_pages = k_pages + n_pages;
     float *x = malloc(page_n * sizeof *x);
     /* One guarded run of pages; the walk takes them backwards. */
@@ -196,8 +212,9 @@ static void check_attn(const tw_kern *kern, const attn_shape *s)
         narrow(p, x, s->type, page_n);
         k_pages[i] = p;
     }
-    size_t ld_head = s->q_dim + s->pad, ld_row = ld_head * s->n_group + s->pad;
-    size_t n = (s->n_rows - 1) * ld_row + (s->n_group - 1) * ld_head + s->q_dim;
+    size_t ld_head = s->q_dim + s->pad, heads = s->n_group * s->n_kv;
+    size_t ld_row = ld_head * heads + s->pad;
+    size_t n = (s->n_rows - 1) * ld_row + (heads - 1) * ld_head + s->q_dim;
     float *q = guard_new(n * sizeof *q), *want = guard_new(n * sizeof *q);
     float *got = guard_new(n * sizeof *q);
     bool flush = guard_end;
@@ -215,6 +232,7 @@ static void check_attn(const tw_kern *kern, const attn_shape *s)
                   .kv_type = s->type,
                   .q_dim = s->q_dim,
                   .n_group = s->n_group,
+                  .n_kv = s->n_kv,
                   .pos0 = s->pos0,
                   .window = s->window,
                   .scale = 1.0f / sqrtf((float)s->q_dim)};
@@ -224,9 +242,15 @@ static void check_attn(const tw_kern *kern, const attn_shape *s)
     kern->attn(&op, 0, cut, scratch);
     kern->attn(&op, cut, (uint32_t)s->n_rows, scratch);
     char what[160];
-    snprintf(what, sizeof what, "%s attn q %zu rows %zu group %u pos0 %u window %u type %d hard %d",
-             kern->name, s->q_dim, s->n_rows, s->n_group, s->pos0, s->window, (int)s->type,
-             s->hard);
+    snprintf(what, sizeof what,
+             "%s attn q %zu rows %zu group %u kv %u pos0 %u window %u type %d hard %d", kern->name,
+             s->q_dim, s->n_rows, s->n_group, s->n_kv, s->pos0, s->window, (int)s->type, s->hard);
+    assert_same(got, want, n, what);
+    memset(got, 0x5a, n * sizeof *got);
+    memset(want, 0x5a, n * sizeof *want);
+    check_parts(kern, &op, s, scratch);
+    op.out = want;
+    tw_kern_ref()->attn(&op, 0, (uint32_t)s->n_rows, scratch);
     assert_same(got, want, n, what);
     free(x);
     free(k_pages);
@@ -245,30 +269,42 @@ static void test_attn(void **state)
                                 .n_rows = 1 + rng_below(rng_below(2) ? 3 : 70),
                                 .pad = rng_below(2) * rng_below(9),
                                 .n_group = 1 + (unsigned)rng_below(8),
+                                .n_kv = rng_below(2) ? 1 : 1 + (unsigned)rng_below(4),
                                 .pos0 = (uint32_t)rng_below(rng_below(2) ? 100 : 400),
                                 .type = rng_below(2) ? TW_BF16 : TW_F32,
                                 .hard = rng_below(3) == 0};
                 s.n_rows = dims[i] > 100 ? s.n_rows % 8 + 1 : s.n_rows;
+                s.n_rows = s.n_kv > 1 && rng_below(2) ? 1 : s.n_rows;
                 s.window = rng_below(2) ? 1 + (uint32_t)rng_below(200) : 0;
                 guard_end = rng_below(2);
                 check_attn(tables[t], &s);
             }
     for (size_t t = 0; t < n_tables; t++) { /* several spans, a window that begins inside one */
-        check_attn(
-            tables[t],
-            &(attn_shape){.q_dim = 8, .n_rows = 5, .n_group = 3, .pos0 = 3070, .type = TW_BF16});
+        check_attn(tables[t], &(attn_shape){.q_dim = 8,
+                                            .n_rows = 5,
+                                            .n_group = 3,
+                                            .n_kv = 2,
+                                            .pos0 = 3070,
+                                            .type = TW_BF16});
         check_attn(tables[t], &(attn_shape){.q_dim = 24,
                                             .n_rows = 9,
                                             .n_group = 2,
+                                            .n_kv = 1,
                                             .pos0 = 2040,
                                             .window = 1100,
                                             .type = TW_F32});
-        check_attn(
-            tables[t],
-            &(attn_shape){.q_dim = 64, .n_rows = 1, .n_group = 4, .pos0 = 1023, .type = TW_BF16});
-        check_attn(
-            tables[t],
-            &(attn_shape){.q_dim = 64, .n_rows = 1, .n_group = 4, .pos0 = 1024, .type = TW_BF16});
+        check_attn(tables[t], &(attn_shape){.q_dim = 64,
+                                            .n_rows = 1,
+                                            .n_group = 4,
+                                            .n_kv = 3,
+                                            .pos0 = 1023,
+                                            .type = TW_BF16});
+        check_attn(tables[t], &(attn_shape){.q_dim = 64,
+                                            .n_rows = 1,
+                                            .n_group = 4,
+                                            .n_kv = 2,
+                                            .pos0 = 1024,
+                                            .type = TW_BF16});
     }
 }
 
