@@ -338,7 +338,7 @@ static int place_tensors(const struct reader *r, tw_gguf *g)
                               "%s: tensor \"%.80s\": begins at data byte %" PRIu64
                               ", want a multiple of %" PRIu64,
                               r->file, t->name, t->off_bytes, align);
-        if (t->off_bytes > room || t->n_bytes > room - t->off_bytes)
+        if (g->data_off > r->file_bytes || t->off_bytes > room || t->n_bytes > room - t->off_bytes)
             return tw_err_set(r->err, -EINVAL,
                               "%s: tensor \"%.80s\": %" PRIu64 " bytes at data byte %" PRIu64
                               ", but the file holds %" PRIu64 " data bytes; is it cut short?",
