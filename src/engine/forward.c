@@ -295,8 +295,9 @@ static void rope_job(void *ctx, unsigned i, unsigned n)
 
 enum { ATTN_ROWS = 16 }; /* query positions of one task: large enough to reuse a page from cache */
 
-static void attend(const struct job *j, const tw_span *s, const tw_group *g, uint32_t row0,
-                   uint8_t *scratch)
+/* Neighbouring KV heads g [n_kv] that have as many query heads each. */
+static void attend(const struct job *j, const tw_span *s, const tw_group *g, uint32_t n_kv,
+                   uint32_t row0, uint8_t *scratch)
 {
     const tw_forward *f = j->f;
     const uint32_t q_dim = f->cfg->head_dim;
@@ -323,6 +324,7 @@ static void attend(const struct job *j, const tw_span *s, const tw_group *g, uin
         .kv_type = f->kv->type,
         .q_dim = q_dim,
         .n_group = g->n_heads,
+        .n_kv = n_kv,
         .pos0 = s->pos0 + row0,
         .window = f->cfg->window[j->i_layer],
         .scale = 1.0f / sqrtf((float)q_dim),
@@ -330,21 +332,52 @@ static void attend(const struct job *j, const tw_span *s, const tw_group *g, uin
     f->kern->attn(&op, 0, n_rows, scratch);
 }
 
-/* Tasks (span, rows, KV head), dealt by their number of keys would be fairer; round robin over row
+/* How many KV heads from g on, below end, have as many query heads. */
+static uint32_t alike(const tw_forward *f, uint32_t g, uint32_t end)
+{
+    uint32_t n = 1;
+    while (g + n < end && f->groups[g + n].n_heads == f->groups[g].n_heads)
+        n++;
+    return n;
+}
+
+/* One row: its KV heads lie side by side in a page, so that many of them are one stream; in as many
+ * pieces as keep n threads busy. */
+static void attn_row(const struct job *j, const tw_span *s, unsigned *i_task, unsigned i,
+                     unsigned n)
+{
+    const tw_forward *f = j->f;
+    const uint32_t n_pieces = j->b->n_spans >= 4 * n ? 1 : TW_MIN(f->n_groups, n);
+    for (uint32_t p = 0; p < n_pieces; p++) {
+        size_t g, end;
+        share(f->n_groups, p, n_pieces, &g, &end);
+        if ((*i_task)++ % n != i)
+            continue;
+        for (uint32_t n_kv; g < end; g += n_kv) {
+            n_kv = alike(f, (uint32_t)g, (uint32_t)end);
+            attend(j, s, &f->groups[g], n_kv, 0, scratch_of(f, i));
+        }
+    }
+}
+
+/* Tasks (span, rows, KV heads), dealt by their number of keys would be fairer; round robin over row
  * blocks is close, because neighbours cost about the same. */
 static void attn_job(void *ctx, unsigned i, unsigned n)
 {
     const struct job *j = ctx;
     const tw_forward *f = j->f;
     unsigned i_task = 0;
-    for (uint32_t s = 0; s < j->b->n_spans; s++)
-        for (uint32_t row0 = 0; row0 < j->b->spans[s].n_rows; row0 += ATTN_ROWS) {
+    for (const tw_span *s = j->b->spans; s < j->b->spans + j->b->n_spans; s++) {
+        if (s->n_rows == 1)
+            attn_row(j, s, &i_task, i, n);
+        for (uint32_t row0 = 0; s->n_rows > 1 && row0 < s->n_rows; row0 += ATTN_ROWS) {
             for (uint32_t g = 0; g < f->n_groups; g++)
                 if (i_task++ % n == i)
-                    attend(j, &j->b->spans[s], &f->groups[g], row0, scratch_of(f, i));
+                    attend(j, s, &f->groups[g], 1, row0, scratch_of(f, i));
             if (i == 0 && f->in_flight != NULL)
                 tw_overlap_poll(f->in_flight);
         }
+    }
 }
 
 static void act_job(void *ctx, unsigned i, unsigned n)
