@@ -224,7 +224,7 @@ static void fill_quant(bench *b)
     const tw_packed *w = &b->packed;
     const size_t row_bytes = tw_dtype_row_bytes(w->type, w->k);
     for (size_t i = 0; i < w->n; i += TW_PANEL)
-        tw_pack_quant_rows(w->type, b->w, w->n, w->k, i, b->z, TW_PANEL, row_bytes, 0);
+        tw_pack_quant_rows(w->type, b->w, w->k, i, b->z, TW_PANEL, row_bytes, 0);
 }
 
 static void bench_matmul(bench *b, enum tw_dtype type, size_t m, size_t k, size_t n)

@@ -78,8 +78,8 @@ void tw_pack_rows(enum tw_dtype type, void *dst, size_t n, size_t k, size_t i_n0
 /* The same of a quantised type: each source row (stride src_row_bytes) begins at a block; of it go
  * columns [col0, col0 + k), both multiples of 32, which need not be whole blocks. Rows of one panel
  * have one col0. */
-void tw_pack_quant_rows(enum tw_dtype type, void *dst, size_t n, size_t k, size_t i_n0,
-                        const void *src, size_t n_rows, size_t src_row_bytes, size_t col0);
+void tw_pack_quant_rows(enum tw_dtype type, void *dst, size_t k, size_t i_n0, const void *src,
+                        size_t n_rows, size_t src_row_bytes, size_t col0);
 
 /* Activations beside quantised weights: 32 columns of a row. amax = the largest magnitude (NaN above
  * all), d = amax / 127, inv = 127 / amax; where amax or inv is not finite, or amax is 0, inv = 0

@@ -66,10 +66,9 @@ static void pack_panel(const cut *c, uint8_t *panel, size_t lane0, const uint8_t
     }
 }
 
-void tw_pack_quant_rows(enum tw_dtype type, void *dst, size_t n, size_t k, size_t i_n0,
-                        const void *src, size_t n_rows, size_t src_row_bytes, size_t col0)
+void tw_pack_quant_rows(enum tw_dtype type, void *dst, size_t k, size_t i_n0, const void *src,
+                        size_t n_rows, size_t src_row_bytes, size_t col0)
 {
-    (void)n;
     const cut c = {type, col0 / TW_GRANULE, k / TW_GRANULE, col0 / TW_GRANULE % 8};
     for (size_t r = 0; r < n_rows;) {
         const size_t lane0 = (i_n0 + r) % TW_PANEL, rows = TW_MIN(TW_PANEL - lane0, n_rows - r);

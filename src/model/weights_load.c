@@ -120,8 +120,8 @@ static void pack_run(const tw_loader *l, const tw_piece *p, size_t row, size_t n
     size_t step = p->t->turned == 0 ? 1 : 2;
     if (tw_dtype_is_quant(p->type)) {
         const size_t col0 = p->col0 % tw_dtype_block(p->type); /* tw_piece_at begins at its block */
-        tw_pack_quant_rows(p->type, l->base + p->off_bytes, p->n_rows, p->n_cols, row,
-                           tw_piece_at(l, p, row), n, row_bytes(p) * step, col0);
+        tw_pack_quant_rows(p->type, l->base + p->off_bytes, p->n_cols, row, tw_piece_at(l, p, row),
+                           n, row_bytes(p) * step, col0);
         return;
     }
     tw_pack_rows(p->type, l->base + p->off_bytes, p->n_rows, p->n_cols, row, tw_piece_at(l, p, row),

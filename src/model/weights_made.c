@@ -52,7 +52,7 @@ bool tw_piece_make(const tw_loader *l, const tw_piece *p, size_t row, size_t n, 
         wide += p->t->coded != NULL ? p->n_cols : 0;
     }
     if (quant)
-        tw_pack_quant_rows(p->type, dst, p->n_rows, p->n_cols, row, rows, n, bytes, 0);
+        tw_pack_quant_rows(p->type, dst, p->n_cols, row, rows, n, bytes, 0);
     else
         tw_pack_rows(p->type, dst, p->n_rows, p->n_cols, row, wide, n, p->n_cols);
     return true;

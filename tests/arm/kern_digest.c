@@ -114,7 +114,7 @@ static void run_quant(const tw_kern *k, enum tw_dtype type, size_t m, size_t n, 
     float *x = take_numbers(m * n_k), *y = take(m * n * sizeof *y);
     uint8_t *raw = take(n * row_bytes), *data = take(tw_packed_bytes(type, n, n_k));
     make_blocks(type, raw, n, n_k);
-    tw_pack_quant_rows(type, data, n, n_k, 0, raw, n, row_bytes, 0);
+    tw_pack_quant_rows(type, data, n_k, 0, raw, n, row_bytes, 0);
     tw_xblock *xq = take(m * n_x * sizeof *xq);
     for (size_t i = 0; i < m; i++)
         k->quantize(xq + i * n_x, x + i * n_k, n_k);

@@ -78,7 +78,7 @@ static tw_packed pack(enum tw_expert_part p, uint32_t e, const size_t at[4])
             tw_kern_ref()->from_f32(raw + r * row_bytes, layer.w[p][e][at[0] + r], type, n_cols);
     }
     if (quant)
-        tw_pack_quant_rows(type, data, n, k, 0, raw, n, row_bytes, at[2]);
+        tw_pack_quant_rows(type, data, k, 0, raw, n, row_bytes, at[2]);
     else
         tw_pack_rows(type, data, n, k, 0, raw + at[2] * tw_dtype_bytes(type), n, n_cols);
     free(raw);

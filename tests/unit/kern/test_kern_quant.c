@@ -183,8 +183,8 @@ static weights make_weights(const shape *s)
     char *data = guard_new(bytes);
     guard_end = flush;
     memset(data, 0, bytes);
-    tw_pack_quant_rows(s->type, data, s->n, s->k, 0, w.rows, cut, w.row_bytes, s->col0);
-    tw_pack_quant_rows(s->type, data, s->n, s->k, cut, w.rows + cut * w.row_bytes, s->n - cut,
+    tw_pack_quant_rows(s->type, data, s->k, 0, w.rows, cut, w.row_bytes, s->col0);
+    tw_pack_quant_rows(s->type, data, s->k, cut, w.rows + cut * w.row_bytes, s->n - cut,
                        w.row_bytes, s->col0);
     w.packed = (tw_packed){s->type, s->n, s->k, data};
     return w;
@@ -309,7 +309,7 @@ static void test_matmul_extreme(void **state)
             }
             for (size_t k = 0; k < M * K; k++)
                 x[k] = i % 2 || k % 3 ? 1.0f : -1.0f;
-            tw_pack_quant_rows(t, data, N, K, 0, rows, N, row_bytes, 0);
+            tw_pack_quant_rows(t, data, K, 0, rows, N, row_bytes, 0);
             const tw_packed w = {t, N, K, data};
             uint32_t seg[2] = {0, K};
             tw_matmul op = {
