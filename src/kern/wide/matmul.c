@@ -369,6 +369,13 @@ static void store_row(enum tw_dtype type, float *y, const float *sum, const floa
     }
 }
 
+/* Rows of the result lie far apart: their lines are fetched before they are written. */
+TW_INLINE void fetch_result(float *y)
+{
+    for (size_t i = 0; i < TW_PANEL; i += LINE / sizeof *y)
+        __builtin_prefetch(y + i, 1);
+}
+
 void TW_FN(matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *scratch)
 {
     for (size_t p = i_panel0; p < i_panel1 && p * TW_PANEL < op->w->n; p++) {
@@ -379,8 +386,7 @@ void TW_FN(matmul)(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *
             for (size_t m = 0; m < m_n; m++) {
                 float *y = op->y + (m0 + m) * op->ldy + n0;
                 if (m + ROWS_AHEAD < m_n)
-                    for (size_t i = 0; i < TW_PANEL; i += LINE / sizeof *y)
-                        __builtin_prefetch(y + ROWS_AHEAD * op->ldy + i, 1);
+                    fetch_result(y + ROWS_AHEAD * op->ldy);
                 store_row(op->w->type, y, sum + m * TW_PANEL, op->add ? op->add + n0 : NULL, n_n);
             }
         }
