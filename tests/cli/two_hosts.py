@@ -156,6 +156,9 @@ class TwoHosts:
             "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no", "PidFile": "none",
             "PermitRootLogin": "prohibit-password", "PrintMotd": "no", "MaxStartups": 100,
         }  # fmt: skip
+        # bash below sshd reads the user's .bashrc, but not as a second shell: what is in there may take
+        # a lock, and tests kill what they started.
+        settings["SetEnv"] = f"{settings.get('SetEnv', '')} SHLVL=1".strip()
         config.write_text("".join(f"{k} {v}\n" for k, v in (usual | settings).items()))
         run = f"{prepare} && {OWN_RUN}"
         with open(self.folder / f"sshd_{name}.log", "wb") as log:
