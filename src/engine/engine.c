@@ -286,7 +286,8 @@ static bool wait_for_work(struct tw_engine *e)
     tell_stats(e);
     pthread_mutex_lock(&e->lock);
     const bool idle = tw_rank_is_idle(&e->rank) && !someone_waits(e);
-    while (idle && !e->stop && !e->posted)
+    /* Whoever wants a profile has posted that once, perhaps while something was still generated. */
+    while (idle && !e->stop && !e->posted && !e->wants_profile)
         pthread_cond_wait(&e->cond, &e->lock);
     e->posted = false;
     take_inbox(e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Same bits whatever the split, the chunk, the threads, the company; and what requests may do. */
 #include <errno.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -271,6 +272,40 @@ static void test_limits(void **state)
     assert_int_equal(world_close(&w), 0);
 }
 
+static sem_t token_came;
+
+static void tell_token(world_result *r, const tw_event *ev)
+{
+    (void)r;
+    (void)ev;
+    sem_post(&token_came);
+}
+
+/* It is told once nothing is generated, whenever it was asked for. */
+static void test_profile_while_generating(void **state)
+{
+    (void)state;
+    static world_result res;
+    world w = base_world();
+    w.n_ranks = 2;
+    w.opts.profile = true;
+    open_or_fail(&w);
+    tw_err err = {0};
+    tw_profile profile;
+    tw_request r = request(0);
+    res.watch = tell_token;
+    sem_init(&token_came, 0, 0);
+    assert_int_equal(world_submit(&w, &r, &res, &err), 0);
+    sem_wait(&token_came);
+    if (tw_engine_profile(w.ranks[0].engine, &profile, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(res.n_done, 1);
+    assert_int_equal(profile.n_ranks, 2);
+    assert_true(profile.decode.n_steps > 0);
+    assert_int_equal(world_close(&w), 0);
+    sem_destroy(&token_came);
+}
+
 /* What would be another plan or other bits: the hello refuses and names it. */
 static void differ_in(const char *name, const tw_engine_opts *other)
 {
@@ -317,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_many_short_requests),
         cmocka_unit_test(test_closing_cancels),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_profile_while_generating),
         cmocka_unit_test(test_hello_compares),
     };
     return cmocka_run_group_tests(tests, make_model, drop_model);
