@@ -11,7 +11,7 @@
 #define TW_NEVER_NS  UINT64_MAX /* a deadline that never comes */
 
 uint64_t tw_clock_now_ns(void); /* CLOCK_MONOTONIC */
-uint64_t tw_clock_unix_s(void); /* wall clock, for "created" fields only */
+uint64_t tw_clock_unix_s(void); /* wall clock: "created" fields, ages of files */
 
 static inline void tw_cpu_relax(void)
 {

@@ -162,12 +162,14 @@ int tw_pack_find(tw_loader *l, const tw_shard *s, const tw_pack_opts *o, tw_team
 
 /* ---- keeping ---- */
 
+/* Since it was looked at, before it was read: loading may have taken long. */
 static bool may_change_unseen(const tw_model *m)
 {
-    const int64_t now_s = (int64_t)tw_clock_unix_s();
-    for (size_t i = 0; i < m->n_files; i++)
-        if (m->files[i].map.mtime_ns / (int64_t)TW_NS_PER_S + SETTLE_S > now_s)
+    for (size_t i = 0; i < m->n_files; i++) {
+        const tw_map *f = &m->files[i].map;
+        if (f->mtime_ns / (int64_t)TW_NS_PER_S + SETTLE_S > f->looked_s)
             return true;
+    }
     return false;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "os/fd.h"
@@ -139,6 +140,7 @@ int tw_map_open(const char *path, tw_map *ret, tw_err *err)
 {
     TW_CLEANUP(tw_fd_closep) int fd = -1;
     struct stat st;
+    const int64_t looked_s = (int64_t)tw_clock_unix_s();
     int rc = open_for_read(path, &fd, &st, err);
     if (rc < 0)
         return rc;
@@ -156,7 +158,8 @@ int tw_map_open(const char *path, tw_map *ret, tw_err *err)
                     .size_bytes = size,
                     .inode = (uint64_t)st.st_ino,
                     .mtime_ns = time_ns(st.st_mtim),
-                    .ctime_ns = time_ns(st.st_ctim)};
+                    .ctime_ns = time_ns(st.st_ctim),
+                    .looked_s = looked_s};
     return 0;
 }
 

@@ -24,6 +24,7 @@ typedef struct tw_map {
     size_t size_bytes;
     uint64_t inode; /* these as the file was when it was mapped */
     int64_t mtime_ns, ctime_ns;
+    int64_t looked_s; /* wall clock just before that */
 } tw_map;
 
 TW_MUST_CHECK int tw_map_open(const char *path, tw_map *ret, tw_err *err);

@@ -175,6 +175,28 @@ static void files_of_this_moment_are_not_kept(void **state)
     done(&b);
 }
 
+/* ... nor those that were of the moment when they were opened, however long loading took. */
+static void files_of_the_moment_of_opening_are_not_kept(void **state)
+{
+    (void)state;
+    bed b;
+    loaded x;
+    tw_shard s;
+    tw_err err = {0};
+    init(&b, &mixed);
+    const tw_pack_opts o = {.folder = b.packs.folder, .min_bytes = 1};
+    for (int later_s = 1; later_s <= 2; later_s++) {
+        assert_int_equal(tw_model_open(b.dir, &x.m, &err), 0);
+        for (size_t i = 0; i < x.m->n_files; i++)
+            x.m->files[i].map.looked_s = 1000000 + later_s;
+        assert_int_equal(tw_shard_init(tw_model_get_config(x.m), 1, 0, &s, &err), 0);
+        assert_int_equal(tw_weights_load_cached(x.m, &s, b.team, NULL, NULL, &o, &x.w, &err), 0);
+        assert_int_equal(keep_and_close(&x, &err), later_s < 2 ? -ECANCELED : 0);
+    }
+    assert_int_equal(tw_test_packs_count(&b.packs), 1);
+    done(&b);
+}
+
 static void path_of_only(const bed *b, char path[TW_PACK_PATH_BYTES + 100], tw_pack_head *ret)
 {
     tw_pack_entry *v;
@@ -312,6 +334,7 @@ int main(void)
         cmocka_unit_test(the_second_load_maps_the_same_bytes),
         cmocka_unit_test(another_model_in_its_place_is_seen),
         cmocka_unit_test(files_of_this_moment_are_not_kept),
+        cmocka_unit_test(files_of_the_moment_of_opening_are_not_kept),
         cmocka_unit_test(a_damaged_one_is_replaced),
         cmocka_unit_test(one_packed_otherwise_is_replaced),
         cmocka_unit_test(progress_ends_it),
