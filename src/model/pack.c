@@ -12,6 +12,7 @@
 #include "base/scope.h"
 #include "model/pack_sum.h"
 #include "os/sha256.h"
+#include "twinax/version.h"
 
 enum { LINE_BYTES = 256, SETTLE_S = 2 };
 
@@ -30,6 +31,7 @@ static void make_key(const tw_loader *l, const tw_shard *s, uint8_t ret[TW_PACK_
     tw_sha256 h;
     tw_sha256_init(&h);
     add_line(&h, "pack", TW_PACK_LAYOUT, TW_PANEL, TW_SEGMENTS, l->n_bytes);
+    add_line(&h, "arith", TW_ARITH_VERSION, 0, 0, 0);
     tw_sha256_add(&h, l->m->id, strlen(l->m->id));
     for (size_t i = 0; i < l->m->n_files; i++) {
         const tw_map *f = &l->m->files[i].map;
