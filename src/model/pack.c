@@ -98,16 +98,24 @@ static int check_piece(const tw_loader *l, size_t i, const tw_pack_map *map, tw_
     return 0;
 }
 
+enum { N_WAYS = 8 };
+
+/* Pieces of the same types are packed in different ways too. */
+static unsigned way_of(const tw_piece *p)
+{
+    return (p->is_vector ? 1u : 0) + (p->t->coded != NULL ? 2u : 0) + (p->t->turned != 0 ? 4u : 0);
+}
+
 /* The version of packing is a number that somebody may forget to raise: the smallest piece of each kind
  * is packed anew. */
 static int check_samples(const tw_loader *l, const tw_pack_map *map, tw_err *err)
 {
-    size_t least[TW_DTYPE_END][TW_DTYPE_END]
-                [2]; /* piece + 1 by type there, here, vector; 0: none */
+    /* piece + 1 by type there, type here, way; 0: none */
+    size_t least[TW_DTYPE_END][TW_DTYPE_END][N_WAYS];
     memset(least, 0, sizeof(least));
     for (size_t i = 0; i < l->n_pieces; i++) {
         const tw_piece *p = &l->pieces[i];
-        size_t *at = &least[p->t->type][p->type][p->is_vector];
+        size_t *at = &least[p->t->type][p->type][way_of(p)];
         if (*at == 0 || bytes_of(l, i) < bytes_of(l, *at - 1))
             *at = i + 1;
     }
