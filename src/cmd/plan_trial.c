@@ -19,10 +19,12 @@ static void make_key(const tw_plan_report *r, const tw_engine_opts *o, uint32_t 
     char host[64] = "", cpu[128] = "";
     (void)gethostname(host, sizeof host - 1);
     tw_sys_cpu_name(cpu, sizeof cpu);
-    snprintf(out, KEY_BYTES, "%s, %s, %u threads, %s, %.16s, chunk %u at %u%s%s", host, cpu,
+    static const char *const quants[] = {
+        [TW_QUANT_NONE] = "", [TW_QUANT_Q8] = ", q8", [TW_QUANT_Q4] = ", q4"};
+    snprintf(out, KEY_BYTES, "%s, %s, %u threads, %s, %.16s, chunk %u at %u%s%s%s", host, cpu,
              r->peak.peak.n_threads, o->cpu != NULL ? o->cpu : "best", tw_model_id(r->model),
              o->chunk, depth, o->kv == TW_KV_F32 ? ", kv f32" : "",
-             o->arith == TW_ARITH_WIRE16 ? ", wire16" : "");
+             o->arith == TW_ARITH_WIRE16 ? ", wire16" : "", quants[o->quant]);
 }
 
 static bool recall(const char *key, tw_trial *ret, tw_peak *ret_then)

@@ -239,3 +239,5 @@ def test_layers_are_tried_once(folder):
     assert len(json.loads((folder / "twinax" / "measured.json").read_text())["trials"]) == 1
     cli.good("plan", cli.DEMO, "--ctx", 1024, "--json", env=env)
     assert len(json.loads((folder / "twinax" / "measured.json").read_text())["trials"]) == 2
+    cli.good("plan", cli.DEMO, "--ctx", 512, "--quant", "q4", "--json", env=env)
+    assert len(json.loads((folder / "twinax" / "measured.json").read_text())["trials"]) == 3
