@@ -50,8 +50,9 @@ static int make_team(tw_rank *r, const tw_engine_opts *o, tw_err *err)
     const bool pin = (uint64_t)n * o->n_local <= n_cpus;
     r->n_threads = n;
     r->n_numa = tw_cpus_order("/sys", cpus, TW_MIN(n_cpus, (unsigned)TW_CPU_MAX));
-    const size_t share = n_cpus / o->n_local;
-    return tw_team_new(n, pin ? cpus + o->i_local * share : NULL, &r->team, err);
+    /* Where memory is one, threads side by side: further apart they would be on cores' twins. */
+    const size_t apart = r->n_numa > 1 ? n_cpus / o->n_local : n;
+    return tw_team_new(n, pin ? cpus + o->i_local * apart : NULL, &r->team, err);
 }
 
 /* Zeroed; NULL when it fails, or is only counted. */
