@@ -45,11 +45,11 @@ void tw_engine_resolve(const tw_model_config *c, tw_engine_opts *o)
 static int make_team(tw_rank *r, const tw_engine_opts *o, tw_err *err)
 {
     int cpus[TW_CPU_MAX];
-    unsigned n_cpus = tw_sys_cpus(cpus, TW_CPU_MAX);
+    const unsigned n_cpus = TW_MIN(tw_sys_cpus(cpus, TW_CPU_MAX), (unsigned)TW_CPU_MAX);
     unsigned n = o->n_threads != 0 ? o->n_threads : TW_MAX(n_cpus / o->n_local, 1u);
     const bool pin = (uint64_t)n * o->n_local <= n_cpus;
     r->n_threads = n;
-    r->n_numa = tw_cpus_order("/sys", cpus, TW_MIN(n_cpus, (unsigned)TW_CPU_MAX));
+    r->n_numa = tw_cpus_order("/sys", cpus, n_cpus);
     /* Where memory is one, threads side by side: further apart they would be on cores' twins. */
     const size_t apart = r->n_numa > 1 ? n_cpus / o->n_local : n;
     return tw_team_new(n, pin ? cpus + o->i_local * apart : NULL, &r->team, err);
