@@ -327,7 +327,8 @@ int tw_rank_step(tw_rank *r, bool plan_follows, tw_err *err)
         if (rc != 0)
             return rc;
         tw_profiler_note(r->profiler, kind_of(&r->batch), (uint32_t)r->step, rows, begin_ns);
-        if (tw_overlap_is_possible(&r->fwd, &r->batch))
+        /* Only what was chosen: decode goes on without a plan, and a row of it costs otherwise. */
+        if (kind_of(&r->batch) == TW_PROFILE_PREFILL && tw_overlap_is_possible(&r->fwd, &r->batch))
             tw_overlap_note(&r->overlap_choice, r->fwd.overlap, rows, tw_clock_now_ns() - begin_ns);
         tw_pace_note(&r->pace, rows, tw_clock_now_ns() - begin_ns);
         if (r->n_choices > 0)
