@@ -75,8 +75,8 @@ static void on_event(void *ctx, const tw_event *ev)
         c->got.prefill_ns = ev->prefill_ns;
     if (ev->err != NULL && c->err.code == 0)
         c->err = *ev->err;
-    atomic_fetch_add(&c->n_done, 1);
     sem_post(&c->wake);
+    atomic_fetch_add(&c->n_done, 1); /* the last: whoever has counted all frees c */
 }
 
 /* Others begin up to so many steps later than the first one. */
