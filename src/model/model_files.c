@@ -170,18 +170,31 @@ int tw_model_tensor_type(const tw_st_tensor *t, const char *file, enum tw_dtype 
                       t->name, t->type_name);
 }
 
+/* As tw_coded_bind. Vectors and rows of the embedding are read as they lie in the file. */
+static int bind_coded(tw_model *m, const char *name, const tw_part_spec *spec, tw_tensor *ret,
+                      tw_err *err)
+{
+    tw_tensor coded = {.n_rows = (size_t)tw_axis_size(&m->config, spec->rows),
+                       .n_cols = (size_t)tw_axis_size(&m->config, spec->cols)};
+    int rc = tw_coded_bind(m, name, &coded, err);
+    if (rc > 0 && (spec->cols == TW_AXIS_ONE || spec == tw_part_get(TW_PART_EMBED)))
+        return tw_err_set(
+            err, -ENOTSUP,
+            "%s: tensor \"%s\": is coded (quantization_config), want BF16, F16 or F32", coded.file,
+            coded.name);
+    if (rc > 0)
+        *ret = coded;
+    return rc;
+}
+
 int tw_model_tensor_bind(tw_model *m, const char *name, const tw_part_spec *spec, const char *why,
                          tw_tensor *ret, tw_err *err)
 {
     size_t i_file = 0;
-    tw_tensor coded = {.n_rows = (size_t)tw_axis_size(&m->config, spec->rows),
-                       .n_cols = (size_t)tw_axis_size(&m->config, spec->cols)};
     const tw_st_tensor *t = tw_model_tensor_find(m, name, &i_file);
     int rc = t != NULL ? check_shape(m, t, spec, m->files[i_file].name, err) : 0;
     if (rc == 0)
-        rc = tw_coded_bind(m, name, &coded, err);
-    if (rc > 0)
-        *ret = coded;
+        rc = bind_coded(m, name, spec, ret, err);
     if (rc != 0)
         return TW_MIN(rc, 0);
     if (t == NULL)

@@ -140,3 +140,27 @@ def test_the_same_bits_as_widened(kind, folder):
     assert world.generate(coded, PROMPT, folder, "--local", "--tp", "2", "--threads", "1") == want
     more = ("--quant", "q8")
     assert world.generate(coded, PROMPT, folder, *more) == world.generate(plain, PROMPT, folder, *more)
+
+
+def broken(folder, **parts):
+    """The model of FP8 by blocks with some tensors in the place of others."""
+    coded, _ = make(folder, "fp8-blocks")
+    kinds = {"F8_E4M3": np.uint8, "F32": np.float32}
+    tensors = {
+        name: (dtype, np.frombuffer(raw, kinds[dtype]).reshape(shape))
+        for name, (dtype, shape, raw) in world.make_gguf.read_safetensors(coded).items()
+    }
+    tensors = {name: t for name, t in tensors.items() if name not in parts} | parts
+    write_safetensors(coded / "model.safetensors", tensors)
+    return coded
+
+
+@pytest.mark.parametrize("name, shape", [("model.norm", (96,)), ("model.embed_tokens", (256, 96))])
+def test_what_may_not_be_coded_is_named(name, shape, folder):
+    parts = {
+        name + ".weight": ("F8_E4M3", np.full(shape, 0x38, np.uint8)),
+        name + ".weight_scale": ("F32", np.ones((), np.float32)),
+    }
+    done = cli.run("run", broken(folder, **parts), "--prompt-ids", "1", "-n", "1")
+    assert done.returncode == 1
+    assert f'"{name}.weight": is coded' in done.stderr, done.stderr
