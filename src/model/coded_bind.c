@@ -86,7 +86,8 @@ static int bind_fp8(const struct binder *b, tw_coded *c)
     c->n_scale_cols = (size_t)z;
     c->block_cols = c->n_cols;
     c->block_rows = a == 1 ? c->n_rows : 1;
-    if (br != 0 && a == TW_DIV_UP(c->n_rows, br) && z == TW_DIV_UP(c->n_cols, bc)) {
+    if (t->n_dims <= 2 && br != 0 && a == TW_DIV_UP(c->n_rows, br) &&
+        z == TW_DIV_UP(c->n_cols, bc)) {
         c->block_rows = br;
         c->block_cols = bc;
     } else if (t->n_dims > 2 || z != 1 || (a != 1 && a != c->n_rows)) {

@@ -164,3 +164,12 @@ def test_what_may_not_be_coded_is_named(name, shape, folder):
     done = cli.run("run", broken(folder, **parts), "--prompt-ids", "1", "-n", "1")
     assert done.returncode == 1
     assert f'"{name}.weight": is coded' in done.stderr, done.stderr
+
+
+def test_scales_of_no_numbers_are_named(folder):
+    """As many blocks as wanted, of none each, at the very end of the file."""
+    name = "model.layers.0.self_attn.q_proj.weight_scale_inv"
+    scales = np.zeros((4, 2, 0), np.float32)
+    done = cli.run("run", broken(folder, **{name: ("F32", scales)}), "--prompt-ids", "1", "-n", "1")
+    assert done.returncode == 1
+    assert f'"{name}": shape [4, 2, 0]: want one scale' in done.stderr, done.stderr
