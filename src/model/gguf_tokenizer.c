@@ -3,6 +3,7 @@
  * or SentencePiece's BPE ("llama"), whose merges follow from the tokens' scores. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@
 #include "model/tok_state.h"
 
 #define META "\xE2\x96\x81" /* SentencePiece's mark of a space */
+
+enum { MERGED_MAX_BYTES = 1024 }; /* of a token that is made by merging */
 
 enum token_type {
     TOKEN_NORMAL = 1,
@@ -166,6 +169,16 @@ static int take_splits(struct reader *r, const tw_str *texts, tw_buf *splits)
     return 0;
 }
 
+/* Every cut of a text is looked up whole, and a number that is none has no place in an order. */
+static int check_mergeable(const struct reader *r, tw_tj_token token, double score)
+{
+    if (token.text.len <= MERGED_MAX_BYTES && !isnan(score))
+        return 0;
+    return tw_err_set(r->k.err, -EINVAL,
+                      "%s: token %u has %zu bytes and score %g, want at most %d and a number",
+                      r->k.file, token.id, token.text.len, score, MERGED_MAX_BYTES);
+}
+
 /* SentencePiece merges whatever pair makes the token of the best score. */
 static int make_merges(struct reader *r, uint64_t n_tokens)
 {
@@ -185,6 +198,9 @@ static int make_merges(struct reader *r, uint64_t n_tokens)
         texts[token.id] = token.text;
         if (type_of(r, token.id) != TOKEN_NORMAL || !tw_gguf_f64(scores, token.id, &score))
             continue;
+        int rc = check_mergeable(r, token, score);
+        if (rc < 0)
+            return rc;
         if (add_splits(r, token, score, &splits) < 0)
             return no_memory(r);
     }

@@ -152,6 +152,34 @@ def test_a_damaged_number_is_named(folder):
     refused(out, '"blk.0.ffn_up.weight": row 5 column 7 is not finite')
 
 
+def place_of(raw, key, i):
+    """Where element i of an array of texts or of four bytes begins."""
+    at = raw.index(key) + len(key) + 4
+    kind, at = int.from_bytes(raw[at : at + 4], "little"), at + 4 + 8
+    for _ in range(i):
+        at += 4 if kind in (5, 6) else 8 + int.from_bytes(raw[at : at + 8], "little")
+    return at
+
+
+def test_tokens_that_cannot_be_merged_are_named(folder):
+    """A text whose every cut would be looked up, and a score that has no place in an order."""
+    out = folder / "m.gguf"
+    world.make_gguf.write(world.tokenizer_model(folder, "llama2"), out)
+    raw, types = out.read_bytes(), b"tokenizer.ggml.token_type"
+    at = place_of(raw, types, 0)
+    normal = [raw[at + 4 * i] for i in range(1000)].index(1, 300)
+    at, want = place_of(raw, b"tokenizer.ggml.scores", normal), f"m.gguf: token {normal} has "
+    out.write_bytes(raw[:at] + np.float32(np.nan).tobytes() + raw[at + 4 :])
+    done = cli.run("tokenize", out, "-p", "x")
+    assert done.returncode == 1 and want in done.stderr and "score nan" in done.stderr
+    at = place_of(raw, b"tokenizer.ggml.tokens", normal)
+    n = int.from_bytes(raw[at : at + 8], "little")
+    longer = (n + 2**20).to_bytes(8, "little") + b"x" * 2**20
+    out.write_bytes(raw[:at] + longer + raw[at + 8 :])
+    done = cli.run("tokenize", out, "-p", "x")
+    assert done.returncode == 1 and f"{want}{n + 2**20} bytes" in done.stderr, done.stderr
+
+
 def test_an_unknown_way_to_cut_text_is_named(folder):
     model = world.tokenizer_model(folder, "gpt2")
     out = folder / "m.gguf"
