@@ -223,6 +223,10 @@ static int read_chat(tw_model *m, tw_err *err)
     m->eos_text = keep_text(m, token_text(&k, "tokenizer.ggml.eos_token_id"), &rc, err);
     if (tw_gguf_get(g, "tokenizer.chat_template") != NULL) {
         tw_str chat = tw_gguf_keys_text(&k, "tokenizer.chat_template", TW_STR(""));
+        if (chat.len > CHAT_MAX_BYTES)
+            return tw_err_set(err, -E2BIG,
+                              "%s: tokenizer.chat_template of %zu bytes, want at most %d", k.file,
+                              chat.len, CHAT_MAX_BYTES);
         m->chat_template = keep_text(m, chat, &rc, err);
     }
     return k.rc < 0 ? k.rc : rc;

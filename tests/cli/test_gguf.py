@@ -180,6 +180,13 @@ def test_tokens_that_cannot_be_merged_are_named(folder):
     assert done.returncode == 1 and f"{want}{n + 2**20} bytes" in done.stderr, done.stderr
 
 
+def test_a_chat_template_without_bound_is_named(folder):
+    model, out = world.tokenizer_model(folder, "gpt2"), folder / "m.gguf"
+    (model / "tokenizer_config.json").write_text(json.dumps({"chat_template": "x" * (9 << 20)}))
+    world.make_gguf.write(model, out)
+    refused(out, "m.gguf: tokenizer.chat_template of 9437184 bytes, want at most 8388608")
+
+
 def test_an_unknown_way_to_cut_text_is_named(folder):
     model = world.tokenizer_model(folder, "gpt2")
     out = folder / "m.gguf"
