@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a token must read of a model, as its file keeps it: how the weights lie in memory may be
- * larger, and a share of the machine's bandwidth must not look better for it. */
+/* What a token must read of a model, as its file keeps it (scales of coded matrices apart): how the
+ * weights lie in memory may be larger, and a share of the machine's bandwidth must not look better
+ * for it. */
 #include "base/scope.h"
-#include "model/model_state.h"
+#include "model/weights_inside.h"
 
 static uint64_t tensor_bytes(const tw_tensor *t)
 {
-    return t->name != NULL ? (uint64_t)t->n_rows * tw_dtype_row_bytes(t->type, t->n_cols) : 0;
+    return t->name != NULL ? (uint64_t)t->n_rows * tw_tensor_row_bytes(t) : 0;
 }
 
 /* Of all experts of a layer, as many as compute a token. */
