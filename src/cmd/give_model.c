@@ -28,7 +28,8 @@
 #define LOCAL_ORG "twinax.local"
 
 typedef struct gift {
-    const char *path; /* of the model's folder here */
+    const char *path;      /* of the model's folder here, or of its .gguf file */
+    char folder[PATH_MAX]; /* that has its files */
     const char *id;
     const char *asked; /* MODEL */
     char model[TW_HUB_REPO_BYTES + 64];
@@ -67,6 +68,26 @@ static bool real_path(const char *path, char out[PATH_MAX])
     return realpath(path, out) != NULL; /* budget: into our own memory */
 }
 
+/* Returns the file's name. */
+static const char *folder_of(const char *path, char out[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    const int n = slash == NULL ? 1 : (int)TW_MAX(slash - path, (ptrdiff_t)1);
+    snprintf(out, PATH_MAX, "%.*s", n, slash == NULL ? "." : path);
+    return slash == NULL ? path : slash + 1;
+}
+
+/* As real_path, but a .gguf file keeps its name: in the cache it is a link to one without. */
+static bool model_path(const char *path, char out[PATH_MAX])
+{
+    char folder[PATH_MAX], real[PATH_MAX];
+    if (!tw_model_file_is(path) || tw_file_is_dir(path))
+        return real_path(path, out);
+    const char *name = folder_of(path, folder);
+    errno = ENAMETOOLONG;
+    return real_path(folder, real) && snprintf(out, PATH_MAX, "%s/%s", real, name) < PATH_MAX;
+}
+
 /* ".../models--ORG--NAME/snapshots/COMMIT": what the cache calls it. */
 static bool commit_of(const char *path, char ret[41])
 {
@@ -100,20 +121,23 @@ static void name_of(const char *path, char *out, size_t out_bytes)
     out[n] = '\0';
 }
 
+/* Of a .gguf file's folder only the file, and its parts: *ret_pattern. */
+static tw_hub_choice choose_files(gift *g, char ret_pattern[TW_MODEL_FILE_BYTES])
+{
+    if (!tw_model_file_is(g->path) || tw_file_is_dir(g->path)) {
+        snprintf(g->folder, sizeof g->folder, "%s", g->path);
+        return (tw_hub_choice){.n_include = 0};
+    }
+    tw_model_file_pattern(folder_of(g->path, g->folder), ret_pattern);
+    return (tw_hub_choice){.include = {ret_pattern}, .n_include = 1};
+}
+
 static int make_list(gift *g, bool copy, const char *node, tw_err *err)
 {
-    tw_hub_choice needed = {.n_include = 0};
-    char folder[PATH_MAX], pattern[TW_MODEL_FILE_BYTES];
-    char commit[41], name[96];
+    char commit[41], name[96], pattern[TW_MODEL_FILE_BYTES];
     const bool in_cache = commit_of(g->path, commit);
-    snprintf(folder, sizeof folder, "%s", g->path);
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL && tw_model_file_is(g->path) && !tw_file_is_dir(g->path)) {
-        *slash = '\0'; /* of its folder only the file, and its parts */
-        tw_model_file_pattern(slash + 1, pattern);
-        needed = (tw_hub_choice){.include = {pattern}, .n_include = 1};
-    }
-    const tw_hub_list_here_opts o = {.folder = folder, .commit = commit, .on_bytes = on_hashed};
+    const tw_hub_choice needed = choose_files(g, pattern);
+    tw_hub_list_here_opts o = {.folder = g->folder, .commit = commit, .on_bytes = on_hashed};
     g->is_folder = !in_cache || !tw_hub_name_is(g->asked) || tw_file_exists(g->asked);
     if (g->is_folder && !copy && !isatty(STDIN_FILENO)) /* nobody can say yes */
         return tw_err_set(err, -ENOENT, "%.60s: %s", node, g->why);
@@ -122,12 +146,13 @@ static int make_list(gift *g, bool copy, const char *node, tw_err *err)
                  tw_files_id_is(g->id) ? strchr(g->id, ':') + 1 : g->id);
         name_of(g->path, name, sizeof name);
         snprintf(g->model, sizeof g->model, LOCAL_ORG "/%s@%s", name, commit);
+        o.name = g->asked;
+        o.choice = &needed;
         fprintf(stderr, "%s: hashing its files\n", g->asked);
     } else {
         snprintf(g->model, sizeof g->model, "%s", g->asked);
     }
-    int rc = tw_hub_list_here(&o, &g->list, err);
-    return rc == 0 && g->is_folder ? tw_hub_choose(g->asked, &needed, &g->list, err) : rc;
+    return tw_hub_list_here(&o, &g->list, err);
 }
 
 /* Consent to copy: --copy, or a person's. lacking: "box2, box3" */
@@ -167,7 +192,7 @@ static int give(gift *g, tw_share_job *j, bool copy, bool json, tw_err *err)
     j->model = g->model;
     j->list = &g->list;
     j->hub = "";
-    j->source = g->path;
+    j->source = g->folder;
     j->no_net = true;
     j->progress = tw_nodes_show_progress;
     j->say = tw_nodes_show_say;
@@ -311,7 +336,7 @@ int tw_copy_model(const char *folder, const tw_nodes *nodes, bool copy, bool jso
     gift g = {.path = real, .asked = folder};
     if (j == NULL || a == NULL)
         return tw_err_set(err, -ENOMEM, "no memory");
-    if (!real_path(folder, real))
+    if (!model_path(folder, real))
         return tw_err_set(err, -errno, "%.150s: %s", folder, strerror(errno));
     a->nodes = *nodes;
     a->tp = (unsigned)nodes->n;

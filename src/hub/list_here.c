@@ -65,11 +65,13 @@ int tw_hub_list_here(const tw_hub_list_here_opts *o, tw_hub_list *ret, tw_err *e
     if (!tw_hub_is_commit(l.commit))
         return tw_err_set(err, -EINVAL, "%.60s: wanted 40 hexadecimal digits", o->commit);
     int rc = tw_hub_each_file(o->folder, add, &g, err);
+    if (rc == 0 && l.n == 0)
+        rc = tw_err_set(err, -ENOENT, "%.150s: no files there", o->folder);
+    if (rc == 0 && o->choice != NULL)
+        rc = tw_hub_choose(o->name, o->choice, &l, err);
     for (size_t i = 0; i < l.n && rc == 0; i++)
         if (l.v[i].etag[0] == '\0')
             rc = hash_file(o, l.v[i].path, l.v[i].etag, err);
-    if (rc == 0 && l.n == 0)
-        rc = tw_err_set(err, -ENOENT, "%.150s: no files there", o->folder);
     if (rc != 0)
         return rc;
     qsort(l.v, l.n, sizeof *l.v, compare_paths);
@@ -85,7 +87,9 @@ int tw_hub_list_cached(const tw_hub_place *p, const tw_hub_name *name, const tw_
     int rc = tw_hub_find(p, name, path, err);
     if (rc != 0)
         return rc;
-    const tw_hub_list_here_opts h = {.folder = path, .commit = strrchr(path, '/') + 1};
-    rc = tw_hub_list_here(&h, ret, err);
-    return rc == 0 ? tw_hub_choose(name->repo, c, ret, err) : rc;
+    const tw_hub_list_here_opts h = {.folder = path,
+                                     .commit = strrchr(path, '/') + 1,
+                                     .name = name->repo,
+                                     .choice = c};
+    return tw_hub_list_here(&h, ret, err);
 }

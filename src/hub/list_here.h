@@ -11,7 +11,9 @@
 
 typedef struct tw_hub_list_here_opts {
     const char *folder;
-    const char *commit; /* 40 digits that the list is to be called */
+    const char *commit;          /* 40 digits that the list is to be called */
+    const char *name;            /* of the model, for messages of the choice */
+    const tw_hub_choice *choice; /* what it leaves out is not hashed; NULL: all */
     /* While it hashes; false ends it (-EINTR). May be NULL. */
     bool (*on_bytes)(void *arg, uint64_t n);
     void *arg;

@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import fake_hub
+import gguf_world
 import pytest
 import two_hosts
 import twinax_cli as cli
@@ -332,6 +333,21 @@ def test_a_folder_is_copied_on_consent(cluster, hub, folder):
     assert answer(cluster, here).out == want
     p = cluster.run(command=["pull", here, *nodes])
     assert p.returncode == 0 and "node-b: has it" in p.err
+    assert not hub.requests
+
+
+def test_a_gguf_file_is_copied_with_its_parts_alone(cluster, hub, folder):
+    here = folder / "here"
+    here.mkdir()
+    gguf_world.make_gguf.write(cli.DEMO, here / "demo.gguf", split=20)
+    parts = sorted(p.name for p in here.iterdir())
+    (here / "other.gguf").write_bytes(noise(1000, 5))
+    cluster.hidden = here
+    p = cluster.run(command=["pull", here / parts[0], *cluster.argv()[2:], "--copy"])
+    assert p.returncode == 0 and "giving it to node-b" in p.err, p.err
+    assert sorted(p.name for p in cluster.homes[1].rglob("*.gguf")) == parts
+    want = cli.good("run", cli.DEMO, "-p", "Hello", "-n", "8", "--ids", "--temp", "0").stdout
+    assert answer(cluster, here / parts[0]).out == want
     assert not hub.requests
 
 
