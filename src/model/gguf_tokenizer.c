@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "base/str.h"
 #include "fmt/gguf_keys.h"
 #include "model/gguf_pre.h"
 #include "model/tok_state.h"
@@ -61,6 +62,9 @@ static int read_tokens(struct reader *r, const tw_gguf_value *tokens)
         uint64_t type = type_of(r, id);
         if (type == TOKEN_UNUSED || text.len == 0)
             continue;
+        if (!tw_utf8_valid(text.p, text.len)) /* it would cut a text inside a character */
+            return tw_err_set(r->k.err, -EINVAL, "%s: tokenizer.ggml.tokens[%u] is no UTF-8",
+                              r->k.file, id);
         if (type == TOKEN_CONTROL || type == TOKEN_USER || type == TOKEN_UNKNOWN)
             j->added[j->n_added++] =
                 (tw_tj_added){.text = text, .id = id, .special = type != TOKEN_USER};

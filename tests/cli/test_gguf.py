@@ -180,6 +180,17 @@ def test_tokens_that_cannot_be_merged_are_named(folder):
     assert done.returncode == 1 and f"{want}{n + 2**20} bytes" in done.stderr, done.stderr
 
 
+def test_a_token_that_is_no_text_is_named(folder):
+    """Were it looked for in a text, it would be found inside a character."""
+    out = folder / "m.gguf"
+    world.make_gguf.write(world.tokenizer_model(folder, "gpt2"), out)
+    raw = out.read_bytes()
+    at = place_of(raw, b"tokenizer.ggml.tokens", 40) + 8
+    out.write_bytes(raw[:at] + b"\xa9" + raw[at + 1 :])
+    done = cli.run("tokenize", out, "-p", "caf\u00e9")
+    assert done.returncode == 1 and "tokenizer.ggml.tokens[40] is no UTF-8" in done.stderr
+
+
 def test_a_chat_template_without_bound_is_named(folder):
     model, out = world.tokenizer_model(folder, "gpt2"), folder / "m.gguf"
     (model / "tokenizer_config.json").write_text(json.dumps({"chat_template": "x" * (9 << 20)}))
