@@ -137,7 +137,7 @@ static bool load_rows(const tw_loader *l, const tw_piece *p, size_t row, size_t 
         for (size_t r = i; r < i + n; r++) /* also brings the pages in, in order */
             finite = row_is_finite(l, p, r) && finite;
         if (tw_piece_is_made(p)) {
-            finite = tw_piece_make(l, p, i, n, scratch) && finite;
+            finite = finite && tw_piece_make(l, p, i, n, scratch);
             continue;
         }
         for (size_t r = i; r < i + n && !p->is_vector; r += n_run) {
