@@ -15,9 +15,10 @@
 enum { FILE_CHUNK_BYTES = 64 * 1024 };
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
-static int open_for_read(const char *path, int *ret_fd, struct stat *ret_st, tw_err *err)
+/* flags: more than every file is opened with. */
+static int open_for_read(const char *path, int flags, int *ret_fd, struct stat *ret_st, tw_err *err)
 {
-    TW_CLEANUP(tw_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    TW_CLEANUP(tw_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
     if (fd < 0)
         return tw_err_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
     if (fstat(fd, ret_st) < 0)
@@ -71,7 +72,7 @@ int tw_file_read(const char *path, tw_buf *buf, tw_err *err)
 {
     TW_CLEANUP(tw_fd_closep) int fd = -1;
     struct stat st;
-    int rc = open_for_read(path, &fd, &st, err);
+    int rc = open_for_read(path, 0, &fd, &st, err);
     if (rc < 0)
         return rc;
 
@@ -141,7 +142,7 @@ int tw_map_open(const char *path, tw_map *ret, tw_err *err)
     TW_CLEANUP(tw_fd_closep) int fd = -1;
     struct stat st;
     const int64_t looked_s = (int64_t)tw_clock_unix_s();
-    int rc = open_for_read(path, &fd, &st, err);
+    int rc = open_for_read(path, O_NONBLOCK, &fd, &st, err); /* a pipe: not to wait for a writer */
     if (rc < 0)
         return rc;
     if (!S_ISREG(st.st_mode))

@@ -160,6 +160,10 @@ static void test_map_refusals(void **state)
     tw_err err = {0};
     tw_map m = {.p = NULL, .size_bytes = 7};
     assert_int_equal(tw_map_open("/dev/null", &m, &err), -EINVAL);
+    unlink(file_path());
+    assert_int_equal(mkfifo(file_path(), 0600), 0);
+    assert_int_equal(tw_map_open(file_path(), &m, &err), -EINVAL); /* waits for no writer */
+    assert_int_equal(unlink(file_path()), 0);
     assert_int_equal(tw_map_open(g_dir, &m, &err), -EISDIR);
     assert_int_equal(tw_map_open("/nowhere", &m, &err), -ENOENT);
     assert_non_null(strstr(err.msg, "/nowhere"));
