@@ -49,7 +49,7 @@ size_t tw_dtype_row_bytes(enum tw_dtype t, size_t k);
 
 /* One row of a file's elements, exactly widened: each value is rounded once, where a minimum is
  * subtracted, else not at all. Any type; src unaligned. k: a multiple of the block. An MXFP4 scale of
- * 255 gives NaN. */
+ * 255 gives infinities, and NaN for codes of 0. */
 void tw_dequantize_row(enum tw_dtype type, float *dst, const void *src, size_t k);
 /* A row of blocks from f32, to Q8_0 or Q4_0, finite values. Q8_0: per 32 d = amax / 127,
  * q = x * (1 / d) rounded half away from zero. Q4_0: d = v / -8 for the v of the largest magnitude
