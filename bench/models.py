@@ -22,10 +22,9 @@ def venv(requirements):
     return found.stdout.strip()
 
 
-def peers(build=True):
+def peers():
     """The folder of llama.cpp's programs, or None."""
-    command = [ROOT / "tools" / "peers.sh", *([] if build else ["--if-built"])]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([ROOT / "tools" / "peers.sh"], stdout=subprocess.PIPE, text=True, check=False)
     return pathlib.Path(done.stdout.strip()) if done.returncode == 0 else None
 
 

@@ -9,7 +9,6 @@ import pathlib
 import platform
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -158,12 +157,6 @@ class TwoBoxes:
             p.stdin.close()
             p.wait()
             p.stdout.close()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def why_no_boxes():
