@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """twinax beside llama.cpp (tools/peers.sh) and, where its environment is there (tests/vllm/env.sh), vLLM
 for CPUs: the same random weights, in one run, in turns, medians. Prints ours, theirs, and the median
-of the rounds' ratios; JSON lines go to bench/results/peers.jsonl. A peer that is missing is named."""
+of the rounds' ratios; JSON lines go to bench/results/peers.jsonl, where a row replaces the one that it
+repeats. A peer that is missing is named."""
 
 import argparse
 import json
@@ -62,15 +63,25 @@ def kept(split, whole):
 
 
 class Record:
+    """Rows by what was measured; what this run does not measure stays."""
+
+    KEY = ("model", "weights", "threads", "test", "peer")
+
     def __init__(self, path):
-        self.path, self.machine, self.rows = path, sides.machine(), []
+        self.path, self.machine, self.rows = path, sides.machine(), {}
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self.put(json.loads(line))
+
+    def put(self, row):
+        self.rows[tuple(row.get(k) for k in self.KEY)] = row
 
     def add(self, **row):
-        self.rows.append({**row, **self.machine})
+        self.put({**row, **self.machine})
 
     def write(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("".join(json.dumps(r) + "\n" for r in self.rows), encoding="utf-8")
+        self.path.write_text("".join(json.dumps(r) + "\n" for r in self.rows.values()), encoding="utf-8")
 
 
 def compare(args, record, shape, weights, threads, tests, **what):
@@ -194,10 +205,10 @@ def main():
     for s in args.sections:
         try:
             SECTIONS[s](args, record)
-        except (sides.Failed, OSError, subprocess.SubprocessError) as why:
-            say(f"{s}: {why}")
+        except (sides.Failed, OSError, LookupError, ValueError, subprocess.SubprocessError) as why:
+            say(f"{s}: {why!r}")
             failed = 1
-    record.write()
+        record.write()
     return failed
 
 

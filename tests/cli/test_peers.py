@@ -2,6 +2,7 @@
 """What surrounds the benchmarks: figures are those of the results, peers are found or said to be missing,
 rows are put together right. No time is measured."""
 
+import json
 import os
 import subprocess
 import sys
@@ -45,6 +46,15 @@ def test_who_begins_changes_and_ratios_are_of_the_same_round():
 
 def test_a_split_is_held_against_the_whole_by_their_own_limits():
     assert peers.kept({"tok_s": 30, "limit": 80}, {"tok_s": 20, "limit": 50}) == 30 / 20 * 50 / 80
+
+
+def test_a_row_replaces_the_one_it_repeats_and_no_other(folder):
+    path = folder / "peers.jsonl"
+    for tok_s, threads in (1, 2), (2, 1), (3, 2):
+        record = peers.Record(path)
+        record.add(model="m", weights="BF16", threads=threads, test="tg32", peer="llama.cpp", ours_tok_s=tok_s)
+        record.write()
+    assert [r["ours_tok_s"] for r in map(json.loads, path.read_text().splitlines())] == [3, 2]
 
 
 def test_a_program_that_fails_is_told_with_its_words():
