@@ -157,8 +157,8 @@ def vllm(args, record):
         return
     model = models.folder(QWEN)
     program = [python, ROOT / "bench" / "vllm_speed.py", model, "--threads", 2, "--prompt", PROMPT, "--tokens", TOKENS]
-    theirs = json.loads(sides.run(program, args.prefix).splitlines()[-1])
-    found = [[args.twinax.speed(model, 2, prompt=PROMPT, tokens=TOKENS), theirs] for _ in range(args.rounds)]
+    theirs = lambda: json.loads(sides.run(program, args.prefix).splitlines()[-1])  # noqa: E731
+    found = in_turns(args.rounds, lambda: args.twinax.speed(model, 2, prompt=PROMPT, tokens=TOKENS), theirs)
     for test in f"pp{PROMPT}", f"tg{TOKENS}":
         row = {"model": QWEN, "weights": "BF16", "threads": 2, "peer": "vllm cpu", **median_rows(found, test)}
         record.add(**row)
