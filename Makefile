@@ -100,7 +100,6 @@ bench-bars: build-release
 bench-peers: build-release
 	@tools/deps.sh --test
 	@bench/peers.py --build build-release $(BENCH_ARGS)
-	@bench/figures.py
 
 fuzz:
 	@tools/deps.sh --dev

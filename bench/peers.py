@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 
+import figures
 import models
 import sides
 from sides import say
@@ -209,6 +210,7 @@ def main():
             say(f"{s}: {why!r}")
             failed = 1
         record.write()
+    figures.draw_all()
     return failed
 
 
