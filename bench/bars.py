@@ -59,11 +59,6 @@ def both(args, model, threads, **what):
     return in_turns(args.rounds, ours, theirs)
 
 
-def note_measured(args, model, way, found):
-    """Kept for the plan's row: median tok/s of this run."""
-    args.measured[str(model), way] = {t: statistics.median(r[0][t]["tok_s"] for r in found) for t in found[0][0]}
-
-
 # ---- sections ------------------------------------------------------------------------------------
 
 
@@ -73,7 +68,6 @@ def types(args, table):
     for weights, wanted in DECODE.items():
         model = models.gguf(LLAMA, weights)
         found = both(args, model, 2, prompt=PROMPT, tokens=TOKENS)
-        note_measured(args, model, "tp1", found)
         tg, pp = median_rows(found, TG), median_rows(found, PP)
         prefill[weights] = pp
         table.add(f"decode {weights}, 2 threads, of read bandwidth", tg.get("share"), wanted, **numbers(tg))
@@ -195,7 +189,6 @@ def arguments():
     for s in args.sections:
         if s not in SECTIONS:
             p.error(f"{s}: wanted one of {', '.join(SECTIONS)}")
-    args.measured = {}
     return args
 
 
