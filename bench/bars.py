@@ -149,9 +149,11 @@ def start(args, table):
         command = [*args.prefix, args.twinax.program, "run", model, "--prompt-ids", "1,2,3,4", "-n", "4", "--ids", "--ignore-eos"]
         t0 = time.monotonic()
         with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as p:
-            p.stdout.read(1)
+            first = p.stdout.read(1)
             seconds.append(time.monotonic() - t0)
             p.stdout.read()
+        if not first or p.returncode != 0:
+            raise sides.Failed(f"{shlex.join(map(str, command))}: exit status {p.returncode}")
     table.add("second start to the first token, Llama-1B BF16, s", statistics.median(seconds[1:]), 0.3, at_most=True, first=seconds[0])
     for way, options in ("TP=1", []), ("TP=2", ["--local", "--tp", "2"]):
         v = args.twinax.bench(model, "-p", PROMPT, "-n", TOKENS, "-r", 1, *options)[TG]
@@ -200,7 +202,7 @@ def main():
         t0 = time.monotonic()
         try:
             SECTIONS[s](args, table)
-        except (sides.Failed, OSError, KeyError, subprocess.SubprocessError) as why:
+        except (sides.Failed, OSError, LookupError, ValueError, SystemExit, subprocess.SubprocessError) as why:
             say(f"{s}: {why!r}")
             failed = 1
         table.write()

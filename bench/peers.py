@@ -206,7 +206,7 @@ def main():
     for s in args.sections:
         try:
             SECTIONS[s](args, record)
-        except (sides.Failed, OSError, LookupError, ValueError, subprocess.SubprocessError) as why:
+        except (sides.Failed, OSError, LookupError, ValueError, SystemExit, subprocess.SubprocessError) as why:
             say(f"{s}: {why!r}")
             failed = 1
         record.write()

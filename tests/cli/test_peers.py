@@ -2,14 +2,17 @@
 """What surrounds the benchmarks: figures are those of the results, peers are found or said to be missing,
 rows are put together right. No time is measured."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 
+import pytest
 import twinax_cli as cli
 
 sys.path.insert(0, str(cli.ROOT / "bench"))
+import bars  # noqa: E402
 import peers  # noqa: E402
 import sides  # noqa: E402
 
@@ -55,6 +58,13 @@ def test_a_row_replaces_the_one_it_repeats_and_no_other(folder):
         record.add(model="m", weights="BF16", threads=threads, test="tg32", peer="llama.cpp", ours_tok_s=tok_s)
         record.write()
     assert [r["ours_tok_s"] for r in map(json.loads, path.read_text().splitlines())] == [3, 2]
+
+
+def test_a_start_that_fails_is_no_fast_start(monkeypatch):
+    monkeypatch.setattr(bars.models, "folder", lambda shape: "/nowhere/at/all")
+    args = argparse.Namespace(prefix=[], twinax=sides.Twinax(os.path.dirname(cli.BINARY)))
+    with pytest.raises(sides.Failed, match="/nowhere/at/all"):
+        bars.start(args, None)
 
 
 def test_a_program_that_fails_is_told_with_its_words():
