@@ -13,7 +13,7 @@ double tw_peak_fma_gflops(void);
 double tw_peak_fma_gflops_of(const tw_kern *k);
 
 /* Reads all bytes once, as fast as one thread can; returns a sum that must be used. p is 64-byte
- * aligned, bytes a multiple of 256. */
+ * aligned, bytes a multiple of 512. */
 double tw_peak_sum(const void *p, size_t bytes);
 
 #endif
