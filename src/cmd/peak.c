@@ -76,7 +76,9 @@ static int measure(tw_peak_meter *m, unsigned n_sweeps, size_t piece_bytes, tw_p
 int tw_peak_meter_new(unsigned n_threads, tw_peak_meter **ret, tw_err *err)
 {
     const unsigned n = TW_MIN(TW_MAX(n_threads, 1u), (unsigned)THREADS_MAX);
-    const size_t want = TW_MIN((size_t)1 << 30, (size_t)(tw_sys_mem_available_bytes() / 3));
+    /* Where nobody says what is free it says 0, and pieces of nothing would never end. */
+    const uint64_t third = TW_MAX(tw_sys_mem_available_bytes() / 3, (uint64_t)64 << 20);
+    const size_t want = (size_t)TW_MIN((uint64_t)1 << 30, third);
     tw_peak_meter *m = tw_mem_calloc(1, sizeof(*m));
     int cpus[TW_CPU_MAX];
     const bool pin = n <= tw_sys_cpus(cpus, TW_CPU_MAX);
