@@ -21,12 +21,27 @@
 
 /* ---- finding it ---- */
 
+static void forget_words(tw_vllm_shared *s)
+{
+    json_decref(s->says);
+    s->says = NULL;
+}
+
+/* s->says stays NULL while it starts. Its record says "ready" also between two lives of it (--restart),
+ * when it has neither token nor shape: its own word counts. */
 static int look(tw_vllm_shared *s, enum tw_life_state *ret, tw_err *err)
 {
     tw_life_paths p;
-    const int rc = tw_life_paths_make(TW_LIFE_RAY, &p, err);
+    int rc = tw_life_paths_make(TW_LIFE_RAY, &p, err);
     snprintf(s->token_path, sizeof s->token_path, "%s", rc == 0 ? p.token : "");
-    return rc == 0 ? tw_life_look(&p, ret, &s->record, err) : rc;
+    if (rc == 0)
+        rc = tw_life_look(&p, ret, &s->record, err);
+    if (rc != 0 || *ret != TW_LIFE_RUNS || s->record.phase == TW_LIFE_STARTING)
+        return rc;
+    rc = tw_keep_ask(s->record.socket, ASK_LIMIT_NS, &s->says, err);
+    if (rc == 0 && strcmp(tw_json_text_at(s->says, "state"), "ready") != 0)
+        forget_words(s);
+    return rc;
 }
 
 static int await_start(tw_vllm_run *r, enum tw_life_state *state, tw_err *err)
@@ -34,9 +49,9 @@ static int await_start(tw_vllm_run *r, enum tw_life_state *state, tw_err *err)
     const uint64_t until = tw_clock_now_ns() + START_LIMIT_NS;
     tw_vllm_shared *s = &r->shared;
     int rc = look(s, state, err);
-    if (rc == 0 && *state == TW_LIFE_RUNS && s->record.phase == TW_LIFE_STARTING)
+    if (rc == 0 && *state == TW_LIFE_RUNS && s->says == NULL)
         tw_log(TW_LOG_INFO, "vllm", "Ray is just starting: waits for it");
-    while (rc == 0 && *state == TW_LIFE_RUNS && s->record.phase == TW_LIFE_STARTING) {
+    while (rc == 0 && *state == TW_LIFE_RUNS && s->says == NULL) {
         if (tw_clock_now_ns() > until)
             return tw_err_set(err, -ETIMEDOUT,
                               "Ray (pid %d) is still starting after %d s: `twinax logs --ray` says "
@@ -70,11 +85,8 @@ int tw_vllm_ray_find(tw_vllm_run *r, tw_args *a, tw_err *err)
     tw_vllm_shared *s = &r->shared;
     if (a->vllm.ray_only || a->vllm.print || a->vllm.executor != TW_VLLM_RAY)
         return 0;
-    int rc = await_start(r, &state, err);
+    const int rc = await_start(r, &state, err);
     if (rc != 0 || state != TW_LIFE_RUNS)
-        return rc;
-    rc = tw_keep_ask(s->record.socket, ASK_LIMIT_NS, &s->says, err);
-    if (rc != 0)
         return rc;
     s->is_up = true;
     take_rest(json_object_get(s->says, "shape"), a);
@@ -135,8 +147,7 @@ bool tw_vllm_ray_is_lost(const tw_vllm_run *r, char *why, size_t why_bytes)
 
 void tw_vllm_ray_done(tw_vllm_run *r)
 {
-    json_decref(r->shared.says);
-    r->shared.says = NULL;
+    forget_words(&r->shared);
 }
 
 /* ---- being it ---- */

@@ -10,7 +10,7 @@ import stat
 
 import pytest
 import twinax_cli as cli
-from test_vllm import KEY, MODEL, Served, notes, venv, who  # noqa: F401
+from test_vllm import KEY, KILLED, MODEL, Served, notes, venv, who  # noqa: F401
 import two_hosts
 from two_hosts import A, B, ROCE
 from two_hosts_fixture import made, nothing_is_left  # noqa: F401
@@ -213,6 +213,22 @@ def test_a_model_ends_with_its_ray(hosts, up, serve, name):
     p = up.run("status")
     assert "Ray ended at" in p.out, p.out
     assert "twinax serve of Ray begins" in up.run("logs", "--ray").out
+
+
+def test_a_model_waits_for_a_ray_that_is_started_again(hosts, ray, serve):
+    """Between two lives of Ray its record says that it is up; it has no token then."""
+    p = ray.up("--restart", "1")
+    assert p.returncode == 0, p.err
+    s = serve("--restart", "1")
+    s.ready()
+    old = ray.token().read_text()
+    os.kill(who(hosts, KILLED["ray of a worker"]), signal.SIGKILL)
+    os.kill(who(hosts, KILLED["vllm"]), signal.SIGKILL)
+    s.ready()
+    assert ray.token().read_text() != old
+    err = s.end()
+    assert err.count("uses the Ray that is up") == 2 and "another" not in err, err
+    assert rays(hosts) == [1, 1]
 
 
 def test_one_that_crashed_is_cleaned_up(hosts, up):
