@@ -98,7 +98,10 @@ int tw_vllm_ray_find(tw_vllm_run *r, tw_args *a, tw_err *err)
 static int take_token(tw_vllm_run *r, tw_err *err)
 {
     TW_CLEANUP(tw_buf_done) tw_buf b = TW_BUF(4096);
-    int rc = tw_file_read(r->shared.token_path, &b, err);
+    tw_vllm_shared *s = &r->shared;
+    int rc = stat(s->token_path, &s->token) == 0 /* first: what comes between is seen later */
+                 ? tw_file_read(s->token_path, &b, err)
+                 : tw_err_set(err, -errno, "%s: %s", s->token_path, strerror(errno));
     if (rc != 0)
         return rc;
     const size_t n = strcspn(b.data, "\n");
@@ -134,14 +137,27 @@ int tw_vllm_ray_join(tw_vllm_run *r, tw_err *err)
     return 0;
 }
 
+/* The same process may have started Ray again (--restart). No file at all says nothing: whoever logs out
+ * may lose the runtime folder. */
+static bool has_begun_anew(const tw_vllm_shared *s)
+{
+    struct stat now;
+    return stat(s->token_path, &now) == 0 &&
+           (now.st_ino != s->token.st_ino || now.st_mtim.tv_sec != s->token.st_mtim.tv_sec ||
+            now.st_mtim.tv_nsec != s->token.st_mtim.tv_nsec);
+}
+
 bool tw_vllm_ray_is_lost(const tw_vllm_run *r, char *why, size_t why_bytes)
 {
     const tw_vllm_shared *s = &r->shared;
-    if (!s->is_up || tw_life_proc_alive(&s->record.serve))
+    if (!s->is_up)
+        return false;
+    const bool alive = tw_life_proc_alive(&s->record.serve);
+    if (alive && !has_begun_anew(s))
         return false;
     snprintf(why, why_bytes,
-             "Ray, which was started before it (pid %d), has ended: `twinax logs --ray` says why",
-             (int)s->record.serve.pid);
+             "Ray, which was started before it (pid %d), has %s: `twinax logs --ray` says why",
+             (int)s->record.serve.pid, alive ? "crashed and begun anew" : "ended");
     return true;
 }
 

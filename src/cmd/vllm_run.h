@@ -3,6 +3,8 @@
 #ifndef TWINAX_CMD_VLLM_RUN_H
 #define TWINAX_CMD_VLLM_RUN_H
 
+#include <sys/stat.h>
+
 #include "cluster/life_state.h"
 #include "cmd/far.h"
 #include "cmd/vllm_again.h"
@@ -21,6 +23,7 @@ typedef struct tw_vllm_shared {
     tw_life_record record;
     json_t *says; /* its status */
     char token_path[TW_LIFE_PATH_BYTES];
+    struct stat token; /* the file that r's token is from: another life of Ray has another */
 } tw_vllm_shared;
 
 enum { TW_VLLM_PATH_BYTES = 4096 };

@@ -231,6 +231,19 @@ def test_a_model_waits_for_a_ray_that_is_started_again(hosts, ray, serve):
     assert rays(hosts) == [1, 1]
 
 
+def test_a_model_ends_with_the_life_of_its_ray(hosts, ray, serve):
+    """The process that keeps Ray is the same one, Ray is not."""
+    p = ray.up("--restart", "1")
+    assert p.returncode == 0, p.err
+    s = serve("--restart", "1")
+    s.ready()
+    os.kill(who(hosts, KILLED["ray of a worker"]), signal.SIGKILL)
+    s.ready()
+    err = s.end()
+    assert "has crashed and begun anew" in err and err.count("uses the Ray that is up") == 2, err
+    assert rays(hosts) == [1, 1]
+
+
 def test_one_that_crashed_is_cleaned_up(hosts, up):
     os.kill(who(hosts, lambda host, line: " keep --ray-only" in line), signal.SIGKILL)
     assert hosts.quiet_after(60) < 60
