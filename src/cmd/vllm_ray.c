@@ -104,13 +104,14 @@ static int take_token(tw_vllm_run *r, tw_err *err)
                  : tw_err_set(err, -errno, "%s: %s", s->token_path, strerror(errno));
     if (rc != 0)
         return rc;
-    const size_t n = strcspn(b.data, "\n");
+    const size_t n = b.len > 0 ? strcspn(b.data, "\n") : 0;
     if (n != sizeof r->token - 1)
         rc = tw_err_set(err, -EPROTO, "%s: no token of Ray: `twinax down`, then start it again",
                         r->shared.token_path);
     else
         memcpy(r->token, b.data, n);
-    explicit_bzero(b.data, b.len);
+    if (b.len > 0)
+        explicit_bzero(b.data, b.len);
     return rc;
 }
 
@@ -178,11 +179,9 @@ int tw_vllm_ray_offer(tw_vllm_run *r, tw_err *err)
     TW_CLEANUP(tw_fd_closep)
     int fd = open(p.token, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     rc = fd >= 0 ? tw_fd_write_all(fd, r->token, strlen(r->token)) : -errno;
-    if (rc != 0)
-        return tw_err_set(err, rc, "%s: cannot write: %s", p.token, strerror(-rc));
     snprintf(r->shared.token_path, sizeof r->shared.token_path, "%s", p.token);
-    r->shared.is_offered = true;
-    return 0;
+    r->shared.is_offered = fd >= 0; /* half a token goes too */
+    return rc == 0 ? 0 : tw_err_set(err, rc, "%s: cannot write: %s", p.token, strerror(-rc));
 }
 
 void tw_vllm_ray_withdraw(tw_vllm_run *r)
