@@ -227,8 +227,12 @@ static int judge(tw_vllm_run *r, uint32_t n_tok, uint64_t least, tw_err *err)
     size_t still;
     int rc = count_all(r, tw_clock_now_ns(), r->count_after, err);
     while (rc == 0 && (still = find_still(r, n_tok, least)) < r->n_nodes &&
-           tw_clock_now_ns() < until)
-        rc = count_all(r, tw_clock_now_ns(), r->count_after, err);
+           tw_clock_now_ns() < until) {
+        (void)tw_vllm_news_wait(&r->news, LOOK_MS * TW_NS_PER_MS); /* our own wire never waits */
+        rc = tw_vllm_run_check(r, err);
+        if (rc == 0)
+            rc = count_all(r, tw_clock_now_ns(), r->count_after, err);
+    }
     if (rc != 0)
         return rc;
     tell(r, n_tok, least);
