@@ -180,7 +180,7 @@ static int option(int fd, int name)
     return getsockopt(fd, SOL_SOCKET, name, &v, &n) == 0 ? v : -1;
 }
 
-/* Its port; -1: no address of the internet, or not to be read. */
+/* Its port; -EAFNOSUPPORT: no address of the internet; another error: not to be read. */
 static int port_of(const struct seccomp_notif *q)
 {
     union {
@@ -192,18 +192,21 @@ static int port_of(const struct seccomp_notif *q)
     const size_t n = TW_MIN((size_t)q->data.args[2], sizeof a);
     snprintf(path, sizeof path, "/proc/%u/mem", q->pid);
     TW_CLEANUP(tw_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || pread(fd, &a, n, (off_t)q->data.args[1]) != (ssize_t)n)
-        return -1;
+    const ssize_t got = fd >= 0 ? pread(fd, &a, n, (off_t)q->data.args[1]) : -1;
+    if (got != (ssize_t)n)
+        return got < 0 ? -errno : -EFAULT;
     return a.any.sa_family == AF_INET    ? ntohs(a.v4.sin_port)
            : a.any.sa_family == AF_INET6 ? ntohs(a.v6.sin6_port)
-                                         : -1;
+                                         : -EAFNOSUPPORT;
 }
 
 static int guard(const tw_hold_door *d, const struct seccomp_notif *q, tw_err *err)
 {
     const int port = port_of(q);
-    if (port < 0 || (port > 0 && port == d->open_port))
+    if (port == -EAFNOSUPPORT || (port > 0 && port == d->open_port))
         return 0;
+    if (port < 0)
+        return tw_err_set(err, port, "its address is not to be read: %s", strerror(-port));
     TW_CLEANUP(tw_fd_closep) int fd = copy_fd((pid_t)q->pid, (int)q->data.args[0]);
     if (fd < 0)
         return tw_err_set(err, -errno, "its socket is not to be had: %s", strerror(errno));
@@ -227,7 +230,9 @@ int tw_hold_door_serve(const tw_hold_door *d, int fd, tw_err *err)
     memset(&out, 0, sizeof out);
     if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &in.q) != 0)
         return 0; /* it was interrupted, or has gone */
-    const int rc = guard(d, &in.q, err);
+    int rc = guard(d, &in.q, err);
+    if (rc != 0 && ioctl(fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &in.q.id) != 0)
+        rc = 0; /* it was killed meanwhile: nothing is bound */
     out.a.id = in.q.id;
     out.a.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
     (void)ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &out.a);

@@ -224,6 +224,17 @@ def test_a_door_before_its_sockets(held):
     assert h.gone() < GONE_S * TIME_SCALE
 
 
+def test_a_door_that_cannot_be_is_told(held):
+    """A kernel that lets nobody look into the program (ptrace_scope 3); here an address that nobody can read."""
+    binds = ("import ctypes, socket, time; s = socket.socket(); c = ctypes.CDLL(None); c.bind(s.fileno(), "
+             "ctypes.c_void_p(1), 16); print('bound', flush=True); time.sleep(1000)")  # fmt: skip
+    h = held(["python3", "-c", binds], door={"peers": ["192.0.2.7"]})
+    said = [h.p.stdout.readline(), h.p.stdout.readline()]
+    assert any("no door: its address is not to be read" in line for line in said), said
+    h.p.stdin.close()
+    assert h.gone() < GONE_S * TIME_SCALE
+
+
 def test_a_door_wants_addresses(held):
     h = held(["true"], door={"peers": ["box2"]})
     assert h.p.wait(10) == 1
