@@ -118,8 +118,9 @@ static void print_restarts(const json_t *s)
 /* It was ready once, crashed, and is on its way again. */
 static bool is_restarting(const json_t *s)
 {
-    return s != NULL && strcmp(tw_json_text_at(s, "state"), "ready") != 0 &&
-           number(json_object_get(s, "restarts"), "n") > 0;
+    const char *state = tw_json_text_at(s, "state");
+    return strcmp(state, "restarting") == 0 || (s != NULL && strcmp(state, "ready") != 0 &&
+                                                number(json_object_get(s, "restarts"), "n") > 0);
 }
 
 static void print_ranks(const json_t *s)
@@ -158,6 +159,10 @@ static void print_running(const tw_life_record *r, const json_t *s, const tw_err
         if (phase != NULL)
             printf(", %s: %s", tw_json_text_at(phase, "node"), tw_json_text_at(phase, "name"));
         putchar('\n');
+        return;
+    }
+    if (strcmp(tw_json_text_at(s, "state"), "ending") == 0) {
+        printf("%s is ending (pid %d)\n", tw_keep_name(r), (int)r->serve.pid);
         return;
     }
     if (is_restarting(s)) {

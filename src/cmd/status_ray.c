@@ -83,6 +83,13 @@ void tw_status_vllm_print(const json_t *says)
         print_row(versions, json_array_get(versions, i));
 }
 
+/* Its record says "ready" also while it is started again (--restart). */
+static bool is_ready(const tw_status_ray *r)
+{
+    return r->record.phase != TW_LIFE_STARTING &&
+           (r->says == NULL || strcmp(tw_json_text_at(r->says, "state"), "ready") == 0);
+}
+
 static void print_up(const tw_status_ray *r, void (*print_ranks)(const json_t *says))
 {
     const tw_life_record *k = &r->record;
@@ -92,6 +99,15 @@ static void print_up(const tw_status_ray *r, void (*print_ranks)(const json_t *s
     tw_keep_moment(k->since_s, moment);
     if (k->phase == TW_LIFE_STARTING) {
         printf("Ray is starting, %s so far (pid %d)\n", span, (int)k->serve.pid);
+        return;
+    }
+    if (!is_ready(r) && strcmp(tw_json_text_at(r->says, "state"), "ending") == 0) {
+        printf("Ray is ending (pid %d)\n", (int)k->serve.pid);
+        return;
+    }
+    if (!is_ready(r)) {
+        printf("Ray is not up now: it crashed and is started again (pid %d): %s\n",
+               (int)k->serve.pid, tw_json_text_at(json_object_get(r->says, "restarts"), "cause"));
         return;
     }
     printf("Ray is up at %s, %s since %s, pid %d (%s)\n", k->url, span, moment, (int)k->serve.pid,
@@ -139,9 +155,9 @@ json_t *tw_status_ray_json(const tw_status_ray *r)
                                         [TW_LIFE_CRASHED] = "crashed",
                                         [TW_LIFE_ELSEWHERE] = "elsewhere"};
     const tw_life_record *k = &r->record;
-    const char *state = r->state != TW_LIFE_RUNS       ? names[r->state]
-                        : k->phase == TW_LIFE_STARTING ? "starting"
-                                                       : "ready";
+    const char *state = r->state != TW_LIFE_RUNS ? names[r->state]
+                        : is_ready(r)            ? "ready"
+                                                 : "starting";
     json_t *v =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:s}", "state", state, "host",
                   k->host, "address", k->url, "how", k->how, "run", k->run, "pid",

@@ -182,6 +182,7 @@ static int live(const tw_args *given, tw_serve_status *status, tw_vllm_again *ag
     }
     const uint64_t ready_ns = atomic_load(&r.ready_ns);
     *ret_served_ns = ready_ns != 0 ? tw_clock_now_ns() - ready_ns : 0;
+    tw_vllm_again_end(again, rc != 0 && !tw_signal_asked_to_stop(), *ret_served_ns);
     tw_serve_status_other(status, tw_vllm_again_status, again);
     end(&r);
     explicit_bzero(r.token, sizeof r.token);

@@ -29,13 +29,27 @@ static uint64_t wait_of(uint32_t used)
     return TW_MIN(wait_ns, LAST_WAIT_NS);
 }
 
+/* Under the lock. */
+static bool is_left(const tw_vllm_again *g, uint64_t served_ns)
+{
+    const uint32_t used = served_ns >= TW_VLLM_HEALTHY_NS ? 0 : g->used;
+    return (served_ns > 0 || g->total > 0) && used < g->allowed;
+}
+
+void tw_vllm_again_end(tw_vllm_again *g, bool crashed, uint64_t served_ns)
+{
+    pthread_mutex_lock(&g->lock);
+    g->ends = !crashed || !is_left(g, served_ns);
+    pthread_mutex_unlock(&g->lock);
+}
+
 bool tw_vllm_again_take(tw_vllm_again *g, uint64_t served_ns, const tw_err *err,
                         uint64_t *ret_wait_ns)
 {
     pthread_mutex_lock(&g->lock);
+    const bool again = is_left(g, served_ns);
     if (served_ns >= TW_VLLM_HEALTHY_NS)
         g->used = 0;
-    const bool again = (served_ns > 0 || g->total > 0) && g->used < g->allowed;
     if (again) {
         g->used++;
         g->total++;
@@ -69,7 +83,12 @@ json_t *tw_vllm_again_json(tw_vllm_again *g)
 
 json_t *tw_vllm_again_status(void *ctx)
 {
-    return json_pack("{s:s, s:s, s:s, s:o*, s:[]}", "engine", "vllm", "state", "restarting",
-                     "health", "it crashed and is started again", "restarts",
-                     tw_vllm_again_json(ctx), "ranks");
+    tw_vllm_again *g = ctx;
+    pthread_mutex_lock(&g->lock);
+    const bool ends = g->ends;
+    pthread_mutex_unlock(&g->lock);
+    return json_pack("{s:s, s:s, s:s, s:o*, s:[]}", "engine", "vllm", "state",
+                     ends ? "ending" : "restarting", "health",
+                     ends ? "it is ending" : "it crashed and is started again", "restarts",
+                     tw_vllm_again_json(g), "ranks");
 }

@@ -20,12 +20,15 @@ typedef struct tw_vllm_again {
     pthread_mutex_t lock; /* guards what follows */
     uint32_t used;        /* since it was healthy */
     uint32_t total;
+    bool ends;     /* nothing comes after the life that is ending */
     uint64_t at_s; /* unix time of the last crash */
     char cause[240];
 } tw_vllm_again;
 
 void tw_vllm_again_init(tw_vllm_again *g, uint32_t allowed);
 void tw_vllm_again_done(tw_vllm_again *g);
+/* A life is about to end; crashed: by nobody's wish. served_ns as below. */
+void tw_vllm_again_end(tw_vllm_again *g, bool crashed, uint64_t served_ns);
 /* A life has ended with err; served_ns: how long it was ready, 0: never. True: it shall be started
  * again, after ret_wait_ns. */
 bool tw_vllm_again_take(tw_vllm_again *g, uint64_t served_ns, const tw_err *err,
@@ -34,7 +37,7 @@ bool tw_vllm_again_take(tw_vllm_again *g, uint64_t served_ns, const tw_err *err,
 bool tw_vllm_again_has_crashed(tw_vllm_again *g);
 /* {"n":1, "of":3, "left":2, "at":unix, "cause":"..."}; NULL: no crash yet, none is allowed. */
 json_t *tw_vllm_again_json(tw_vllm_again *g);
-/* What is told between two lives; ctx is the tw_vllm_again. */
+/* What is told while one life ends, and until the next one tells of itself; ctx is the tw_vllm_again. */
 json_t *tw_vllm_again_status(void *ctx);
 
 #endif

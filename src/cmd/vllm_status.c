@@ -105,6 +105,7 @@ json_t *tw_vllm_run_status(void *ctx)
     const uint64_t ready_ns = atomic_load(&r->ready_ns);
     const size_t slowest = tw_vllm_news_slowest(&r->news, &l, last, sizeof last, &silent_ns);
     json_t *ranks = json_array(), *ray = ray_of(r, ready_ns != 0);
+    const bool again = ready_ns == 0 && tw_vllm_again_has_crashed(r->again);
     const size_t n = r->shared.is_up ? 1 : r->n_nodes; /* the others are that Ray's */
     for (size_t i = 0; i < n; i++)
         (void)json_array_append_new(ranks, rank_of(r, i));
@@ -112,12 +113,12 @@ json_t *tw_vllm_run_status(void *ctx)
         json_pack("{s:s, s:s, s:f, s:s, s:s, s:{s:s, s:s, s:i, s:i, s:f}, s:o, s:o, s:s, s:o, s:o}",
                   "engine", "vllm", "state", ready_ns != 0 ? "ready" : "loading", "uptime_s",
                   (double)(tw_clock_now_ns() - (ready_ns != 0 ? ready_ns : r->began_ns)) / 1e9,
-                  "health", "ok", "executor", r->args->vllm.executor == TW_VLLM_RAY ? "ray" : "mp",
-                  "phase", "name", tw_vllm_phase_name(l.phase), "node",
-                  tw_vllm_run_node(r, slowest), "done", (int)l.n_done, "of", (int)l.n_all,
-                  "silent_s", (double)silent_ns / 1e9, "ray", ray, "shape",
-                  tw_vllm_ray_shape(r->plan, &r->place), "wire", tw_json_text_at(r->plan, "why"),
-                  "versions", versions_of(r), "ranks", ranks);
+                  "health", again ? "it crashed and is started again" : "ok", "executor",
+                  r->args->vllm.executor == TW_VLLM_RAY ? "ray" : "mp", "phase", "name",
+                  tw_vllm_phase_name(l.phase), "node", tw_vllm_run_node(r, slowest), "done",
+                  (int)l.n_done, "of", (int)l.n_all, "silent_s", (double)silent_ns / 1e9, "ray",
+                  ray, "shape", tw_vllm_ray_shape(r->plan, &r->place), "wire",
+                  tw_json_text_at(r->plan, "why"), "versions", versions_of(r), "ranks", ranks);
     json_t *restarts = tw_vllm_again_json(r->again);
     if (v != NULL && restarts != NULL)
         (void)json_object_set_new(v, "restarts", restarts);
