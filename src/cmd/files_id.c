@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "hub/choose.h"
 #include "os/file.h"
 #include "os/sha256.h"
 
@@ -60,6 +61,24 @@ static size_t find_weights(const char *folder, weight_file *v)
     return n;
 }
 
+/* Those that a pull or a copy takes: what else lies beside them (training_args.bin) is one node's. all:
+ * room for n; a set that nobody would pull stays as it is. */
+static size_t keep_needed(weight_file *v, size_t n, tw_hub_file *all)
+{
+    const tw_hub_choice needed = {.n_include = 0};
+    tw_hub_list l = {.v = all, .n = n};
+    tw_err ignored;
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        all[i] = (tw_hub_file){.path = v[i].name, .size = v[i].size};
+    if (tw_hub_choose("", &needed, &l, &ignored) != 0)
+        return n;
+    for (size_t i = 0; i < n && kept < l.n; i++)
+        if (l.v[kept].path == v[i].name) /* in the same order */
+            v[kept++] = v[i];
+    return kept;
+}
+
 int tw_files_id(const char *folder, char ret[TW_FILES_ID_BYTES], tw_err *err)
 {
     char path[PATH_BYTES], hex[65], size[24];
@@ -67,13 +86,14 @@ int tw_files_id(const char *folder, char ret[TW_FILES_ID_BYTES], tw_err *err)
     tw_sha256 ctx;
     TW_CLEANUP(tw_buf_done) tw_buf config = TW_BUF(CONFIG_MAX);
     TW_CLEANUP(tw_mem_freep) weight_file *v = tw_mem_calloc(FILES_MAX, sizeof *v);
-    if (v == NULL)
+    TW_CLEANUP(tw_mem_freep) tw_hub_file *all = tw_mem_calloc(FILES_MAX, sizeof *all);
+    if (v == NULL || all == NULL)
         return tw_err_set(err, -ENOMEM, "no memory");
     snprintf(path, sizeof path, "%s/config.json", folder);
     int rc = tw_file_read(path, &config, err);
     if (rc != 0)
         return rc;
-    const size_t n = find_weights(folder, v);
+    const size_t n = keep_needed(v, find_weights(folder, v), all);
     if (n == 0)
         return tw_err_set(err, -ENOENT, "model %.150s: no weights there (*.safetensors)", folder);
     tw_sha256_init(&ctx);

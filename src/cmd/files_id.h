@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a model's folder is, where its family is not one that the native engine knows: config.json and
- * the names and sizes of its weights. Nothing of the weights is read. */
+ * the names and sizes of its weights, as far as a pull takes them. Nothing of the weights is read. */
 #ifndef TWINAX_CMD_FILES_ID_H
 #define TWINAX_CMD_FILES_ID_H
 

@@ -110,6 +110,7 @@ def test_a_folder_is_copied_on_consent(cluster, hub, folder, family):
         config = json.loads((here / "config.json").read_text())
         config |= {"architectures": ["StrangeForCausalLM"], "model_type": "strange"}
         (here / "config.json").write_text(json.dumps(config))
+        (here / "training_args.bin").write_bytes(b"of who trained it: never copied")
     cluster.hidden = here.parent
     p = start(cluster, here)
     _, err = p.communicate(timeout=cli.LIMIT_S)
