@@ -55,7 +55,7 @@ class Apart(two_hosts.Apart):
             (self.folder / f"boxes-{host}" / "ps.json").write_text(f"[{box}]")
 
     def path(self):
-        return {"PATH": f"{self.folder}/podman:{super().path()['PATH']}"}
+        return {"PATH": f"{self.folder}/podman:{super().path()['PATH']}", "FAKE_VLLM_PEER": ROCE[B]}
 
     def own_dev(self, host):
         return DEV.format(folder=self.folder, host=host)

@@ -41,7 +41,7 @@ def test_cold_start(tmp_path):
     while len(took) < TRIES and (not took or min(took) > COLD_S):
         (tmp_path / "times").unlink(missing_ok=True)
         began = time.time()
-        p = subprocess.Popen([cli.BINARY, "serve", "org/model", "--engine", "vllm", "--venv", tmp_path, "--local",
+        p = subprocess.Popen([cli.BINARY, "serve", cli.DEMO, "--engine", "vllm", "--venv", tmp_path, "--local",
                               "--tp", "1", "--executor", "mp"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)  # fmt: skip
         until = time.monotonic() + cli.LIMIT_S
