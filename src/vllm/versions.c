@@ -15,9 +15,11 @@
 static const char shell[] =
     "v=$(command -v \"$1\") && [ -x \"$v\" ] || { echo \"no $1\"; exit 3; }\n"
     "p=${v%/*}/python3\n"
-    "if [ ! -x \"$p\" ]; then IFS= read -r l <\"$v\"\n"
-    "case $l in '#!'/*python*) p=${l#??};; *) p=python3;; esac; fi\n"
-    "exec env PYTHONDONTWRITEBYTECODE=1 $p -c \"$2\"\n";
+    "export PYTHONDONTWRITEBYTECODE=1\n"
+    "[ -x \"$p\" ] && exec \"$p\" -c \"$2\"\n"
+    "IFS= read -r l <\"$v\"\n"
+    "case $l in '#!'/*python*) p=${l#??};; *) p=python3;; esac\n"
+    "exec $p -c \"$2\"\n";
 
 /* torch's own version has what its build is for ("+rocm6.4"), its metadata has not. A librccl built by
  * hand has a short version: its size tells it from another. */

@@ -107,8 +107,9 @@ def test_two_nodes(hosts, serve, gpus, boxes, engine, why):
 
 def test_a_venv_says_where(hosts, serve):
     hosts.has([A, B], [])
-    venv = hosts.folder / "venv"
+    venv = hosts.folder / "a venv"
     (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python3").symlink_to(shutil.which("python3"))
     for name in "ray", "vllm":
         shutil.copy(hosts.folder / "fake" / name, venv / "bin")
     code, err = serve(DEMO, "--venv", venv)
