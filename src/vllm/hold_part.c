@@ -229,7 +229,14 @@ static int link_model(const tw_hold_part *p, tw_err *err)
     if (path == NULL || p->in != NULL) /* the holder inside looks */
         return 0;
     const bool links = json_is_true(json_object_get(model, "link"));
-    if (!is_seen(path, at) || (!links && strcmp(at, path) != 0))
+    const bool seen = is_seen(path, at);
+    if (seen && !links && strcmp(at, path) != 0)
+        return tw_err_set(err, -ENOENT,
+                          "hold: the model %.80s is seen here only below /run/host, and what is up "
+                          "already takes it by its path: `twinax down` first, or the model below "
+                          "your home",
+                          path);
+    if (!seen)
         return tw_err_set(err, -ENOENT, "hold: the model %.150s is not seen here%s", path,
                           in_container() ? ", inside the container: it wants --volume /:/run/host:"
                                            "rslave, or the model below your home"

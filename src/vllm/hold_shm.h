@@ -19,7 +19,8 @@ int tw_hold_shm_fd(const tw_hold_shm *s); /* readable: something was made; -1: n
 /* Takes what the kernel says; processes are looked at a moment later, once for many files. */
 void tw_hold_shm_take(tw_hold_shm *s);
 int tw_hold_shm_wait_ms(const tw_hold_shm *s); /* until the look is due; -1: none is */
-/* Who has what: when due, and once before all are killed. Cost: a look at all processes. */
+/* Who has what, when a look is due; now: before its time, for all are about to be killed. Cost: a look at
+ * all processes. */
 void tw_hold_shm_look(tw_hold_shm *s, bool now);
 /* Once all are dead; each of the two processes once. Also frees s. How many were removed. */
 unsigned tw_hold_shm_remove(tw_hold_shm *s);
