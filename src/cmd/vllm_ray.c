@@ -128,11 +128,13 @@ int tw_vllm_ray_join(tw_vllm_run *r, tw_err *err)
         rc = take_token(r, err);
     if (rc != 0)
         return rc;
+    const double age_s = json_number_value(json_object_get(ray, "age_s"));
     r->counted = (tw_ray_status){
         .n_nodes = (unsigned)json_integer_value(json_object_get(ray, "nodes")),
         .gpus = json_number_value(json_object_get(ray, "gpus")),
+        .gpus_used = json_number_value(json_object_get(ray, "gpus_used")),
     };
-    r->counted_ns = tw_clock_now_ns();
+    r->counted_ns = tw_clock_now_ns() - (age_s > 0 ? (uint64_t)(age_s * 1e9) : 0);
     tw_log(TW_LOG_INFO, "vllm", "uses the Ray that is up at %s (pid %d)", r->shared.record.url,
            (int)r->shared.record.serve.pid);
     return 0;
