@@ -5,11 +5,12 @@ and vllm are on both machines' PATH."""
 import pathlib
 import shutil
 import socket
+import subprocess
 
 import pytest
 import two_hosts
 import twinax_cli as cli
-from two_hosts import A, ROCE
+from two_hosts import A, B, ROCE
 from two_hosts_fixture import made, nothing_is_left  # noqa: F401
 
 FAKE = pathlib.Path(cli.__file__).with_name("fake_vllm.py")
@@ -30,6 +31,12 @@ class Apart(two_hosts.Apart):
     def start_sshd(self, host, *more, **settings):
         super().start_sshd(host, *more, SetEnv=f"PATH={self.fake}:/usr/bin:/bin", **settings)
 
+    def give_demo(self, folder):
+        """The second machine, whose /tmp is its own, has the menu's model where this one has it."""
+        for sshd in self.sshd:
+            subprocess.run(["nsenter", "-t", str(sshd.pid), "-m", "sh", "-c",
+                            f"mkdir -p {folder} && ln -sfn {cli.DEMO} {folder}/demo"], check=True)  # fmt: skip
+
     def path(self):
         return {"PATH": f"{self.fake}:{super().path()['PATH']}"}
 
@@ -39,8 +46,10 @@ def hosts():
     yield from made(make=Apart)
 
 
-def test_ray_then_status_then_a_model(menus, hosts):
+def test_ray_then_status_then_a_model(menus, hosts, monkeypatch):
+    monkeypatch.setenv("FAKE_VLLM_PEER", ROCE[B])
     m = menus("one", ns=hosts.ns(A), path=hosts.path()["PATH"])
+    hosts.give_demo(m.conf.parents[3])
     head = socket.gethostname().split(".")[0]
     m.conf.write_text(
         f"[cluster]\nnodes = {head}, node-b\ninterface = roce0\n[node.{head}]\nip = {ROCE[A]}\n"

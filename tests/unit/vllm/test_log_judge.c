@@ -99,14 +99,14 @@ static void test_one_of_two_fell_back(void **state)
         "box1:42:43 [0] NCCL INFO NET/IB : Using [0]irdma0:1/RoCE [RO]; OOB e0:10.0.0.1<0>",
         "(RayWorkerProc pid=7, ip=10.0.0.2) box2:7:8 [0] NCCL INFO NET/IB : No device found.",
         "(RayWorkerProc pid=7, ip=10.0.0.2) box2:7:8 [0] NCCL INFO NET/Socket : Using "
-        "[0]e0:10.0.0.2<0>"};
+        "[0]e0:10.2<0>"};
     tw_vllm_log l = {0};
     (void)state;
     for (size_t i = 0; i < TW_ARRAY_LEN(lines); i++)
         tw_vllm_log_take(&l, lines[i], strlen(lines[i]));
     assert_int_equal(l.wire, TW_VLLM_WIRE_IB);
     assert_string_equal(l.device, "irdma0:1/RoCE");
-    assert_string_equal(l.socket_of, "box2:7: e0:10.0.0.2");
+    assert_string_equal(l.socket_of, "box2:7: e0:10.2");
     /* Sockets first: its bootstrap. */
     static const char *const own[] = {
         "box1:42:43 [0] NCCL INFO NET/Socket : Using [0]e0:10.0.0.1<0>",
