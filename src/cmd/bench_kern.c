@@ -29,6 +29,9 @@ enum {
     SCRATCH_Q = 512,
 };
 
+struct bench;
+typedef void row_fn(struct bench *b);
+
 typedef struct bench {
     bool json, best;
     uint32_t n_threads;
@@ -46,6 +49,7 @@ typedef struct bench {
     uint32_t seg[TW_SEGMENTS + 1];
     const void *pages[THREADS_MAX][2 * KV_POS / TW_KV_BLOCK];
     enum tw_dtype type;
+    row_fn *row; /* what run_row runs */
     size_t n, n_runs[THREADS_MAX];
     double gflops[THREADS_MAX], sums[THREADS_MAX];
     volatile double sink;
@@ -295,97 +299,83 @@ static void bench_attn(bench *b, enum tw_dtype type, size_t rows, unsigned group
     bench_job(b, &(job){"attn", shape, run_attn, rows > 1 ? flops : 0, rows > 1 ? 0 : bytes, 0});
 }
 
-static void run_rmsnorm(bench *b, unsigned i, unsigned n)
+static void row_rmsnorm(bench *b)
 {
-    (void)i;
-    (void)n;
     b->kern->rmsnorm(b->y, b->x, b->z, b->n, 1e-5f);
 }
-static void run_rope(bench *b, unsigned i, unsigned n)
+static void row_rope(bench *b)
 {
-    (void)i;
-    (void)n;
     b->kern->rope(b->y, b->n / 64, 64, 64, b->x, b->z);
 }
-static void run_silu(bench *b, unsigned i, unsigned n)
+static void row_silu(bench *b)
 {
-    (void)i;
-    (void)n;
     b->kern->silu_mul(b->y, b->x, b->z, b->n);
 }
-static void run_add(bench *b, unsigned i, unsigned n)
+static void row_add(bench *b)
 {
-    (void)i;
-    (void)n;
     b->kern->add(b->y, b->x, b->z, b->n);
 }
-static void run_exp(bench *b, unsigned i, unsigned n)
+static void row_exp(bench *b)
 {
-    (void)i;
-    (void)n;
     b->kern->exp(b->y, b->x, b->n);
 }
-static void run_argmax(bench *b, unsigned i, unsigned n)
+static void row_argmax(bench *b)
 {
-    (void)i;
-    (void)n;
     b->sink = (double)b->kern->argmax(b->x, b->n);
 }
-static void run_finite(bench *b, unsigned i, unsigned n)
+static void row_finite(bench *b)
 {
-    (void)i;
-    (void)n;
     b->sink = b->kern->all_finite(b->x, b->n);
 }
-static void run_to_f32(bench *b, unsigned i, unsigned n)
+static void row_to_f32(bench *b)
 {
-    (void)i;
-    (void)n;
     b->kern->to_f32(b->y, b->z, b->type, b->n);
 }
-static void run_from_f32(bench *b, unsigned i, unsigned n)
+static void row_from_f32(bench *b)
 {
-    (void)i;
-    (void)n;
     b->kern->from_f32(b->y, b->x, b->type, b->n);
 }
-static void run_quantize(bench *b, unsigned i, unsigned n)
+static void row_quantize(bench *b)
 {
-    (void)i;
-    (void)n;
     b->kern->quantize(b->xq, b->x, b->n);
 }
-static void run_pack(bench *b, unsigned i, unsigned n)
+static void row_pack(bench *b)
 {
-    (void)i;
-    (void)n;
     tw_pack_rows(b->type, b->w + STREAM_BYTES / 2, 4096, 2048, 0, b->w, 4096, 2048);
 }
 
-static void bench_row(bench *b, const char *name, run_fn *run, size_t n, double bytes)
+static void run_row(bench *b, unsigned i, unsigned n)
+{
+    (void)i;
+    (void)n;
+    b->row(b);
+}
+
+static void bench_row(bench *b, const char *name, row_fn *row, size_t n, double bytes)
 {
     char shape[64];
     snprintf(shape, sizeof shape, "n%zu", n);
     b->n = n;
-    bench_job(b, &(job){name, shape, run, 0, 0, bytes * (double)n});
+    b->row = row;
+    bench_job(b, &(job){name, shape, run_row, 0, 0, bytes * (double)n});
 }
 
 static void bench_rows(bench *b)
 {
-    bench_row(b, "rmsnorm", run_rmsnorm, 2048, 12);
-    bench_row(b, "rope", run_rope, 2048, 8);
-    bench_row(b, "silu_mul", run_silu, 8192, 12);
-    bench_row(b, "add", run_add, 2048, 12);
-    bench_row(b, "exp", run_exp, 8192, 8);
-    bench_row(b, "quantize", run_quantize, 2048, 5.5);
-    bench_row(b, "argmax", run_argmax, 65536, 4);
-    bench_row(b, "finite", run_finite, 65536, 4);
+    bench_row(b, "rmsnorm", row_rmsnorm, 2048, 12);
+    bench_row(b, "rope", row_rope, 2048, 8);
+    bench_row(b, "silu_mul", row_silu, 8192, 12);
+    bench_row(b, "add", row_add, 2048, 12);
+    bench_row(b, "exp", row_exp, 8192, 8);
+    bench_row(b, "quantize", row_quantize, 2048, 5.5);
+    bench_row(b, "argmax", row_argmax, 65536, 4);
+    bench_row(b, "finite", row_finite, 65536, 4);
     b->type = TW_BF16;
-    bench_row(b, "to_bf16", run_from_f32, 4096, 6);
-    bench_row(b, "from_bf16", run_to_f32, 4096, 6);
+    bench_row(b, "to_bf16", row_from_f32, 4096, 6);
+    bench_row(b, "from_bf16", row_to_f32, 4096, 6);
     b->type = TW_F16;
-    bench_row(b, "to_f16", run_from_f32, 4096, 6);
-    bench_row(b, "from_f16", run_to_f32, 4096, 6);
+    bench_row(b, "to_f16", row_from_f32, 4096, 6);
+    bench_row(b, "from_f16", row_to_f32, 4096, 6);
 }
 
 static void bench_fast(bench *b)
@@ -476,7 +466,7 @@ static void measure(bench *b)
             bench_attn(b, TW_BF16, 1, 1, 64, 255);
             b->type = TW_BF16;
             if (b->n_threads == 1)
-                bench_row(b, "pack", run_pack, (size_t)4096 * 2048, 4);
+                bench_row(b, "pack", row_pack, (size_t)4096 * 2048, 4);
         }
         if (b->n_threads == 1)
             bench_rows(b);

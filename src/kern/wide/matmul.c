@@ -5,6 +5,7 @@
  * the tree pairs it with, still in registers.
  *
  * Chains keep the order of columns that v_strip gives until a row is stored. */
+#include "kern/wide/tree.h"
 #include "kern/wide/wide.h"
 
 #include "kern/scratch.h"
@@ -258,42 +259,8 @@ static void run_block(const block *whole, enum tw_dtype type, float *wide)
         stream_f32(&b);
 }
 
-static void add_into(float *y, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i += TW_W)
-        v_store(y + i, v_add(v_load(x + i), v_load(y + i)));
-}
-
-static void swap(float **a, float **b)
-{
-    float *other = *a;
-    *a = *b;
-    *b = other;
-}
-
-/* The tree as a binary counter: slot[l] holds the sum of 2^l segments; cur and slots change places,
- * nothing is copied. */
-typedef struct tree {
-    float *slot[LEVELS], *cur; /* [m][64] each */
-    bool full[LEVELS];
-} tree;
-
-/* Segment s without steps: cur holds nothing. Returns whether it does after the slots are in. */
-static bool join_empty(tree *t, unsigned s, size_t n)
-{
-    bool has = false;
-    for (unsigned l = 0; l < LEVELS && (s & 1); s >>= 1, l++) {
-        if (t->full[l] && has)
-            add_into(t->cur, t->slot[l], n);
-        if (t->full[l] && !has)
-            swap(&t->slot[l], &t->cur);
-        has = has || t->full[l];
-    }
-    return has;
-}
-
 /* Steps [k0, k1), not none, of one panel, and the slots that segment s completes. */
-static void run_segment(const tw_matmul *op, block *b, const char *panel, unsigned s, tree *t,
+static void run_segment(const tw_matmul *op, block *b, const char *panel, unsigned s, const tree *t,
                         float *wide)
 {
     const size_t k0 = op->seg[s], k1 = op->seg[s + 1];
@@ -311,9 +278,7 @@ static void run_segment(const tw_matmul *op, block *b, const char *panel, unsign
         b->fresh = k == k0;
         b->n_sums = 0;
         if (k + k_step >= k1)
-            for (unsigned l = 0; l < LEVELS && (s >> l & 1); l++)
-                if (t->full[l])
-                    b->sums[b->n_sums++] = t->slot[l];
+            b->n_sums = tree_adds(t, s, b->sums);
         b->ahead = b->w + b->k_n * row_bytes;
         b->ahead_end = b->ahead + TW_BLOCK_K * row_bytes;
         b->ahead_lines = (4 * row_bytes / LINE + passes - 1) / passes;
@@ -323,33 +288,21 @@ static void run_segment(const tw_matmul *op, block *b, const char *panel, unsign
 }
 
 /* One panel's rows [i_m, i_m + m). Returns the sums [m][64]. */
-static float *sum_panel(const tw_matmul *op, size_t i_panel, size_t i_m, size_t m, float *scratch)
+static const float *sum_panel(const tw_matmul *op, size_t i_panel, size_t i_m, size_t m,
+                              float *scratch)
 {
-    float *wide = scratch, *slots = scratch + TW_BLOCK_K * TW_PANEL;
-    const size_t n = TW_BLOCK_M * TW_PANEL;
+    float *wide = scratch;
     const char *panel = op->w->data;
     panel += i_panel * op->w->k * TW_PANEL * size_of(op->w->type);
-    tree t = {.slot = {slots, slots + n, slots + 2 * n}, .cur = slots + 3 * n};
+    tree t = tree_begin(scratch + TW_BLOCK_K * TW_PANEL, m * TW_PANEL);
     block b = {.x = op->x + i_m * op->ldx, .ldx = op->ldx, .m = m};
-    bool has = false;
     for (unsigned s = 0; s < op->n_seg; s++) {
-        if (op->seg[s] < op->seg[s + 1]) {
+        const bool empty = op->seg[s] == op->seg[s + 1];
+        if (!empty)
             run_segment(op, &b, panel, s, &t, wide);
-            has = true;
-        } else {
-            has = join_empty(&t, s, m * TW_PANEL);
-        }
-        if (s + 1 < op->n_seg) { /* the root needs no slot: it stays in cur */
-            unsigned l = 0;
-            while (l + 1 < LEVELS && (s >> l & 1))
-                l++;
-            swap(&t.slot[l], &t.cur);
-            t.full[l] = has;
-        }
+        tree_put(&t, s, op->n_seg, empty);
     }
-    if (!has)
-        memset(t.cur, 0, m * TW_PANEL * sizeof *t.cur);
-    return t.cur;
+    return tree_end(&t);
 }
 
 /* sum [64] to y [n], n <= 64, in the order of columns; add [n] or NULL. */

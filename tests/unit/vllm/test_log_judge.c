@@ -98,8 +98,8 @@ static void test_one_of_two_fell_back(void **state)
     static const char *const lines[] = {
         "box1:42:43 [0] NCCL INFO NET/IB : Using [0]irdma0:1/RoCE [RO]; OOB e0:10.0.0.1<0>",
         "(RayWorkerProc pid=7, ip=10.0.0.2) box2:7:8 [0] NCCL INFO NET/IB : No device found.",
-        "(RayWorkerProc pid=7, ip=10.0.0.2) box2:7:8 [0] NCCL INFO NET/Socket : Using "
-        "[0]e0:10.2<0>"};
+        "(RayWorkerProc pid=7, ip=10.2) box2:7:8 [0] NCCL INFO NET/Socket : Using [0]e0:10.2<0>",
+    };
     tw_vllm_log l = {0};
     (void)state;
     for (size_t i = 0; i < TW_ARRAY_LEN(lines); i++)
