@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/scope.h"
-#include "engine/forward.h"
+#include "engine/forward_inside.h"
 
 enum {
     ROWS = 96,                  /* of one product: gathered, they stay in the second cache */
@@ -91,6 +91,13 @@ static void share(size_t n, unsigned i, unsigned n_threads, size_t *ret_from, si
 {
     *ret_from = n * i / n_threads;
     *ret_to = n * (i + 1) / n_threads;
+}
+
+/* While an exchange goes on, thread 0 looks after it between groups of rows. */
+static void poll(const tw_forward *f, unsigned i_thread)
+{
+    if (i_thread == 0 && f->in_flight != NULL)
+        tw_overlap_poll(f->in_flight);
 }
 
 /* ---- who goes where ---- */
@@ -255,6 +262,7 @@ static void gate_up_job(void *ctx, unsigned i, unsigned n)
         const size_t to = TW_MIN(first_panel(j, cost0, unit, i + 1, n), n_panels);
         if (from < to)
             gate_up(j, group, from, to, i);
+        poll(f, i);
         cost0 += n_panels * unit;
     }
 }
@@ -366,9 +374,11 @@ static void down_panels(const struct moe_job *j, const struct sums *s, unsigned 
     const tw_forward *f = j->f;
     const unsigned n_seg = f->shard.n_seg;
     memset(s->acc, 0, s->n_panels * j->n_rows * n_seg * TW_PANEL * sizeof(float));
-    for (uint32_t g = 0; g < f->moe.n_groups; g++)
+    for (uint32_t g = 0; g < f->moe.n_groups; g++) {
         for (size_t p = 0; p < s->n_panels; p++)
             down_panel(j, &f->moe.groups[g], s, p, scratch_of(f, i_thread));
+        poll(f, i_thread);
+    }
     if (f->high == NULL) {
         store_sums(j, s, 0, n_seg, f->partial);
     } else {

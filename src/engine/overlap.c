@@ -2,7 +2,7 @@
 /* A prompt's rows in two halves, and four stages a layer: attention of A, of B, feed-forward of A,
  * of B. Each stage's sum is exchanged while the next stage computes; it is wanted the stage after that.
  * B's attention reads the keys that A's has just written. A half is a view: the same work memory from
- * another row on. */
+ * another row on; what nobody wants after a part (experts' rows) is used by both. */
 #include <errno.h>
 #include <string.h>
 
@@ -27,7 +27,7 @@ typedef struct stage {
 
 bool tw_overlap_is_possible(const tw_forward *f, const tw_batch *b)
 {
-    return f->coll != NULL && f->cfg->n_experts == 0 && b->n_rows >= TW_OVERLAP_ROWS_MIN;
+    return f->coll != NULL && b->n_rows >= TW_OVERLAP_ROWS_MIN;
 }
 
 /* Rows [row0, row0 + n_rows), whose spans go to spans. */

@@ -138,6 +138,7 @@ static void check_shape(const struct tw_tiny *t, enum tw_arith arith)
                                  .chunk = ways[i].chunk,
                                  .n_threads = ways[i].n_threads,
                                  .cpu = ways[i].cpu,
+                                 .overlap = hot ? TW_OVERLAP_ON : TW_OVERLAP_OFF,
                                  .arith = arith}};
             generate(&w, temp, &got);
             n_split += ways[i].n_ranks > 1;
