@@ -41,6 +41,11 @@ TW_INLINE qf q_load_f16(const void *p)
     float16x8_t h = vreinterpretq_f16_u16(vld1q_u16(p));
     return quads_join_f(vcvt_f32_f16(vget_low_f16(h)), vcvt_high_f32_f16(h));
 }
+TW_INLINE qu q_load_u8(const void *p)
+{
+    uint16x8_t h = vmovl_u8(vld1_u8(p));
+    return quads_join(vmovl_u16(vget_low_u16(h)), vmovl_high_u16(h));
+}
 TW_INLINE uint32x4_t quad_bytes16(uint8x16_t table, uint32x4_t i)
 {
     return vreinterpretq_u32_u8(vqtbl1q_u8(table, vreinterpretq_u8_u32(i)));

@@ -4,6 +4,7 @@
  * Such a header gives TW_QW lanes (TW_QREGS
  * registers) and
  *   q_fma, q_set1, q_load_f16        as v_fma, v_set1, v_load_f16
+ *   q_load_u8(p)                     TW_QW bytes at p, aligned, a lane each
  *   q_bytes16(table, i)              table[i] for each byte i < 16
  *   q_quad(p)                        4 bytes at p in every lane
  *   q_max(a, b), q_top(v)            of unsigned lanes < 2^31; q_add_all(v): sum of all lanes

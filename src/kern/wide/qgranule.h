@@ -47,10 +47,7 @@ TW_INLINE void q_load_quads(enum tw_dtype type, const uint8_t *p, qu ret[TW_MAX_
 /* Half of 2^(e - 127), as tw_e8m0_half. */
 TW_INLINE qf q_load_e8m0(const uint8_t *p)
 {
-    typedef uint8_t bytes __attribute__((vector_size(TW_QW)));
-    bytes e;
-    memcpy(&e, p, sizeof e);
-    qu bits = __builtin_convertvector(e, qu) << 23;
+    qu bits = q_load_u8(p) << 23;
     return q_set1(0.5f) * (qf)q_max(bits, q_fill(0x00400000u));
 }
 

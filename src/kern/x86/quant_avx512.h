@@ -20,6 +20,10 @@ TW_INLINE qf q_load_f16(const void *p)
 {
     return (qf)_mm512_cvtph_ps(_mm256_load_si256((const __m256i *)p));
 }
+TW_INLINE qu q_load_u8(const void *p)
+{
+    return (qu)_mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)p));
+}
 TW_INLINE qu q_bytes16(const uint8_t table[16], qu i)
 {
     __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);
