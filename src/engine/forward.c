@@ -12,15 +12,10 @@
 
 /* ---- work memory ---- */
 
-static size_t round64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 /* Hands out parts of f->work; with work NULL it only counts. */
 static void *carve(tw_forward *f, size_t n, size_t size_bytes)
 {
-    size_t bytes = round64(n * size_bytes), at = f->work_bytes;
+    size_t bytes = tw_round64(n * size_bytes), at = f->work_bytes;
     f->work_bytes += bytes;
     return f->work != NULL ? (uint8_t *)f->work + at : NULL;
 }
@@ -70,10 +65,10 @@ static void carve_all(tw_forward *f)
 static size_t scratch_size(tw_forward *f)
 {
     const tw_model_config *c = f->cfg;
-    f->moe.room_at = round64(tw_kern_matmul_scratch_bytes(widest_row(f)));
+    f->moe.room_at = tw_round64(tw_kern_matmul_scratch_bytes(widest_row(f)));
     size_t bytes =
         TW_MAX(f->moe.room_at + tw_moe_room_bytes(f), tw_kern_attn_scratch_bytes(c->head_dim));
-    return round64(bytes) + round64((size_t)f->max_pages * 2 * sizeof(void *));
+    return tw_round64(bytes) + tw_forward_table_bytes(f);
 }
 
 /* Neighbouring local query heads that read the same KV head. */
@@ -126,18 +121,6 @@ void tw_forward_done(tw_forward *f)
 
 /* ---- parallel parts ---- */
 
-/* Share of n things for thread i of n_threads. */
-static void share(size_t n, unsigned i, unsigned n_threads, size_t *ret_from, size_t *ret_to)
-{
-    *ret_from = n * i / n_threads;
-    *ret_to = n * (i + 1) / n_threads;
-}
-
-static uint8_t *scratch_of(const tw_forward *f, unsigned i_thread)
-{
-    return f->scratch + (size_t)i_thread * f->scratch_bytes;
-}
-
 enum { POLL_PANELS = 4 }; /* a look at the clock between so many */
 
 /* While an exchange goes on, thread 0 looks after it between panels. */
@@ -146,7 +129,7 @@ static void multiply(const struct job *j, const tw_matmul *op, size_t from, size
     tw_flight *flight = i == 0 ? j->f->in_flight : NULL;
     const size_t step = flight != NULL ? POLL_PANELS : to - from;
     for (; from < to; from += step) {
-        j->f->kern->matmul(op, from, TW_MIN(from + step, to), scratch_of(j->f, i));
+        j->f->kern->matmul(op, from, TW_MIN(from + step, to), tw_scratch_of(j->f, i));
         if (flight != NULL)
             tw_overlap_poll(flight);
     }
@@ -159,7 +142,7 @@ static void matmul_job(void *ctx, unsigned i, unsigned n)
     size_t total = 0, from, to, at = 0;
     for (unsigned o = 0; o < j->n_ops; o++)
         total += TW_DIV_UP(j->ops[o].w->n, (size_t)TW_PANEL);
-    share(total, i, n, &from, &to);
+    tw_share(total, i, n, &from, &to);
     for (unsigned o = 0; o < j->n_ops && at < to; o++) {
         size_t n_panels = TW_DIV_UP(j->ops[o].w->n, (size_t)TW_PANEL);
         size_t a = TW_MAX(from, at), z = TW_MIN(to, at + n_panels);
@@ -175,7 +158,7 @@ static void quantize_job(void *ctx, unsigned i, unsigned n)
     const struct job *j = ctx;
     const tw_matmul *op = &j->ops[0];
     size_t from, to;
-    share(op->m, i, n, &from, &to);
+    tw_share(op->m, i, n, &from, &to);
     for (size_t r = from; r < to; r++)
         j->f->kern->quantize(j->f->xq + r * (op->w->k / 32), op->x + r * op->ldx, op->w->k);
 }
@@ -191,7 +174,7 @@ static void embed_job(void *ctx, unsigned i, unsigned n)
     const uint32_t d = f->cfg->d_model, half = f->cfg->head_dim / 2;
     size_t from, to;
     const size_t n_held = TW_MAX(EMBED_ROWS_HELD / n, 1u);
-    share(j->b->n_rows, i, n, &from, &to);
+    tw_share(j->b->n_rows, i, n, &from, &to);
     for (size_t r = from; r < to; r++) {
         enum tw_dtype type;
         const void *row = tw_model_embed_row(f->model, j->b->tokens[r], &type);
@@ -236,11 +219,11 @@ static void residual_job(void *ctx, unsigned i, unsigned n)
     const tw_forward *f = j->f;
     const uint32_t d = f->cfg->d_model;
     size_t from, to;
-    share(j->b->n_rows, i, n, &from, &to);
+    tw_share(j->b->n_rows, i, n, &from, &to);
     for (size_t r = from; r < to; r++) {
         float *x = f->x + r * d, *p = f->partial + r * d;
         if (f->high != NULL)
-            join_halves(f, r, scratch_of(f, i));
+            join_halves(f, r, tw_scratch_of(f, i));
         if (j->bias != NULL)
             f->kern->add(p, p, j->bias, d);
         f->kern->add(x, x, p, d);
@@ -249,143 +232,12 @@ static void residual_job(void *ctx, unsigned i, unsigned n)
     }
 }
 
-static void norm_heads(const tw_forward *f, float *x, uint32_t n_heads, const float *w)
-{
-    const uint32_t q = f->cfg->head_dim;
-    for (uint32_t h = 0; w != NULL && h < n_heads; h++)
-        f->kern->rmsnorm(x + (size_t)h * q, x + (size_t)h * q, w, q, f->cfg->norm_eps);
-}
-
-static const tw_span *span_of_row(const tw_batch *b, size_t row)
-{
-    const tw_span *s = b->spans;
-    while (row >= s->row0 + s->n_rows)
-        s++;
-    return s;
-}
-
-/* q/k norm, rope, and this row's K and V into their pages. */
-static void rope_job(void *ctx, unsigned i, unsigned n)
-{
-    const struct job *j = ctx;
-    const tw_forward *f = j->f;
-    const tw_shard *s = &f->shard;
-    const uint32_t q_dim = f->cfg->head_dim;
-    const size_t kv_len = (size_t)s->n_kv * q_dim, slot_bytes = f->kv->head_bytes / TW_KV_BLOCK;
-    size_t from, to;
-    share(j->b->n_rows, i, n, &from, &to);
-    for (size_t r = from; r < to; r++) {
-        float *q = f->q + r * s->n_heads * q_dim, *k = f->k + r * kv_len, *v = f->v + r * kv_len;
-        const float *c = f->cos + r * q_dim / 2, *sn = f->sin + r * q_dim / 2;
-        norm_heads(f, q, s->n_heads, j->l->q_norm);
-        norm_heads(f, k, s->n_kv, j->l->k_norm);
-        f->kern->rope(q, s->n_heads, q_dim, q_dim, c, sn);
-        f->kern->rope(k, s->n_kv, q_dim, q_dim, c, sn);
-        const uint32_t pos = j->b->positions[r];
-        const uint32_t page = span_of_row(j->b, r)->pages[pos / TW_KV_BLOCK];
-        for (uint32_t g = 0; g < s->n_kv; g++) {
-            const size_t off = pos % TW_KV_BLOCK * slot_bytes, e = (size_t)g * q_dim;
-            f->kern->from_f32(tw_kv_block(f->kv, j->i_layer, page, 0, g) + off, k + e, f->kv->type,
-                              q_dim);
-            f->kern->from_f32(tw_kv_block(f->kv, j->i_layer, page, 1, g) + off, v + e, f->kv->type,
-                              q_dim);
-        }
-    }
-}
-
-enum { ATTN_ROWS = 16 }; /* query positions of one task: large enough to reuse a page from cache */
-
-/* Neighbouring KV heads g [n_kv] that have as many query heads each. */
-static void attend(const struct job *j, const tw_span *s, const tw_group *g, uint32_t n_kv,
-                   uint32_t row0, uint8_t *scratch)
-{
-    const tw_forward *f = j->f;
-    const uint32_t q_dim = f->cfg->head_dim;
-    const size_t ld = (size_t)f->shard.n_heads * q_dim;
-    const uint32_t n_rows = TW_MIN((uint32_t)ATTN_ROWS, s->n_rows - row0);
-    const uint32_t n_pages = (s->pos0 + row0 + n_rows - 1) / TW_KV_BLOCK + 1;
-    const void **tables =
-        (const void **)(void *)(scratch + f->scratch_bytes -
-                                round64((size_t)f->max_pages * 2 * sizeof(void *)));
-    const void **k_pages = tables, **v_pages = tables + f->max_pages;
-    for (uint32_t p = 0; p < n_pages; p++) {
-        k_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 0, g->i_kv);
-        v_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 1, g->i_kv);
-    }
-    const size_t at = (s->row0 + row0) * ld + (size_t)g->head0 * q_dim;
-    const tw_attn op = {
-        .q = f->q + at,
-        .ld_row = ld,
-        .ld_head = q_dim,
-        .out = f->attn + at,
-        .ld_out_row = ld,
-        .k_pages = k_pages,
-        .v_pages = v_pages,
-        .kv_type = f->kv->type,
-        .q_dim = q_dim,
-        .n_group = g->n_heads,
-        .n_kv = n_kv,
-        .pos0 = s->pos0 + row0,
-        .window = f->cfg->window[j->i_layer],
-        .scale = 1.0f / sqrtf((float)q_dim),
-    };
-    f->kern->attn(&op, 0, n_rows, scratch);
-}
-
-/* How many KV heads from g on, below end, have as many query heads. */
-static uint32_t alike(const tw_forward *f, uint32_t g, uint32_t end)
-{
-    uint32_t n = 1;
-    while (g + n < end && f->groups[g + n].n_heads == f->groups[g].n_heads)
-        n++;
-    return n;
-}
-
-/* One row: its KV heads lie side by side in a page, so that many of them are one stream; in as many
- * pieces as keep n threads busy. */
-static void attn_row(const struct job *j, const tw_span *s, unsigned *i_task, unsigned i,
-                     unsigned n)
-{
-    const tw_forward *f = j->f;
-    const uint32_t n_pieces = j->b->n_spans >= 4 * n ? 1 : TW_MIN(f->n_groups, n);
-    for (uint32_t p = 0; p < n_pieces; p++) {
-        size_t g, end;
-        share(f->n_groups, p, n_pieces, &g, &end);
-        if ((*i_task)++ % n != i)
-            continue;
-        for (uint32_t n_kv; g < end; g += n_kv) {
-            n_kv = alike(f, (uint32_t)g, (uint32_t)end);
-            attend(j, s, &f->groups[g], n_kv, 0, scratch_of(f, i));
-        }
-    }
-}
-
-/* Tasks (span, rows, KV heads), dealt by their number of keys would be fairer; round robin over row
- * blocks is close, because neighbours cost about the same. */
-static void attn_job(void *ctx, unsigned i, unsigned n)
-{
-    const struct job *j = ctx;
-    const tw_forward *f = j->f;
-    unsigned i_task = 0;
-    for (const tw_span *s = j->b->spans; s < j->b->spans + j->b->n_spans; s++) {
-        if (s->n_rows == 1)
-            attn_row(j, s, &i_task, i, n);
-        for (uint32_t row0 = 0; s->n_rows > 1 && row0 < s->n_rows; row0 += ATTN_ROWS) {
-            for (uint32_t g = 0; g < f->n_groups; g++)
-                if (i_task++ % n == i)
-                    attend(j, s, &f->groups[g], 1, row0, scratch_of(f, i));
-            if (i == 0 && f->in_flight != NULL)
-                tw_overlap_poll(f->in_flight);
-        }
-    }
-}
-
 static void act_job(void *ctx, unsigned i, unsigned n)
 {
     const struct job *j = ctx;
     const tw_forward *f = j->f;
     size_t from, to;
-    share((size_t)j->b->n_rows * f->shard.n_ffn, i, n, &from, &to);
+    tw_share((size_t)j->b->n_rows * f->shard.n_ffn, i, n, &from, &to);
     f->kern->silu_mul(f->gate + from, f->gate + from, f->up + from, to - from);
 }
 
@@ -396,7 +248,7 @@ static void final_norm_job(void *ctx, unsigned i, unsigned n)
     const tw_forward *f = j->f;
     const uint32_t d = f->cfg->d_model;
     size_t from, to;
-    share(j->b->n_logits, i, n, &from, &to);
+    tw_share(j->b->n_logits, i, n, &from, &to);
     for (size_t r = from; r < to; r++)
         f->kern->rmsnorm(f->h + r * d, f->x + (size_t)j->b->logit_rows[r] * d, j->norm, d,
                          f->cfg->norm_eps);
@@ -504,8 +356,8 @@ void tw_forward_attn_part(struct job *j)
                              column_op(f, m, &l->k, f->k, l->k_bias),
                              column_op(f, m, &l->v, f->v, l->v_bias)};
     run_ops(j, qkv, 3);
-    tw_team_run(f->team, rope_job, j);
-    tw_team_run(f->team, attn_job, j);
+    tw_team_run(f->team, tw_forward_rope_job, j);
+    tw_team_run(f->team, tw_forward_attn_job, j);
     run_row(j, &l->o, f->attn, f->shard.seg_o);
 }
 

@@ -18,6 +18,35 @@ struct job {
     const float *bias; /* after an exchange: [D] or NULL */
 };
 
+static inline size_t tw_round64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
+/* Share of n things for thread i of n_threads. */
+static inline void tw_share(size_t n, unsigned i, unsigned n_threads, size_t *ret_from,
+                            size_t *ret_to)
+{
+    *ret_from = n * i / n_threads;
+    *ret_to = n * (i + 1) / n_threads;
+}
+
+static inline uint8_t *tw_scratch_of(const tw_forward *f, unsigned i_thread)
+{
+    return f->scratch + (size_t)i_thread * f->scratch_bytes;
+}
+
+/* At the end of a thread's scratch memory: the pages of a KV head, K then V. */
+static inline size_t tw_forward_table_bytes(const tw_forward *f)
+{
+    return tw_round64((size_t)f->max_pages * 2 * sizeof(void *));
+}
+
+/* Jobs of the team (attention.c); ctx is a struct job. q/k norm, rope, and each row's K and V into
+ * their pages; then from q and the pages to attn. */
+void tw_forward_rope_job(void *ctx, unsigned i, unsigned n);
+void tw_forward_attn_job(void *ctx, unsigned i, unsigned n);
+
 /* From h to this rank's part of the sum, in partial. */
 void tw_forward_attn_part(struct job *j);
 void tw_forward_ffn_part(struct job *j);
