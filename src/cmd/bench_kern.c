@@ -254,14 +254,14 @@ static void bench_matmul(bench *b, enum tw_dtype type, size_t m, size_t k, size_
     bench_job(b, &(job){"matmul", shape, run_matmul, stream ? 0 : flops, stream ? bytes : 0, 0});
 }
 
-/* Pages as a pool of eight heads has them; each run takes the next head, so that no cache holds the
- * keys of the last. */
+/* Pages as a pool of eight heads has them; each run takes the next head or heads, so that no cache
+ * holds the keys of the last. */
 static void run_attn(bench *b, unsigned i, unsigned n)
 {
     const size_t n_pages = TW_DIV_UP(b->at.pos0 + b->n, TW_KV_BLOCK);
     const size_t page = TW_KV_BLOCK * b->at.q_dim * tw_dtype_bytes(b->at.kv_type);
     const size_t pool = 16 * n_pages * page, n_heads = STREAM_BYTES / pool * 8;
-    const size_t head = (b->n_runs[i]++ * n + i) % n_heads;
+    const size_t head = (b->n_runs[i]++ * n + i) * b->at.n_kv % n_heads;
     const char *at = b->w + head / 8 * pool + head % 8 * page;
     const void **k = b->pages[i], **v = k + n_pages;
     for (size_t p = 0; p < n_pages; p++, at += 16 * page) {
@@ -276,24 +276,27 @@ static void run_attn(bench *b, unsigned i, unsigned n)
 }
 
 /* One row is decode: what it reads is held against the bandwidth. */
-static void bench_attn(bench *b, enum tw_dtype type, size_t rows, unsigned group, size_t q,
-                       uint32_t pos0)
+static void bench_attn(bench *b, enum tw_dtype type, size_t rows, unsigned n_kv, unsigned group,
+                       size_t q, uint32_t pos0)
 {
-    char shape[64];
-    snprintf(shape, sizeof shape, "%s rows%zu group%u q%zu pos%u", type == TW_F32 ? "f32" : "bf16",
-             rows, group, q, pos0);
+    char shape[64], heads[16] = "";
+    if (n_kv > 1)
+        snprintf(heads, sizeof heads, "kv%u ", n_kv);
+    snprintf(shape, sizeof shape, "%s rows%zu %sgroup%u q%zu pos%u",
+             type == TW_F32 ? "f32" : "bf16", rows, heads, group, q, pos0);
     b->n = rows;
     b->at = (tw_attn){.q = b->x,
-                      .ld_row = group * q,
+                      .ld_row = (size_t)n_kv * group * q,
                       .ld_head = q,
                       .out = b->y,
-                      .ld_out_row = group * q,
+                      .ld_out_row = (size_t)n_kv * group * q,
                       .kv_type = type,
                       .q_dim = q,
                       .n_group = group,
+                      .n_kv = n_kv,
                       .pos0 = pos0,
                       .scale = 0.1f};
-    double keys = (double)rows * ((double)pos0 + ((double)rows + 1) / 2) * b->n_threads;
+    double keys = (double)rows * ((double)pos0 + ((double)rows + 1) / 2) * n_kv * b->n_threads;
     double flops = 4.0 * keys * (double)(group * q);
     double bytes = keys * (double)(2 * q * tw_dtype_bytes(type));
     bench_job(b, &(job){"attn", shape, run_attn, rows > 1 ? flops : 0, rows > 1 ? 0 : bytes, 0});
@@ -396,14 +399,16 @@ static void bench_fast(bench *b)
     bench_matmul(b, TW_BF16, 512, 8192, 2048);
     bench_matmul(b, TW_BF16, 512, 1024, 3072);
     bench_matmul(b, TW_BF16, 256, 2048, 8192);
-    bench_attn(b, TW_BF16, 1, 4, 64, KV_POS - 1);
-    bench_attn(b, TW_BF16, 1, 1, 128, KV_POS - 1);
-    bench_attn(b, TW_BF16, 1, 2, 128, KV_POS - 1);
-    bench_attn(b, TW_BF16, 1, 8, 128, KV_POS - 1);
-    bench_attn(b, TW_BF16, 64, 4, 64, KV_POS - 64);
-    bench_attn(b, TW_BF16, 64, 4, 128, KV_POS - 64);
-    bench_attn(b, TW_F32, 64, 4, 128, KV_POS - 64);
-    bench_attn(b, TW_BF16, 256, 4, 64, 0);
+    bench_attn(b, TW_BF16, 1, 1, 4, 64, KV_POS - 1);
+    bench_attn(b, TW_BF16, 1, 1, 1, 128, KV_POS - 1);
+    bench_attn(b, TW_BF16, 1, 1, 2, 128, KV_POS - 1);
+    bench_attn(b, TW_BF16, 1, 1, 8, 128, KV_POS - 1);
+    bench_attn(b, TW_BF16, 1, 4, 2, 128, KV_POS - 1);
+    bench_attn(b, TW_BF16, 1, 4, 4, 64, KV_POS - 1);
+    bench_attn(b, TW_BF16, 64, 1, 4, 64, KV_POS - 64);
+    bench_attn(b, TW_BF16, 64, 1, 4, 128, KV_POS - 64);
+    bench_attn(b, TW_F32, 64, 1, 4, 128, KV_POS - 64);
+    bench_attn(b, TW_BF16, 256, 1, 4, 64, 0);
 }
 
 static void bench_quant(bench *b)
@@ -463,7 +468,7 @@ static void measure(bench *b)
             bench_quant(b);
         } else {
             bench_matmul(b, TW_BF16, 1, 2048, 64);
-            bench_attn(b, TW_BF16, 1, 1, 64, 255);
+            bench_attn(b, TW_BF16, 1, 1, 1, 64, 255);
             b->type = TW_BF16;
             if (b->n_threads == 1)
                 bench_row(b, "pack", row_pack, (size_t)4096 * 2048, 4);
