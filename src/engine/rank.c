@@ -143,33 +143,66 @@ static int gather_row(tw_rank *r, const float *mine, tw_err *err)
     return rc;
 }
 
+/* The first step's raw logits to whoever asked for them, while they are raw. */
+static int show_logits(tw_rank *r, uint32_t i_row, tw_err *err)
+{
+    const tw_seq *s = &r->seqs[r->logit_slots[i_row]];
+    if ((s->params.flags & TW_SEQ_WANT_LOGITS) == 0 || s->n_generated != 0)
+        return 0;
+    int rc = gather_row(r, r->fwd.logits + (size_t)i_row * r->fwd.shard.n_vocab, err);
+    if (rc != 0)
+        return rc;
+    float *sink = r->logits_sink ? r->logits_sink(r->sink_ctx, r->logit_slots[i_row]) : NULL;
+    if (sink != NULL)
+        memcpy(sink, r->full, (size_t)r->cfg->vocab * sizeof(float));
+    return 0;
+}
+
+struct ballot {
+    tw_rank *r;
+    uint8_t *rows; /* of the candidate message */
+};
+
+/* A row each in turns: 32 rows of a large vocabulary are more than the caches hold. */
+static void vote_job(void *ctx, unsigned i_thread, unsigned n_threads)
+{
+    const struct ballot *b = ctx;
+    const tw_rank *r = b->r;
+    const tw_shard *sh = &r->fwd.shard;
+    uint8_t *at = b->rows;
+    for (uint32_t i = 0; i < r->batch.n_logits; i++) {
+        const tw_seq *s = &r->seqs[r->logit_slots[i]];
+        if (i % n_threads == i_thread) {
+            float *z = r->fwd.logits + (size_t)i * sh->n_vocab;
+            tw_row_best best;
+            tw_sample_shape(s, z, sh->vocab0, sh->n_vocab);
+            tw_sample_best(r->kern, s, z, sh->vocab0, sh->n_vocab, sh->seg_v, &best);
+            memcpy(at, &best, tw_row_wire_bytes(s));
+        }
+        at += tw_row_wire_bytes(s);
+    }
+}
+
 /* Own rows of the candidate message; returns its bytes. */
 static int vote(tw_rank *r, bool plan_follows, size_t *ret_bytes, tw_err *err)
 {
-    const tw_shard *sh = &r->fwd.shard;
     const tw_vote_head head = {.step = r->step,
                                .flags = plan_follows ? TW_VOTE_PLAN_FOLLOWS : 0,
                                .n_rows = r->batch.n_logits};
     uint8_t *msg = r->votes + r->rank * r->vote_max_bytes;
+    struct ballot b = {r, msg + sizeof(head)};
     memcpy(msg, &head, sizeof(head));
     size_t at = sizeof(head);
     for (uint32_t i = 0; i < r->batch.n_logits; i++) {
-        tw_seq *s = &r->seqs[r->logit_slots[i]];
-        float *z = r->fwd.logits + (size_t)i * sh->n_vocab;
-        if ((s->params.flags & TW_SEQ_WANT_LOGITS) != 0 && s->n_generated == 0) {
-            int rc = gather_row(r, z, err);
-            if (rc != 0)
-                return rc;
-            float *sink = r->logits_sink ? r->logits_sink(r->sink_ctx, r->logit_slots[i]) : NULL;
-            if (sink != NULL)
-                memcpy(sink, r->full, (size_t)r->cfg->vocab * sizeof(float));
-        }
-        tw_sample_shape(s, z, sh->vocab0, sh->n_vocab);
-        tw_row_best best;
-        tw_sample_best(r->kern, s, z, sh->vocab0, sh->n_vocab, sh->seg_v, &best);
-        memcpy(msg + at, &best, tw_row_wire_bytes(s));
-        at += tw_row_wire_bytes(s);
+        int rc = show_logits(r, i, err);
+        if (rc != 0)
+            return rc;
+        at += tw_row_wire_bytes(&r->seqs[r->logit_slots[i]]);
     }
+    if (r->batch.n_logits > 1)
+        tw_team_run(r->fwd.team, vote_job, &b);
+    else
+        vote_job(&b, 0, 1);
     *ret_bytes = at;
     return 0;
 }

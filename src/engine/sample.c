@@ -12,6 +12,8 @@
 enum { IN_PROMPT = 0x8000, COUNT_MASK = 0x7fff };
 /* Of a whole row so many are sorted at first; where the cut lies beyond them, so many times more. */
 enum { SORTED_FIRST = 256, SORTED_MORE = 8 };
+/* Logits looked at together: they stay in the innermost cache while they are looked at again. */
+enum { SCAN = 4096 };
 
 static bool is_greedy(const tw_seq *s)
 {
@@ -174,21 +176,40 @@ static void segment_sums(const tw_kern *k, const float *z, uint32_t vocab0, uint
     }
 }
 
+/* The first of the largest of z [n], which comes from memory once; false: some are not finite. */
+static bool find_best(const tw_kern *k, const float *z, uint32_t n, uint32_t *ret)
+{
+    uint32_t best = 0;
+    for (uint32_t i0 = 0; i0 < n; i0 += SCAN) {
+        const uint32_t n_scan = TW_MIN((uint32_t)SCAN, n - i0);
+        if (!k->all_finite(z + i0, n_scan))
+            return false;
+        const uint32_t i = i0 + (uint32_t)k->argmax(z + i0, n_scan);
+        if (z[i] > z[best])
+            best = i;
+    }
+    *ret = best;
+    return true;
+}
+
 void tw_sample_best(const tw_kern *k, const tw_seq *s, const float *z, uint32_t vocab0,
                     uint32_t n_vocab, const uint32_t *seg_v, tw_row_best *ret)
 {
     memset(ret, 0, tw_row_wire_bytes(s));
+    if (is_greedy(s)) {
+        uint32_t i = 0;
+        ret->not_finite = !find_best(k, z, n_vocab, &i);
+        ret->n = !ret->not_finite;
+        if (ret->n == 1)
+            ret->best[0] = (tw_candidate){.z = z[i], .id = vocab0 + i};
+        return;
+    }
     ret->not_finite = !k->all_finite(z, n_vocab);
     if (ret->not_finite)
         return;
-    if (is_greedy(s) || !is_cut(s)) {
+    if (!is_cut(s)) {
         ret->n = 1;
-        if (is_greedy(s)) {
-            size_t i = k->argmax(z, n_vocab);
-            ret->best[0] = (tw_candidate){.z = z[i], .id = vocab0 + (uint32_t)i};
-        } else {
-            ret->best[0] = best_noisy(s, z, vocab0, n_vocab);
-        }
+        ret->best[0] = best_noisy(s, z, vocab0, n_vocab);
         return;
     }
     ret->n = select_best(z, vocab0, n_vocab, ret->best);
