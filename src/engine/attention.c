@@ -22,7 +22,7 @@ static const tw_span *span_of_row(const tw_batch *b, size_t row)
 }
 
 /* q/k norm, rope, and this row's K and V into their pages. */
-void tw_forward_rope_job(void *ctx, unsigned i, unsigned n)
+static void rope_job(void *ctx, unsigned i, unsigned n)
 {
     const struct job *j = ctx;
     const tw_forward *f = j->f;
@@ -52,31 +52,20 @@ void tw_forward_rope_job(void *ctx, unsigned i, unsigned n)
 
 enum { ATTN_ROWS = 16 }; /* query positions of one task: large enough to reuse a page from cache */
 
-/* Neighbouring KV heads g [n_kv] that have as many query heads each. */
-static void attend(const struct job *j, const tw_span *s, const tw_group *g, uint32_t n_kv,
-                   uint32_t row0, uint8_t *scratch)
+/* Neighbouring KV heads g [n_kv] that have as many query heads each: the rows from row0 on. */
+static tw_attn op_of(const struct job *j, const tw_span *s, const tw_group *g, uint32_t n_kv,
+                     uint32_t row0)
 {
     const tw_forward *f = j->f;
     const uint32_t q_dim = f->cfg->head_dim;
     const size_t ld = (size_t)f->shard.n_heads * q_dim;
-    const uint32_t n_rows = TW_MIN((uint32_t)ATTN_ROWS, s->n_rows - row0);
-    const uint32_t n_pages = (s->pos0 + row0 + n_rows - 1) / TW_KV_BLOCK + 1;
-    const void **tables =
-        (const void **)(void *)(scratch + f->scratch_bytes - tw_forward_table_bytes(f));
-    const void **k_pages = tables, **v_pages = tables + f->max_pages;
-    for (uint32_t p = 0; p < n_pages; p++) {
-        k_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 0, g->i_kv);
-        v_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 1, g->i_kv);
-    }
     const size_t at = (s->row0 + row0) * ld + (size_t)g->head0 * q_dim;
-    const tw_attn op = {
+    return (tw_attn){
         .q = f->q + at,
         .ld_row = ld,
         .ld_head = q_dim,
         .out = f->attn + at,
         .ld_out_row = ld,
-        .k_pages = k_pages,
-        .v_pages = v_pages,
         .kv_type = f->kv->type,
         .q_dim = q_dim,
         .n_group = g->n_heads,
@@ -85,7 +74,36 @@ static void attend(const struct job *j, const tw_span *s, const tw_group *g, uin
         .window = f->cfg->window[j->i_layer],
         .scale = 1.0f / sqrtf((float)q_dim),
     };
-    f->kern->attn(&op, 0, n_rows, scratch);
+}
+
+/* Blocks [from, to) of a KV head into the thread's table of pages. */
+static void find_pages(const struct job *j, const tw_span *s, const tw_group *g, uint32_t from,
+                       uint32_t to, uint8_t *scratch, tw_attn *op)
+{
+    const tw_forward *f = j->f;
+    const void **tables =
+        (const void **)(void *)(scratch + f->scratch_bytes - tw_forward_table_bytes(f));
+    const void **k_pages = tables, **v_pages = tables + f->max_pages;
+    for (uint32_t p = from; p < to; p++) {
+        k_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 0, g->i_kv);
+        v_pages[p] = tw_kv_block(f->kv, j->i_layer, s->pages[p], 1, g->i_kv);
+    }
+    op->k_pages = k_pages;
+    op->v_pages = v_pages;
+}
+
+static uint32_t count_blocks(uint32_t n_keys)
+{
+    return TW_DIV_UP(n_keys, (uint32_t)TW_KV_BLOCK);
+}
+
+static void attend(const struct job *j, const tw_span *s, const tw_group *g, uint32_t n_kv,
+                   uint32_t row0, uint8_t *scratch)
+{
+    const uint32_t n_rows = TW_MIN((uint32_t)ATTN_ROWS, s->n_rows - row0);
+    tw_attn op = op_of(j, s, g, n_kv, row0);
+    find_pages(j, s, g, 0, count_blocks(op.pos0 + n_rows), scratch, &op);
+    j->f->kern->attn(&op, 0, n_rows, scratch);
 }
 
 /* How many KV heads from g on, below end, have as many query heads. */
@@ -97,35 +115,177 @@ static uint32_t alike(const tw_forward *f, uint32_t g, uint32_t end)
     return n;
 }
 
-/* One row: its KV heads lie side by side in a page, so that many of them are one stream; in as many
- * pieces as keep n threads busy. */
-static void attn_row(const struct job *j, const tw_span *s, unsigned *i_task, unsigned i,
-                     unsigned n)
+/* ---- single rows ----
+ * Their keys are one line: row by row, KV head by KV head, the keys that the row sees. Every thread
+ * gets an equal stretch of it. A stretch begins and ends at a KV head where that is near, and those
+ * that lie side by side in a page are one stream; else, for a row whose parts have room, at a span:
+ * then the row's partials are merged when all have met. */
+
+/* The first key that a single row sees, and how many. */
+static uint32_t seen_keys(const struct job *j, const tw_span *s, uint32_t *ret_n)
+{
+    const uint32_t end = s->pos0 + 1, window = j->f->cfg->window[j->i_layer];
+    const uint32_t begin = window != 0 && end > window ? end - window : 0;
+    *ret_n = end - begin;
+    return begin;
+}
+
+static size_t line_keys(const struct job *j, const tw_span *s)
+{
+    uint32_t n;
+    (void)seen_keys(j, s, &n);
+    return s->n_rows == 1 ? (size_t)n * j->f->n_groups : 0;
+}
+
+static size_t all_keys(const struct job *j)
+{
+    size_t sum = 0;
+    for (const tw_span *s = j->b->spans; s < j->b->spans + j->b->n_spans; s++)
+        sum += line_keys(j, s);
+    return sum;
+}
+
+static uint32_t count_spans(const tw_span *s)
+{
+    return s->pos0 / TW_KV_SPAN + 1;
+}
+
+static size_t part_floats(const tw_forward *f, const tw_span *s, size_t n_heads)
+{
+    return n_heads * count_spans(s) * (f->cfg->head_dim + 2);
+}
+
+/* Whether a border between two of n threads' stretches falls deep into a KV head's keys; the row's
+ * line begins at key at of total. */
+static bool is_cut(const struct job *j, const tw_span *s, size_t at, size_t total, unsigned n)
+{
+    uint32_t n_keys;
+    (void)seen_keys(j, s, &n_keys);
+    const size_t end = at + line_keys(j, s);
+    for (unsigned i = (unsigned)(at * n / total); i < n && total * i / n < end; i++) {
+        const size_t border = total * i / n;
+        const size_t into = border > at ? (border - at) % n_keys : 0;
+        if (TW_MIN(into, n_keys - into) >= TW_KV_SPAN / 2)
+            return true;
+    }
+    return false;
+}
+
+/* Rows that are to be cut get room for their partials, as far as there is any; whether one has. */
+static bool place_parts(const struct job *j)
 {
     const tw_forward *f = j->f;
-    const uint32_t n_pieces = j->b->n_spans >= 4 * n ? 1 : TW_MIN(f->n_groups, n);
-    for (uint32_t p = 0; p < n_pieces; p++) {
-        size_t g, end;
-        tw_share(f->n_groups, p, n_pieces, &g, &end);
-        if ((*i_task)++ % n != i)
-            continue;
-        for (uint32_t n_kv; g < end; g += n_kv) {
-            n_kv = alike(f, (uint32_t)g, (uint32_t)end);
-            attend(j, s, &f->groups[g], n_kv, 0, tw_scratch_of(f, i));
+    const size_t total = all_keys(j);
+    size_t at = 0, used = 0;
+    for (tw_span *s = j->b->spans; s < j->b->spans + j->b->n_spans; s++) {
+        const size_t n_floats = part_floats(f, s, f->shard.n_heads);
+        s->parts = NULL;
+        if (s->n_rows == 1 && n_floats <= TW_PART_FLOATS - used &&
+            is_cut(j, s, at, total, f->n_threads)) {
+            s->parts = f->parts + used;
+            used += n_floats;
         }
+        at += line_keys(j, s);
+    }
+    return used > 0;
+}
+
+/* Spans [from, to) of KV heads [g, g_end). */
+static void attend_spans(const struct job *j, const tw_span *s, uint32_t g, uint32_t g_end,
+                         uint32_t from, uint32_t to, uint8_t *scratch)
+{
+    enum { BLOCKS = TW_KV_SPAN / TW_KV_BLOCK };
+    const tw_forward *f = j->f;
+    const uint32_t n_blocks = count_blocks(s->pos0 + 1);
+    for (uint32_t n_kv; from < to && g < g_end; g += n_kv) {
+        n_kv = alike(f, g, g_end);
+        tw_attn op = op_of(j, s, &f->groups[g], n_kv, 0);
+        find_pages(j, s, &f->groups[g], from * BLOCKS, TW_MIN(to * BLOCKS, n_blocks), scratch, &op);
+        op.parts = s->parts + part_floats(f, s, f->groups[g].head0);
+        op.n_spans = count_spans(s);
+        f->kern->attn_spans(&op, 0, 1, from, to, scratch);
     }
 }
 
-/* Tasks (span, rows, KV heads), dealt by their number of keys would be fairer; round robin over row
- * blocks is close, because neighbours cost about the same. */
-void tw_forward_attn_job(void *ctx, unsigned i, unsigned n)
+/* A place in a row's line: before span i_span of KV head g. */
+typedef struct cut {
+    uint32_t g, i_span;
+} cut;
+
+static cut find_cut(const struct job *j, const tw_span *s, size_t at)
+{
+    uint32_t n_keys, begin = seen_keys(j, s, &n_keys);
+    if (s->parts == NULL)
+        return (cut){.g = (uint32_t)((at + n_keys / 2) / n_keys)};
+    cut c = {.g = (uint32_t)(at / n_keys)};
+    const uint32_t into = (uint32_t)(at % n_keys);
+    c.i_span = into != 0 ? (begin + into + TW_KV_SPAN / 2) / TW_KV_SPAN : 0;
+    if (c.i_span >= count_spans(s))
+        c = (cut){.g = c.g + 1};
+    return c;
+}
+
+/* Keys [from, to) of a row's line. */
+static void attend_row(const struct job *j, const tw_span *s, size_t from, size_t to,
+                       uint8_t *scratch)
+{
+    cut a = find_cut(j, s, from), z = find_cut(j, s, to);
+    for (uint32_t n_kv; s->parts == NULL && a.g < z.g; a.g += n_kv) {
+        n_kv = alike(j->f, a.g, z.g);
+        attend(j, s, &j->f->groups[a.g], n_kv, 0, scratch);
+    }
+    if (s->parts == NULL)
+        return;
+    const uint32_t n_spans = count_spans(s);
+    if (a.g < z.g && a.i_span > 0) {
+        attend_spans(j, s, a.g, a.g + 1, a.i_span, n_spans, scratch);
+        a = (cut){.g = a.g + 1};
+    }
+    attend_spans(j, s, a.g, z.g, 0, n_spans, scratch);
+    if (z.i_span > 0)
+        attend_spans(j, s, z.g, z.g + 1, a.g == z.g ? a.i_span : 0, z.i_span, scratch);
+}
+
+static void attend_rows(const struct job *j, unsigned i, unsigned n)
+{
+    size_t from, to, at = 0;
+    tw_share(all_keys(j), i, n, &from, &to);
+    for (const tw_span *s = j->b->spans; s < j->b->spans + j->b->n_spans && at < to; s++) {
+        const size_t n_keys = line_keys(j, s);
+        const size_t a = TW_MAX(from, at), z = TW_MIN(to, at + n_keys);
+        if (a < z)
+            attend_row(j, s, a - at, z - at, tw_scratch_of(j->f, i));
+        at += n_keys;
+    }
+}
+
+/* KV heads of the rows that were cut, in turns. */
+static void merge_job(void *ctx, unsigned i, unsigned n)
 {
     const struct job *j = ctx;
     const tw_forward *f = j->f;
     unsigned i_task = 0;
-    for (const tw_span *s = j->b->spans; s < j->b->spans + j->b->n_spans; s++) {
-        if (s->n_rows == 1)
-            attn_row(j, s, &i_task, i, n);
+    for (const tw_span *s = j->b->spans; s < j->b->spans + j->b->n_spans; s++)
+        for (uint32_t g = 0; s->parts != NULL && g < f->n_groups; g++) {
+            if (i_task++ % n != i)
+                continue;
+            tw_attn op = op_of(j, s, &f->groups[g], 1, 0);
+            op.parts = s->parts + part_floats(f, s, f->groups[g].head0);
+            op.n_spans = count_spans(s);
+            f->kern->attn_merge(&op, 0, 1);
+        }
+}
+
+/* ---- all ---- */
+
+/* Of several rows: tasks of some rows and a KV head, in turns, because neighbours cost about the same. */
+static void attn_job(void *ctx, unsigned i, unsigned n)
+{
+    const struct job *j = ctx;
+    const tw_forward *f = j->f;
+    unsigned i_task = 0;
+    attend_rows(j, i, n);
+    for (const tw_span *s = j->b->spans; s < j->b->spans + j->b->n_spans; s++)
         for (uint32_t row0 = 0; s->n_rows > 1 && row0 < s->n_rows; row0 += ATTN_ROWS) {
             for (uint32_t g = 0; g < f->n_groups; g++)
                 if (i_task++ % n == i)
@@ -133,5 +293,14 @@ void tw_forward_attn_job(void *ctx, unsigned i, unsigned n)
             if (i == 0 && f->in_flight != NULL)
                 tw_overlap_poll(f->in_flight);
         }
-    }
+}
+
+void tw_forward_attend(struct job *j)
+{
+    tw_team *team = j->f->team;
+    tw_team_run(team, rope_job, j);
+    const bool is_parted = place_parts(j);
+    tw_team_run(team, attn_job, j);
+    if (is_parted)
+        tw_team_run(team, merge_job, j);
 }

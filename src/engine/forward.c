@@ -50,6 +50,7 @@ static void carve_all(tw_forward *f)
     f->xq = carve(f, m * (widest_row(f) / 32), sizeof(*f->xq));
     f->freqs = carve(f, c->head_dim / 2, 4);
     f->groups = carve(f, s->n_kv, sizeof(*f->groups));
+    f->parts = carve(f, f->n_threads > 1 ? TW_PART_FLOATS : 0, sizeof(*f->parts));
     if (f->has_group)
         f->half_spans = carve(f, 2 * (size_t)f->max_logits + 1, sizeof(*f->half_spans));
     if (!f->has_group)
@@ -356,8 +357,7 @@ void tw_forward_attn_part(struct job *j)
                              column_op(f, m, &l->k, f->k, l->k_bias),
                              column_op(f, m, &l->v, f->v, l->v_bias)};
     run_ops(j, qkv, 3);
-    tw_team_run(f->team, tw_forward_rope_job, j);
-    tw_team_run(f->team, tw_forward_attn_job, j);
+    tw_forward_attend(j);
     run_row(j, &l->o, f->attn, f->shard.seg_o);
 }
 

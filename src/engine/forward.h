@@ -15,6 +15,7 @@
 typedef struct tw_span {
     uint32_t row0, n_rows, pos0;
     const uint32_t *pages;
+    float *parts; /* of forward.parts, where several threads share the keys of a KV head */
 } tw_span;
 
 typedef struct tw_batch {
@@ -26,6 +27,8 @@ typedef struct tw_batch {
     uint32_t *logit_rows; /* [n_logits] rows whose logits are wanted */
     uint32_t n_logits;
 } tw_batch;
+
+enum { TW_PART_FLOATS = 1 << 20 };
 
 /* KV heads of a rank with the query heads that read them. */
 typedef struct tw_group {
@@ -58,6 +61,8 @@ typedef struct tw_forward {
     float rope_scale;
     tw_group *groups; /* [n_groups] */
     uint32_t n_groups;
+    float
+        *parts; /* [TW_PART_FLOATS] partials of rows that are cut at spans; pages unless touched */
     void *work; /* one mapping that holds all below */
     size_t work_bytes;
     float *x;            /* [M][D] residual stream */

@@ -42,10 +42,8 @@ static inline size_t tw_forward_table_bytes(const tw_forward *f)
     return tw_round64((size_t)f->max_pages * 2 * sizeof(void *));
 }
 
-/* Jobs of the team (attention.c); ctx is a struct job. q/k norm, rope, and each row's K and V into
- * their pages; then from q and the pages to attn. */
-void tw_forward_rope_job(void *ctx, unsigned i, unsigned n);
-void tw_forward_attn_job(void *ctx, unsigned i, unsigned n);
+/* From q, k and v to attn (attention.c): norms and rope, K and V into the cache, attention. */
+void tw_forward_attend(struct job *j);
 
 /* From h to this rank's part of the sum, in partial. */
 void tw_forward_attn_part(struct job *j);
