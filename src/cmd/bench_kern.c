@@ -22,7 +22,9 @@
 
 enum {
     REPEATS = 31,
-    PAIRS = 7,              /* of a kernel between two looks at the peak */
+    PAIRS = 7, /* of a kernel between two looks at the peak */
+    CODED_K = 8192,
+    CODED_GROUP = 128,
     STREAM_BYTES = 1 << 30, /* larger than any cache */
     KV_POS = 8192,
     THREADS_MAX = 64,
@@ -231,6 +233,20 @@ static void fill_quant(bench *b)
         tw_pack_quant_rows(w->type, b->w, w->k, i, b->z, TW_PANEL, row_bytes, 0);
 }
 
+/* The same of a coded matrix: any bytes but NaN, one scale. */
+static void fill_coded(bench *b)
+{
+    static float scale[CODED_K / CODED_GROUP * TW_PANEL];
+    static uint8_t code[CODED_K];
+    const tw_codes src = {.code = code, .ld = 0, .scale = scale};
+    for (size_t i = 0; i < TW_ARRAY_LEN(scale); i++)
+        scale[i] = 0x1p-12f;
+    for (size_t k = 0; k < CODED_K; k++)
+        code[k] = (uint8_t)((k * 2654435761u >> 9 & 0xbfu) + 1);
+    for (size_t i = 0; i < b->packed.n; i += TW_PANEL)
+        tw_pack_coded_rows(&b->packed, b->w, i, &src, TW_PANEL);
+}
+
 static void bench_matmul(bench *b, enum tw_dtype type, size_t m, size_t k, size_t n)
 {
     char shape[64];
@@ -238,7 +254,7 @@ static void bench_matmul(bench *b, enum tw_dtype type, size_t m, size_t k, size_
     for (char *c = shape; *c; c++)
         *c = (char)tolower((unsigned char)*c);
     tw_segments(k, 32, b->seg);
-    b->packed = (tw_packed){type, n, k, b->w};
+    b->packed = (tw_packed){.type = type, .n = n, .k = k, .data = b->w, .group = CODED_GROUP};
     b->mm = (tw_matmul){.w = &b->packed, .x = b->x, .m = m, .ldx = k, .y = b->y, .ldy = n};
     b->mm.seg = b->seg;
     b->mm.n_seg = TW_SEGMENTS;
@@ -248,8 +264,10 @@ static void bench_matmul(bench *b, enum tw_dtype type, size_t m, size_t k, size_
         b->mm.xq = m > TW_XROWS ? b->xq : NULL;
         b->mm.ldxq = k / 32;
     }
+    if (tw_dtype_is_coded(type))
+        fill_coded(b);
     double flops = 2.0 * (double)m * (double)k * (double)n;
-    double bytes = (double)tw_packed_bytes(type, n, k);
+    double bytes = (double)tw_packed_size(&b->packed);
     bool stream = m <= 8 && n > 4096; /* no cache holds it */
     bench_job(b, &(job){"matmul", shape, run_matmul, stream ? 0 : flops, stream ? bytes : 0, 0});
 }
@@ -413,7 +431,7 @@ static void bench_fast(bench *b)
 
 static void bench_quant(bench *b)
 {
-    for (enum tw_dtype t = TW_Q8_0; t < TW_DTYPE_END; t++) {
+    for (enum tw_dtype t = TW_Q8_0; t < TW_QUANT_END; t++) {
         bench_matmul(b, t, 1, 2048, 65536);
         bench_matmul(b, t, 1, 8192, 16384);
         bench_matmul(b, t, 4, 2048, 4096);
@@ -421,6 +439,17 @@ static void bench_quant(bench *b)
         bench_matmul(b, t, 32, 2048, 4096);
         bench_matmul(b, t, 512, 2048, 4096);
     }
+}
+
+static void bench_coded(bench *b)
+{
+    bench_matmul(b, TW_FP8, 1, 2048, 262144);
+    bench_matmul(b, TW_FP8, 1, CODED_K, 65536);
+    bench_matmul(b, TW_FP8, 2, 2048, 4096);
+    bench_matmul(b, TW_FP8, 4, 2048, 4096);
+    bench_matmul(b, TW_FP8, 8, 2048, 4096);
+    bench_matmul(b, TW_FP8, 32, 2048, 4096);
+    bench_matmul(b, TW_FP8, 512, 2048, 4096);
 }
 
 static bool prepare(bench *b)
@@ -466,6 +495,7 @@ static void measure(bench *b)
         if (b->kern != tw_kern_ref()) {
             bench_fast(b);
             bench_quant(b);
+            bench_coded(b);
         } else {
             bench_matmul(b, TW_BF16, 1, 2048, 64);
             bench_attn(b, TW_BF16, 1, 1, 1, 64, 255);

@@ -309,8 +309,9 @@ static void down_panel(const struct moe_job *j, const tw_moe_group *g, const str
         .type = w->type,
         .n = TW_MIN(w->n - n0, (size_t)TW_PANEL),
         .k = w->k,
-        .data = (const char *)w->data +
-                (s->panel0 + i_panel) * tw_packed_bytes(w->type, TW_PANEL, w->k),
+        .data = (const char *)w->data + (s->panel0 + i_panel) * tw_packed_panel_bytes(w),
+        .group = w->group,
+        .phase = w->phase,
     };
     float *acc = s->acc + i_panel * j->n_rows * n_seg * TW_PANEL;
     for (uint32_t r = 0; r < g->n_rows; r += ROWS) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bf16 and f16 in integer arithmetic: exact widening, narrowing to nearest even. NaN: narrowing
+/* bf16, f16 and e4m3 in integer arithmetic: exact widening, narrowing to nearest even. NaN: narrowing
  * gives a quiet NaN with the top bits of the payload; widening f16 quiets, as the processors do. */
 #ifndef TWINAX_KERN_HALF_H
 #define TWINAX_KERN_HALF_H
@@ -62,6 +62,17 @@ static inline uint16_t tw_f16_from_f32(float x)
     uint32_t shift = 126 - (u >> 23), man = (u & 0x7fffffu) | 0x800000u;
     uint32_t half = (uint32_t)1 << (shift - 1), odd = man >> shift & 1u;
     return (uint16_t)(sign | ((man + half - 1 + odd) >> shift));
+}
+
+/* Without infinities: sign, 4 bits of exponent (bias 7), 3 of fraction; all ones is NaN. */
+static inline float tw_e4m3_to_f32(uint8_t b)
+{
+    const uint32_t sign = (uint32_t)(b & 0x80u) << 24, exp = b >> 3 & 15u, man = b & 7u;
+    if (exp == 15 && man == 7)
+        return tw_f32_from_bits(sign | 0x7fc00000u);
+    if (exp == 0) /* zero or subnormal: man * 2^-9 is exact */
+        return tw_f32_from_bits(sign | tw_f32_bits((float)man * 0x1p-9f));
+    return tw_f32_from_bits(sign | (exp + 120) << 23 | man << 20);
 }
 
 #endif

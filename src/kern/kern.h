@@ -22,7 +22,8 @@ enum {
 };
 
 /* Plain types, then those of quantised weights: blocks of elements with common scales, as GGUF files
- * have them. */
+ * have them; then coded ones, of packed weights alone: numbers of a few bits with f32 scales by output
+ * and group of columns, as other checkpoints have them. */
 enum tw_dtype {
     TW_F32,
     TW_F16,
@@ -36,13 +37,16 @@ enum tw_dtype {
     TW_Q5_K,
     TW_Q6_K,
     TW_MXFP4,
+    TW_QUANT_END,
+    TW_FP8 = TW_QUANT_END, /* e4m3 */
     TW_DTYPE_END
 };
 
 const char *tw_dtype_name(enum tw_dtype t); /* "BF16", "Q4_K" */
 bool tw_dtype_is_quant(enum tw_dtype t);    /* blocks */
-size_t tw_dtype_bytes(enum tw_dtype t);     /* of one element; 0: it lies in a block */
-size_t tw_dtype_block(enum tw_dtype t);     /* elements of a block in a file: 1, 32 or 256 */
+bool tw_dtype_is_coded(enum tw_dtype t);
+size_t tw_dtype_bytes(enum tw_dtype t); /* of one element; 0: it lies in a block */
+size_t tw_dtype_block(enum tw_dtype t); /* elements of a block in a file: 1, 32 or 256 */
 size_t tw_dtype_block_bytes(enum tw_dtype t);
 /* k elements of a row in a file; 0 where k is no multiple of the block, or the bytes do not fit. */
 size_t tw_dtype_row_bytes(enum tw_dtype t, size_t k);
@@ -62,14 +66,20 @@ void tw_quantize_rows(enum tw_dtype to, void *dst_blocks, const float *src, size
  * 2j holds column j, 2j+1 column 8+j, so that a 32-byte load widens to columns 0-7 by a shift and
  * 8-15 by a mask. F16 and F32 rows are in plain order. 64-byte aligned.
  * Quantised types: [N/64][K/32][...] as kern/quant.h draws it, no larger than the file's blocks but for
- * a part of a K-quant's super-block at either end of a row; K is a multiple of 32. */
+ * a part of a K-quant's super-block at either end of a row; K is a multiple of 32.
+ * Coded types: as kern/coded.h draws it. A weight is (f32)number * scale, rounded once, and then goes
+ * the way of F32 weights. */
 typedef struct tw_packed {
     enum tw_dtype type;
     size_t n, k;
     const void *data;
+    size_t group, phase; /* coded types: columns of a scale; how many of the first's are not here */
 } tw_packed;
 
-size_t tw_packed_bytes(enum tw_dtype type, size_t n, size_t k); /* 0 when it overflows */
+size_t tw_packed_bytes(enum tw_dtype type, size_t n, size_t k); /* 0 when it overflows; not coded */
+/* Of all panels, or of one; data does not matter. 0 when it overflows. */
+size_t tw_packed_size(const tw_packed *w);
+size_t tw_packed_panel_bytes(const tw_packed *w);
 /* Packs rows [0, n_rows) of src (row stride ld elements, columns [0, k)) as outputs
  * [i_n0, i_n0 + n_rows) of dst. Unaligned src is fine. Panel tails are zeroed by the caller (fresh
  * pages are zero). */
@@ -80,6 +90,19 @@ void tw_pack_rows(enum tw_dtype type, void *dst, size_t n, size_t k, size_t i_n0
  * have one col0. */
 void tw_pack_quant_rows(enum tw_dtype type, void *dst, size_t k, size_t i_n0, const void *src,
                         size_t n_rows, size_t src_row_bytes, size_t col0);
+
+/* Numbers of coded weights, unpacked, rows of one panel. */
+typedef struct tw_codes {
+    const uint8_t *code; /* [n_rows][k], row stride ld: e4m3, no NaN */
+    size_t ld;
+    const float
+        *scale; /* [groups][64], by output of the panel; magnitudes below TW_FP8_SCALE_END */
+} tw_codes;
+#define TW_FP8_SCALE_END 128.0f /* a kernel moves the exponent of a code by way of its scale */
+/* The same of a coded type: rows [0, n_rows) as outputs [i_n0, i_n0 + n_rows), of one panel, of w, which
+ * lies at dst. */
+void tw_pack_coded_rows(const tw_packed *w, void *dst, size_t i_n0, const tw_codes *src,
+                        size_t n_rows);
 
 /* Activations beside quantised weights: 32 columns of a row. amax = the largest magnitude (NaN above
  * all), d = amax / 127, inv = 127 / amax; where amax or inv is not finite, or amax is 0, inv = 0

@@ -217,7 +217,7 @@ int main(int argc, char **argv)
     for (int type = TW_F32; type <= TW_BF16; type++)
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
             run_matmul(k, (enum tw_dtype)type, rows[i], 64 + 13 * i, 300 + 7 * i);
-    for (int type = TW_Q8_0; type < TW_DTYPE_END; type++)
+    for (int type = TW_Q8_0; type < TW_QUANT_END; type++)
         for (size_t m = 1; m < 12; m += 2)
             run_quant(k, (enum tw_dtype)type, m, 64 + 13 * m, 512 + 256 * (m % 3));
     for (int type = TW_F32; type <= TW_BF16; type += TW_BF16 - TW_F32) {

@@ -8,6 +8,8 @@
 
 static float weight_at(const tw_packed *w, size_t n, size_t k)
 {
+    if (tw_dtype_is_coded(w->type))
+        return tw_ref_coded_weight(w, n, k);
     size_t row = ((n / TW_PANEL) * w->k + k) * TW_PANEL, col = n % TW_PANEL;
     if (w->type == TW_F32) {
         float v;

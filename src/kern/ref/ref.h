@@ -9,6 +9,8 @@ void tw_ref_matmul(const tw_matmul *op, size_t i_panel0, size_t i_panel1, void *
 void tw_ref_quantize(tw_xblock *q, const float *x, size_t k);
 /* One segment's chain, quantised weights. x [K / 32] */
 float tw_ref_quant_chain(const tw_packed *w, size_t i_n, const tw_xblock *x, size_t k0, size_t k1);
+/* Of output i_n, column k: coded weights. */
+float tw_ref_coded_weight(const tw_packed *w, size_t i_n, size_t k);
 void tw_ref_attn(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, void *scratch);
 void tw_ref_attn_spans(const tw_attn *op, uint32_t i_row0, uint32_t i_row1, uint32_t i_span0,
                        uint32_t i_span1, void *scratch);

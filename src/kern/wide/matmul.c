@@ -5,9 +5,11 @@
  * the tree pairs it with, still in registers.
  *
  * Chains keep the order of columns that v_strip gives until a row is stored. */
+#include "kern/wide/cmatmul.h"
 #include "kern/wide/tree.h"
 #include "kern/wide/wide.h"
 
+#include "kern/coded.h"
 #include "kern/scratch.h"
 
 enum {
@@ -22,6 +24,8 @@ enum {
     LINE = 64,
     ROWS_AHEAD = 8, /* of results, whose lines lie far apart */
     LEVELS = 3,     /* of the tree over TW_SEGMENTS, below its root */
+    CODED_STEP =
+        64, /* columns that are widened at once for few rows: they stay in the first cache */
 };
 
 typedef struct block {
@@ -259,6 +263,36 @@ static void run_block(const block *whole, enum tw_dtype type, float *wide)
         stream_f32(&b);
 }
 
+/* As run_segment, of coded weights: few rows take them out of the panel as it streams by; for more
+ * they are widened, block by block, and are F32 weights from there on. */
+static void run_coded(const tw_matmul *op, block *b, const char *panel, unsigned s, const tree *t,
+                      float *wide)
+{
+    const size_t k0 = op->seg[s], k1 = op->seg[s + 1];
+    const size_t k_step = b->m <= FEW_M ? CODED_STEP : TW_BLOCK_K;
+    const float *x = b->x;
+    const float *sums[LEVELS];
+    const unsigned n_sums = tree_adds(t, s, sums);
+    if (b->m <= TW_CODED_ROWS) {
+        TW_FN(stream_coded)
+        (&(tw_coded_run){op->w, panel, x, b->ldx, b->m, k0, k1, t->cur, sums, n_sums});
+        return;
+    }
+    b->acc = t->cur;
+    b->w = (const char *)wide;
+    b->ahead_lines = 0;
+    for (size_t k = k0; k < k1; k += k_step) {
+        b->x = x + k;
+        b->k_n = k1 - k < k_step ? k1 - k : k_step;
+        b->fresh = k == k0;
+        b->n_sums = k + k_step >= k1 ? n_sums : 0;
+        memcpy(b->sums, sums, n_sums * sizeof *sums);
+        TW_FN(widen_coded)(op->w, panel, k, b->k_n, wide);
+        run_block(b, TW_F32, NULL);
+    }
+    b->x = x;
+}
+
 /* Steps [k0, k1), not none, of one panel, and the slots that segment s completes. */
 static void run_segment(const tw_matmul *op, block *b, const char *panel, unsigned s, const tree *t,
                         float *wide)
@@ -292,14 +326,15 @@ static const float *sum_panel(const tw_matmul *op, size_t i_panel, size_t i_m, s
                               float *scratch)
 {
     float *wide = scratch;
+    const bool coded = tw_dtype_is_coded(op->w->type);
     const char *panel = op->w->data;
-    panel += i_panel * op->w->k * TW_PANEL * size_of(op->w->type);
+    panel += i_panel * tw_packed_panel_bytes(op->w);
     tree t = tree_begin(scratch + TW_BLOCK_K * TW_PANEL, m * TW_PANEL);
     block b = {.x = op->x + i_m * op->ldx, .ldx = op->ldx, .m = m};
     for (unsigned s = 0; s < op->n_seg; s++) {
         const bool empty = op->seg[s] == op->seg[s + 1];
         if (!empty)
-            run_segment(op, &b, panel, s, &t, wide);
+            (coded ? run_coded : run_segment)(op, &b, panel, s, &t, wide);
         tree_put(&t, s, op->n_seg, empty);
     }
     return tree_end(&t);

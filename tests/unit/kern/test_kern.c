@@ -50,7 +50,7 @@ static tw_packed make_weights(const shape *s)
     size_t cut = rng_below(s->n + 1);
     tw_pack_rows(s->type, data, s->n, s->k, 0, raw, cut, s->k);
     tw_pack_rows(s->type, data, s->n, s->k, cut, raw + cut * s->k * esize, s->n - cut, s->k);
-    return (tw_packed){s->type, s->n, s->k, data};
+    return (tw_packed){.type = s->type, .n = s->n, .k = s->k, .data = data};
 }
 
 static void check_matmul(const tw_kern *kern, const shape *s)
@@ -135,7 +135,7 @@ static void test_matmul_all_empty(void **state)
     float y[2] = {7.0f, 7.0f}, x = 1.0f;
     char *scratch = guard_new((tw_kern_matmul_scratch_bytes(0) + 63) / 64 * 64);
     uint32_t seg[9] = {0};
-    tw_packed w = {TW_F32, 2, 0, scratch};
+    tw_packed w = {.type = TW_F32, .n = 2, .k = 0, .data = scratch};
     for (size_t t = 0; t <= n_tables; t++) {
         tw_matmul op = {
             .w = &w, .x = &x, .m = 1, .ldx = 1, .y = y, .ldy = 2, .seg = seg, .n_seg = 8};
@@ -155,7 +155,7 @@ static void test_matmul_empty_neighbour(void **state)
     void *scratch = guard_new((tw_kern_matmul_scratch_bytes(3) + 63) / 64 * 64);
     for (size_t i = 0; i < 3 * TW_PANEL; i++)
         data[i] = 1e-30f;
-    tw_packed w = {TW_F32, 6, 3, data};
+    tw_packed w = {.type = TW_F32, .n = 6, .k = 3, .data = data};
     for (unsigned full = 0; full < TW_SEGMENTS; full++) {
         uint32_t seg[TW_SEGMENTS + 1] = {0};
         for (unsigned i = full + 1; i <= TW_SEGMENTS; i++)

@@ -36,7 +36,7 @@ static void test_facts(void **state)
     assert_string_equal(tw_dtype_name(TW_F32), "F32");
     assert_string_equal(tw_dtype_name(TW_Q4_K), "Q4_K");
     assert_string_equal(tw_dtype_name(TW_MXFP4), "MXFP4");
-    for (enum tw_dtype t = TW_F32; t < TW_DTYPE_END; t++) {
+    for (enum tw_dtype t = TW_F32; t < TW_QUANT_END; t++) {
         assert_int_equal(tw_dtype_is_quant(t), t > TW_BF16);
         assert_int_equal(tw_dtype_bytes(t) == 0, t > TW_BF16);
         size_t block = tw_dtype_block(t);
@@ -54,7 +54,7 @@ static void test_dequantize(void **state)
 {
     (void)state;
     for (int flush = 0; flush < 2; flush++)
-        for (enum tw_dtype t = TW_Q8_0; t < TW_DTYPE_END; t++) {
+        for (enum tw_dtype t = TW_Q8_0; t < TW_QUANT_END; t++) {
             guard_end = flush;
             const char *name = tw_dtype_name(t);
             void *blocks = read_golden(name, "blocks", tw_dtype_row_bytes(t, GOLDEN_K));
@@ -186,7 +186,7 @@ static weights make_weights(const shape *s)
     tw_pack_quant_rows(s->type, data, s->k, 0, w.rows, cut, w.row_bytes, s->col0);
     tw_pack_quant_rows(s->type, data, s->k, cut, w.rows + cut * w.row_bytes, s->n - cut,
                        w.row_bytes, s->col0);
-    w.packed = (tw_packed){s->type, s->n, s->k, data};
+    w.packed = (tw_packed){.type = s->type, .n = s->n, .k = s->k, .data = data};
     return w;
 }
 
@@ -276,7 +276,7 @@ static void test_matmul(void **state)
 {
     (void)state;
     rng_start();
-    for (enum tw_dtype t = TW_Q8_0; t < TW_DTYPE_END; t++) {
+    for (enum tw_dtype t = TW_Q8_0; t < TW_QUANT_END; t++) {
         for (size_t m = 1; m <= 13; m++)
             run_shape(t, m, 1 + rng_below(150), 32 * (1 + rng_below(20)));
         run_shape(t, 1, 64, 32);
@@ -292,7 +292,7 @@ static void test_matmul_extreme(void **state)
 {
     (void)state;
     static const uint8_t bytes[] = {0x00, 0x7f, 0x80, 0x81, 0xff, 0x0f, 0xf0};
-    for (enum tw_dtype t = TW_Q8_0; t < TW_DTYPE_END; t++)
+    for (enum tw_dtype t = TW_Q8_0; t < TW_QUANT_END; t++)
         for (size_t i = 0; i < 2 * sizeof bytes; i++) {
             enum { K = 512, N = 64, M = 5 };
             const size_t row_bytes = tw_dtype_row_bytes(t, K);
@@ -310,7 +310,7 @@ static void test_matmul_extreme(void **state)
             for (size_t k = 0; k < M * K; k++)
                 x[k] = i % 2 || k % 3 ? 1.0f : -1.0f;
             tw_pack_quant_rows(t, data, K, 0, rows, N, row_bytes, 0);
-            const tw_packed w = {t, N, K, data};
+            const tw_packed w = {.type = t, .n = N, .k = K, .data = data};
             uint32_t seg[2] = {0, K};
             tw_matmul op = {
                 .w = &w, .x = x, .m = M, .ldx = K, .y = want, .ldy = N, .seg = seg, .n_seg = 1};

@@ -134,7 +134,7 @@ static setup *make_setup(void)
     fill(s.x, K);
     memset(s.data, 0, sizeof s.data);
     tw_pack_rows(TW_F32, s.data, N, K, 0, s.w, N, K);
-    s.packed = (tw_packed){TW_F32, N, K, s.data};
+    s.packed = (tw_packed){.type = TW_F32, .n = N, .k = K, .data = s.data};
     tw_segments(K, 32, s.seg);
     s.op = (tw_matmul){.w = &s.packed, .x = s.x, .m = 1, .ldx = K, .y = s.y, .ldy = N};
     s.op.seg = s.seg;
@@ -201,7 +201,7 @@ static void test_tensor_parallel(void **state)
                 seg[i] = s->seg[r * each + i] - (uint32_t)k0;
             char *data = calloc(1, tw_packed_bytes(TW_F32, N, k));
             tw_pack_rows(TW_F32, data, N, k, 0, s->w + k0, N, K);
-            tw_packed packed = {TW_F32, N, k, data};
+            tw_packed packed = {.type = TW_F32, .n = N, .k = k, .data = data};
             tw_matmul op = {.w = &packed, .x = s->x + k0, .m = 1, .ldx = k, .y = part[r], .ldy = N};
             op.seg = seg;
             op.n_seg = each;
