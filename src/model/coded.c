@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "base/scope.h"
+#include "kern/half.h"
+
+enum { GROUP_MIN = 16 }; /* columns of a scale: with fewer, packing saves little */
 
 static uint32_t load_u32(const uint8_t *p, size_t i)
 {
@@ -19,23 +22,6 @@ static float load_scale(const tw_coded *c, size_t i)
     return v;
 }
 
-/* e4m3 without infinities: sign, 4 bits of exponent (bias 7), 3 of fraction; all ones is NaN. */
-static float widen_e4m3(uint8_t b)
-{
-    const uint32_t sign = (uint32_t)(b & 0x80) << 24, e = b >> 3 & 15, m = b & 7;
-    uint32_t bits = sign | (e + 120) << 23 | m << 20;
-    if (e == 0) {
-        const float tiny = (float)m * 0x1p-9f;
-        memcpy(&bits, &tiny, sizeof(bits));
-        bits |= sign;
-    } else if (e == 15 && m == 7) {
-        bits = sign | 0x7fc00000;
-    }
-    float v;
-    memcpy(&v, &bits, sizeof(v));
-    return v;
-}
-
 static void widen_fp8(const tw_coded *c, size_t row, size_t col0, size_t n_cols, float *out)
 {
     const uint8_t *p = c->data + row * c->n_cols;
@@ -44,7 +30,7 @@ static void widen_fp8(const tw_coded *c, size_t row, size_t col0, size_t n_cols,
         const size_t end = TW_MIN((k / c->block_cols + 1) * c->block_cols, col0 + n_cols);
         const float scale = load_scale(c, i_scale + k / c->block_cols);
         for (; k < end; k++)
-            *out++ = widen_e4m3(p[k]) * scale;
+            *out++ = tw_e4m3_to_f32(p[k]) * scale;
     }
 }
 
@@ -92,6 +78,33 @@ bool tw_coded_by_rows(const tw_coded *c)
 size_t tw_coded_row_bytes(const tw_coded *c)
 {
     return c->kind == TW_CODED_FP8 ? c->n_cols : c->n_cols / 2;
+}
+
+enum tw_dtype tw_coded_packed_type(const tw_coded *c)
+{
+    if (c->kind != TW_CODED_FP8 || c->block_cols < GROUP_MIN)
+        return TW_F32;
+    const size_t n = TW_DIV_UP(c->n_rows, c->block_rows) * c->n_scale_cols;
+    for (size_t i = 0; i < n; i++) {
+        const float scale = load_scale(c, i);
+        if (!(scale > -TW_FP8_SCALE_END && scale < TW_FP8_SCALE_END))
+            return TW_F32;
+    }
+    return TW_FP8;
+}
+
+size_t tw_coded_group(const tw_coded *c)
+{
+    return c->kind == TW_CODED_FP8 ? c->block_cols : c->group;
+}
+
+void tw_coded_scales(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
+                     float (*out)[TW_PANEL])
+{
+    const size_t g0 = col0 / c->block_cols, n_groups = (col0 + n_cols - 1) / c->block_cols - g0 + 1;
+    for (size_t g = 0; g < n_groups; g++)
+        for (size_t i = 0; i < n; i++)
+            out[g][i] = load_scale(c, (row + i) / c->block_rows * c->n_scale_cols + g0 + g);
 }
 
 void tw_coded_widen(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols, float *out)

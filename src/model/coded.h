@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matrices whose numbers stand for others in a checkpoint: FP8 with scales by block, row or tensor;
- * 4 bits with scales and zeros by group, as GPTQ and AWQ lay them out. They are widened to f32 as
- * they load (decision 0023). Must not know where the files come from. */
+ * 4 bits with scales and zeros by group, as GPTQ and AWQ lay them out. They stay packed where kernels
+ * can have them so (decision 0026), else they are widened to f32 as they load (decision 0023). Must not know where the files come from. */
 #ifndef TWINAX_MODEL_CODED_H
 #define TWINAX_MODEL_CODED_H
 
@@ -34,5 +34,14 @@ bool tw_coded_by_rows(const tw_coded *c);
  * rounding. */
 void tw_coded_widen(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
                     float *out);
+
+/* What it is packed as: its own type, or F32. Reads the scales. */
+enum tw_dtype tw_coded_packed_type(const tw_coded *c);
+/* Columns that share a scale. */
+size_t tw_coded_group(const tw_coded *c);
+/* out[g][i]: the scale of row + i, n of them, in the g-th group of those that hold one of the columns
+ * [col0, col0 + n_cols). */
+void tw_coded_scales(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
+                     float (*out)[TW_PANEL]);
 
 #endif

@@ -171,7 +171,7 @@ int tw_coded_bind(tw_model *m, const char *name, tw_tensor *t, tw_err *err)
     t->file = m->files[i_file].name;
     t->i_file = i_file;
     t->off_bytes = (size_t)data->off_bytes;
-    t->type = TW_F32;
+    t->type = tw_coded_packed_type(c);
     t->coded = c;
     return 1;
 }

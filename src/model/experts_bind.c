@@ -114,12 +114,12 @@ uint64_t tw_weights_count_expert_bytes(const tw_model *m, const tw_shard *s)
         for (uint32_t e = 0; c->experts[i] && e < c->n_experts; e++) {
             for (enum tw_expert_part p = 0; p < TW_EXPERT_PARTS; p++) {
                 const tw_part_spec *spec = tw_expert_part_get(p);
-                size_t from, n_rows, n_cols;
-                tw_axis_cut(c, s, spec->rows, &from, &n_rows);
-                tw_axis_cut(c, s, spec->cols, &from, &n_cols);
-                bytes +=
-                    tw_packed_bytes(tw_weights_packed_type(m, spec, tw_model_expert(m, p, i, e)),
-                                    n_rows, n_cols);
+                tw_piece x = {.t = tw_model_expert(m, p, i, e)};
+                x.type = tw_weights_packed_type(m, spec, x.t);
+                tw_axis_cut(c, s, spec->rows, &x.row0, &x.n_rows);
+                tw_axis_cut(c, s, spec->cols, &x.col0, &x.n_cols);
+                const tw_packed packed = tw_piece_packed(&x, NULL);
+                bytes += tw_packed_size(&packed);
             }
         }
     }

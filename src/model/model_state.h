@@ -24,7 +24,7 @@ typedef struct tw_tensor {
     /* The size of a head whose row 2i is our row i, and 2i + 1 our i + turned / 2 (rope's pairs side
      * by side); 0: rows lie as ours. */
     uint32_t turned;
-    const struct tw_coded *coded; /* widened to type as it loads; NULL: it is of type in the file */
+    const struct tw_coded *coded; /* becomes of type as it loads; NULL: it is so in the file */
 } tw_tensor;
 
 typedef struct tw_model_file {

@@ -10,7 +10,7 @@
 #include "model/weights_inside.h"
 
 /* Raised by whatever changes how weights lie in memory. */
-enum { TW_PACK_LAYOUT = 1 };
+enum { TW_PACK_LAYOUT = 2 };
 enum { TW_PACK_MIN_BYTES = 64 << 20 }; /* less is packed faster than anybody notices */
 
 /* 0: ret holds all of the shard. -ENOENT: there is none. Else why it was not taken; a damaged one

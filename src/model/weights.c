@@ -40,8 +40,7 @@ static const size_t places[TW_PART_LAYER_END] = {
 
 static tw_packed packed_of(const tw_loader *l, const tw_piece *p)
 {
-    return (
-        tw_packed){.type = p->type, .n = p->n_rows, .k = p->n_cols, .data = l->base + p->off_bytes};
+    return tw_piece_packed(p, l->base + p->off_bytes);
 }
 
 /* p: the layer's first piece; returns the first after what the layer has once. */
@@ -293,9 +292,10 @@ static void fill_blank(const tw_loader *l)
     for (uint32_t i = 0; i < l->m->config.n_layers; i++) {
         const tw_tensor *t = tw_model_tensor(l->m, TW_PART_ROUTER, i);
         for (size_t k = 0; t->name != NULL && k < l->n_pieces; k++)
-            if (l->pieces[k].t == t && !tw_dtype_is_quant(l->pieces[k].type))
-                spread(l->base + l->pieces[k].off_bytes,
-                       tw_packed_bytes(l->pieces[k].type, t->n_rows, t->n_cols));
+            if (l->pieces[k].t == t && !tw_dtype_is_quant(l->pieces[k].type)) {
+                const tw_packed packed = packed_of(l, &l->pieces[k]);
+                spread(l->base + l->pieces[k].off_bytes, tw_packed_size(&packed));
+            }
     }
 }
 

@@ -19,6 +19,8 @@ static const struct pattern patterns[] = {
                 UINT64_C(0x8000800080008000)},
     [TW_BF16] = {UINT64_C(0x7f807f807f807f80), UINT64_C(0x0080008000800080),
                  UINT64_C(0x8000800080008000)},
+    [TW_FP8] = {UINT64_C(0x7f7f7f7f7f7f7f7f), UINT64_C(0x0101010101010101),
+                UINT64_C(0x8080808080808080)}, /* all ones: NaN */
 };
 
 enum { BLOCK_WORDS = 16 };

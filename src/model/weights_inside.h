@@ -54,6 +54,8 @@ const uint8_t *tw_piece_at(const tw_loader *l, const tw_piece *p, size_t row);
 /* Whether its packed numbers are made of the file's (weights_made.c), not copied. */
 bool tw_piece_is_made(const tw_piece *p);
 size_t tw_piece_scratch_bytes(const tw_piece *p); /* 0: none is wanted */
+/* The piece as it lies packed at data, which may be NULL. No vector. */
+tw_packed tw_piece_packed(const tw_piece *p, const void *data);
 /* Bytes of a row of the tensor in the file. */
 size_t tw_tensor_row_bytes(const tw_tensor *t);
 /* Rows [row, row + n) of one panel. False: a coded number is not finite once it is widened. */

@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pieces whose packed numbers are made of the file's, not copied: widened a row at a time, quantised
- * where the model shall be, packed a panel at a time. */
+ * where the model shall be, packed a panel at a time; or coded ones, with their scales. */
 #include "base/scope.h"
 #include "model/coded.h"
 #include "model/weights_finite.h"
 #include "model/weights_inside.h"
 
 enum { ALIGN_BYTES = 64 };
+
+tw_packed tw_piece_packed(const tw_piece *p, const void *data)
+{
+    tw_packed w = {.type = p->type, .n = p->n_rows, .k = p->n_cols, .data = data};
+    if (tw_dtype_is_coded(p->type)) {
+        w.group = tw_coded_group(p->t->coded);
+        w.phase = p->col0 % w.group;
+    }
+    return w;
+}
 
 bool tw_piece_is_made(const tw_piece *p)
 {
@@ -30,12 +40,33 @@ size_t tw_piece_scratch_bytes(const tw_piece *p)
 {
     if (!tw_piece_is_made(p))
         return 0;
+    if (tw_dtype_is_coded(p->type)) {
+        const tw_packed w = tw_piece_packed(p, NULL);
+        return TW_DIV_UP(w.phase + w.k, w.group) * sizeof(float[TW_PANEL]);
+    }
     return wide_bytes(p) +
            (tw_dtype_is_quant(p->type) ? TW_PANEL * tw_dtype_row_bytes(p->type, p->n_cols) : 0);
 }
 
+/* Codes go as they are. scale: of every group. */
+static bool make_coded(const tw_loader *l, const tw_piece *p, size_t row, size_t n,
+                       float (*scale)[TW_PANEL])
+{
+    uint8_t *dst = l->base + p->off_bytes;
+    const tw_packed w = tw_piece_packed(p, dst);
+    const tw_codes src = {.code = tw_piece_at(l, p, row), .ld = p->t->n_cols, .scale = *scale};
+    for (size_t r = 0; r < n; r++)
+        if (!tw_weights_finite(TW_FP8, src.code + r * src.ld, p->n_cols))
+            return false;
+    tw_coded_scales(p->t->coded, p->row0 + row, n, p->col0, p->n_cols, scale);
+    tw_pack_coded_rows(&w, dst, row, &src, n);
+    return true;
+}
+
 bool tw_piece_make(const tw_loader *l, const tw_piece *p, size_t row, size_t n, void *scratch)
 {
+    if (tw_dtype_is_coded(p->type))
+        return make_coded(l, p, row, n, scratch);
     const bool quant = tw_dtype_is_quant(p->type);
     const size_t bytes = tw_dtype_row_bytes(p->type, p->n_cols);
     uint8_t *rows = (uint8_t *)scratch + wide_bytes(p), *dst = l->base + p->off_bytes;

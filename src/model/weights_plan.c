@@ -75,8 +75,8 @@ static bool plan_piece(tw_loader *l, const tw_shard *s, const tw_part_spec *spec
     p.n_chunk_rows = whole ? p.n_rows : n_groups * n_group;
     p.i_chunk0 = l->n_chunks;
     p.off_bytes = l->n_bytes;
-    size_t bytes =
-        p.is_vector ? p.n_rows * sizeof(float) : tw_packed_bytes(p.type, p.n_rows, p.n_cols);
+    const tw_packed packed = tw_piece_packed(&p, NULL);
+    size_t bytes = p.is_vector ? p.n_rows * sizeof(float) : tw_packed_size(&packed);
     l->n_chunks += TW_DIV_UP(p.n_rows, p.n_chunk_rows);
     size_t off_bytes = 0, row_bytes = 0;
     tw_weights_col_span(&p, &off_bytes, &row_bytes);
