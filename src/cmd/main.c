@@ -7,6 +7,7 @@
 #include "cmd/commands.h"
 #include "cmd/out.h"
 #include "cmd/to_host.h"
+#include "os/bus.h"
 #include "os/signal.h"
 
 /* With 0, 1 or 2 closed, the next file that is opened would get what is meant for them. */
@@ -35,6 +36,7 @@ int main(int argc, char **argv)
     char *no_words[] = {help, NULL};
     tw_err err = {0};
     open_standard_fds();
+    tw_bus_init();
     tw_log_set(TW_LOG_INFO, -1);
     if (tw_to_host(argv, &err) != 0) {
         fprintf(stderr, "twinax: %s\n", err.msg);

@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
+#include "os/bus.h"
 #include "os/file.h"
 #include "os/sha256.h"
 #include "os/signal.h"
@@ -54,6 +55,7 @@ int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
     open_standard_fds();
+    tw_bus_init();
     tw_log_set(TW_LOG_INFO, -1);
     if (strcmp(word, "rank") == 0) /* keeps its signals */
         return tw_cmd_rank(argc - 1, argv + 1);

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "model/pack_sum.h"
+#include "os/bus.h"
 #include "os/fd.h"
 #include "os/file.h"
 
@@ -158,6 +159,7 @@ int tw_pack_map_open(const char *path, const uint8_t key[TW_PACK_KEY_BYTES], siz
     m.data = tw_pages_map(fd, TW_PACK_CHUNK_BYTES, n_bytes);
     if (m.data == NULL)
         return tw_err_set(err, -ENOMEM, "%.160s: cannot map %zu bytes", path, n_bytes);
+    tw_bus_add(m.data, n_bytes, path, true);
     *ret = m;
     m = (tw_pack_map){.data = NULL};
     return 0;
@@ -173,6 +175,7 @@ void tw_pack_map_close(tw_pack_map *m)
 {
     if (m == NULL)
         return;
+    tw_bus_remove(m->data);
     tw_pages_unmap(m->data, m->n_bytes);
     tw_mem_free(m->sums);
     *m = (tw_pack_map){.data = NULL};

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "os/bus.h"
 #include "os/fd.h"
 
 enum { FILE_CHUNK_BYTES = 64 * 1024 };
@@ -155,6 +156,7 @@ int tw_map_open(const char *path, tw_map *ret, tw_err *err)
     void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
         return tw_err_set(err, -errno, "%s: cannot map %zu bytes: %s", path, size, strerror(errno));
+    tw_bus_add(p, size, path, false);
     *ret = (tw_map){.p = p,
                     .size_bytes = size,
                     .inode = (uint64_t)st.st_ino,
@@ -207,6 +209,7 @@ void tw_map_close(tw_map *m)
 {
     if (m == NULL)
         return;
+    tw_bus_remove(m->p);
     if (m->p != NULL)
         munmap(map_at(m, 0), m->size_bytes);
     *m = (tw_map){.p = NULL, .size_bytes = 0};

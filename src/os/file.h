@@ -18,7 +18,8 @@ TW_MUST_CHECK int tw_fd_write_all(int fd, const void *p, size_t n);
 bool tw_file_exists(const char *path);
 bool tw_file_is_dir(const char *path);
 
-/* Read-only private map of a regular file. A file that shrinks later is the caller's SIGBUS. */
+/* Read-only private map of a regular file. A file that shrinks later, or a bad disk, ends
+ * the process: bus.h. */
 typedef struct tw_map {
     const uint8_t *p; /* NULL when size is 0 or not open */
     size_t size_bytes;

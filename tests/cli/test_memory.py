@@ -123,6 +123,22 @@ def test_a_second_start_maps_the_weights(model, cache):
     assert mended.stdout == ids and "(weights mapped)" not in mended.stderr
 
 
+def test_a_pack_that_cannot_be_read(model, cache):
+    """A bad sector, or here a file cut short under the map: a sentence, and the next start packs anew."""
+    args = [model, "--local", "--ctx", CTX, "--prompt-ids", "1,2,3", "--ignore-eos", "--ids"]
+    ids = keep(model, 1, cache)
+    (pack,) = cache.glob("*.pack")
+    with cli.running("run", *args, "-n", "400") as p:
+        while os.read(p.stdout.fileno(), 1) != b",":
+            pass
+        os.truncate(pack, 4096)
+        _, e = p.communicate(timeout=60)
+        assert p.returncode == 1, e.decode()
+        assert f"twinax: {pack}: a part of it cannot be read any more" in e.decode(), e.decode()
+    assert not pack.exists()
+    assert cli.good("run", *args, "-n", 8).stdout == ids
+
+
 def test_packs_are_listed_and_removed(model, cache):
     assert "no packed weights" in cli.good("models", "packs").stderr
     keep(model, 1, cache)
