@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -152,6 +153,7 @@ int tw_pack_map_open(const char *path, const uint8_t key[TW_PACK_KEY_BYTES], siz
         return rc;
     if (h.n_bytes != n_bytes || memcmp(h.key, key, sizeof(h.key)) != 0)
         return tw_err_set(err, -EBADMSG, "%.180s: is another model's pack", path);
+    (void)flock(fd, LOCK_SH | LOCK_NB); /* as long as it is mapped: the map keeps the open file */
     m.n_chunks = tw_pack_n_chunks(n_bytes);
     rc = read_sums(fd, path, &h, &m, err);
     if (rc != 0)

@@ -58,7 +58,8 @@ static inline size_t tw_pack_chunk_bytes(uint64_t n_bytes, size_t i)
     return left < TW_PACK_CHUNK_BYTES ? (size_t)left : (size_t)TW_PACK_CHUNK_BYTES;
 }
 
-/* A pack that is mapped, read-only. Its file may lose its name meanwhile. */
+/* A pack that is mapped, read-only, and locked so that nobody makes room with it. Its file may lose its
+ * name meanwhile. */
 typedef struct tw_pack_map {
     const uint8_t *data; /* [n_bytes], at a border of huge pages */
     size_t n_bytes, n_chunks;

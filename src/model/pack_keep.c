@@ -38,7 +38,7 @@ struct tw_pack_keep {
     uint8_t *old;   /* [TW_PACK_CHUNK_BYTES] what an earlier one wrote */
     pthread_t thread;
     _Atomic uint32_t state, has_ended;
-    int rc;
+    int rc, fd; /* of the pack, locked: it is in use */
     tw_err why;
 };
 
@@ -146,6 +146,10 @@ static int keep(tw_pack_keep *k, tw_err *err)
         rc = write_data(k, fd, n_old);
     if (rc == 0)
         rc = finish(k, fd);
+    if (rc == 0) {
+        (void)flock(fd, LOCK_SH | LOCK_NB); /* others may map it */
+        k->fd = tw_fd_steal(&fd);
+    }
     if (rc == 0 || rc == -ECANCELED)
         return rc;
     if (fd >= 0)
@@ -183,6 +187,7 @@ static int start_thread(tw_pack_keep *k)
 
 static void free_keeper(tw_pack_keep *k)
 {
+    tw_fd_closep(&k->fd);
     tw_mem_free(k->sums);
     tw_mem_free(k->old);
     tw_mem_free(k);
@@ -194,6 +199,7 @@ int tw_pack_keep_start(const tw_pack_keep_opts *o, tw_pack_keep **ret, tw_err *e
     if (k == NULL)
         return tw_err_set(err, -ENOMEM, "no memory to keep a pack");
     k->o = *o;
+    k->fd = -1;
     k->sums = tw_mem_calloc(tw_pack_n_chunks(o->head.n_bytes), sizeof(*k->sums));
     k->old = tw_mem_alloc(TW_PACK_CHUNK_BYTES);
     const bool fits =

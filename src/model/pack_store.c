@@ -12,12 +12,14 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "base/str.h"
 #include "os/fd.h"
 
 enum { ENTRIES_MAX = 4096 };
+enum { RECENT_S = 60 };
 #define FREE_AFTER_BYTES ((uint64_t)1 << 30) /* a cache does not take a disk's last bytes */
 
 int tw_pack_folder_find(char out[TW_PACK_PATH_BYTES], tw_err *err)
@@ -158,6 +160,20 @@ void tw_pack_touch(const char *path)
 
 /* ---- the limit ---- */
 
+/* Ranks of one machine, and servers that take turns, would else make room for their packs with each
+ * other's, at every start anew. Who maps or has written one holds a lock on it while it lives (pack_file.h,
+ * pack_keep.h); a start that has just ended holds none. */
+static bool is_in_use(const char *folder, const tw_pack_entry *e, int64_t now_s)
+{
+    char path[TW_PACK_PATH_BYTES];
+    if (e->used_s > now_s - RECENT_S && e->used_s <= now_s)
+        return true;
+    if (snprintf(path, sizeof(path), "%s/%s", folder, e->file) >= (int)sizeof(path))
+        return true;
+    TW_CLEANUP(tw_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+}
+
 int tw_pack_make_room(const char *folder, const uint8_t key[TW_PACK_KEY_BYTES], uint64_t bytes,
                       uint64_t limit_bytes, tw_err *err)
 {
@@ -166,6 +182,7 @@ int tw_pack_make_room(const char *folder, const uint8_t key[TW_PACK_KEY_BYTES], 
     struct statvfs fs;
     size_t n = 0;
     uint64_t held = 0, held_own = 0;
+    const int64_t now_s = (int64_t)tw_clock_unix_s();
     if (statvfs(folder, &fs) != 0)
         return tw_err_set(err, -errno, "%.180s: %s", folder, strerror(errno));
     int rc = tw_pack_list(folder, &v, &n, err);
@@ -184,12 +201,18 @@ int tw_pack_make_room(const char *folder, const uint8_t key[TW_PACK_KEY_BYTES], 
                           (unsigned long long)(bytes >> 20), (unsigned long long)(limit >> 20));
     held -= held_own;
     for (size_t i = n; i > 0 && held + bytes > limit; i--) {
-        if ((has_own && strcmp(v[i - 1].file, own + 1) == 0) || !tw_pack_remove(folder, &v[i - 1]))
+        if ((has_own && strcmp(v[i - 1].file, own + 1) == 0) ||
+            is_in_use(folder, &v[i - 1], now_s) || !tw_pack_remove(folder, &v[i - 1]))
             continue;
         held -= v[i - 1].bytes;
         free_bytes += v[i - 1].bytes;
     }
-    if (held + bytes > limit || free_bytes + held_own < bytes + FREE_AFTER_BYTES)
+    if (held + bytes > limit)
+        return tw_err_set(err, -ENOSPC,
+                          "no room for a pack of %llu MiB: those in %.120s are in use, or were "
+                          "within the last minute",
+                          (unsigned long long)(bytes >> 20), folder);
+    if (free_bytes + held_own < bytes + FREE_AFTER_BYTES)
         return tw_err_set(err, -ENOSPC, "no room for a pack of %llu MiB in %.120s",
                           (unsigned long long)(bytes >> 20), folder);
     return 0;

@@ -32,9 +32,10 @@ bool tw_pack_remove(const char *folder, const tw_pack_entry *e);
 /* It was used now. */
 void tw_pack_touch(const char *path);
 
-/* Room for one of so many bytes: packs go, the oldest first, never KEY's own, until all are within the
- * limit (0: a quarter of what is free there or held by packs). -EFBIG: it would never fit; -ENOSPC:
- * the disk has not so much. */
+/* Room for one of so many bytes: packs go, the oldest first, until all are within the limit (0: a
+ * quarter of what is free there or held by packs); never KEY's own, nor one that a process uses or
+ * used within the last minute. -EFBIG: it would never fit; -ENOSPC: the disk has not so much, or the
+ * others are in use. */
 TW_MUST_CHECK int tw_pack_make_room(const char *folder, const uint8_t key[TW_PACK_KEY_BYTES],
                                     uint64_t bytes, uint64_t limit_bytes, tw_err *err);
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +23,17 @@
 
 enum { N_BYTES = 3 * TW_PACK_CHUNK_BYTES };
 
+static void set_age_of(const char *path, int64_t seconds)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000 - seconds}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
 static void set_age(const tw_test_packs *t, uint8_t i, int64_t seconds)
 {
     char path[TW_PACK_PATH_BYTES];
-    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000 - seconds}};
     tw_test_packs_path(t, i, false, path);
-    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    set_age_of(path, seconds);
 }
 
 static bool is_there(const tw_test_packs *t, uint8_t i)
@@ -110,6 +116,7 @@ static void one_that_is_being_written_stays(void **state)
     assert_int_equal(tw_file_write(path, t.data, N_BYTES, &err), 0);
     TW_CLEANUP(tw_fd_closep) int fd = open(path, O_RDWR);
     assert_int_equal(flock(fd, LOCK_EX), 0);
+    set_age_of(path, 0);
     assert_int_equal(tw_test_packs_keep(&t, 2, tw_pack_file_bytes(N_BYTES) + 1000, &err), -ENOSPC);
     assert_int_equal(tw_test_packs_keep(&t, 1, 0, &err), -EBUSY);
     assert_int_equal(tw_pack_list(t.folder, &v, &n, &err), 0);
@@ -121,6 +128,52 @@ static void one_that_is_being_written_stays(void **state)
     assert_false(tw_file_exists(path));
     assert_true(tw_pack_remove(t.folder, &v[0])); /* gone is as good as removed */
     tw_mem_free(v);
+    tw_test_packs_done(&t);
+}
+
+/* Two ranks of one machine, room for one's pack: whoever has one keeps it. */
+static void one_that_is_in_use_stays(void **state)
+{
+    (void)state;
+    tw_test_packs t;
+    tw_pack_map m;
+    tw_err err;
+    char path[TW_PACK_PATH_BYTES];
+    tw_test_packs_init(&t, N_BYTES);
+    const uint64_t limit = tw_pack_file_bytes(N_BYTES) + 1000;
+    assert_int_equal(tw_test_packs_keep(&t, 7, limit, &err), 0);
+    assert_int_equal(tw_test_packs_keep(&t, 8, limit, &err), -ENOSPC); /* used a moment ago */
+    set_age(&t, 7, 0);
+    tw_test_packs_path(&t, 7, false, path);
+    assert_int_equal(tw_pack_map_open(path, t.key, N_BYTES, &m, &err), 0);
+    assert_int_equal(tw_test_packs_keep(&t, 8, limit, &err), -ENOSPC);
+    assert_non_null(strstr(err.msg, "in use"));
+    assert_true(is_there(&t, 7) && !is_there(&t, 8));
+    tw_pack_map_close(&m);
+    assert_int_equal(tw_test_packs_keep(&t, 8, limit, &err), 0);
+    assert_true(!is_there(&t, 7) && is_there(&t, 8));
+    tw_test_packs_done(&t);
+}
+
+static void one_whose_writer_lives_stays(void **state)
+{
+    (void)state;
+    tw_test_packs t;
+    tw_err err;
+    tw_test_packs_init(&t, N_BYTES);
+    const uint64_t limit = tw_pack_file_bytes(N_BYTES) + 1000;
+    tw_pack_keep_opts o = {.folder = t.folder, .limit_bytes = limit, .data = t.data};
+    tw_pack_keep *k = NULL;
+    tw_pack_head_fill(&o.head, t.key, "a model, rank 0 of 2", "0123", t.n_bytes);
+    assert_int_equal(tw_pack_keep_start(&o, &k, &err), 0);
+    tw_pack_keep_go(k);
+    while (tw_pack_keep_is_busy(k))
+        sched_yield();
+    set_age(&t, 7, 0);
+    assert_int_equal(tw_test_packs_keep(&t, 8, limit, &err), -ENOSPC);
+    assert_int_equal(tw_pack_keep_end(k, 0, &err), 0);
+    assert_int_equal(tw_test_packs_keep(&t, 8, limit, &err), 0);
+    assert_false(is_there(&t, 7));
     tw_test_packs_done(&t);
 }
 
@@ -159,6 +212,8 @@ int main(void)
         cmocka_unit_test(the_list_tells_them_apart),
         cmocka_unit_test(the_oldest_go_when_there_are_too_many),
         cmocka_unit_test(one_that_is_being_written_stays),
+        cmocka_unit_test(one_that_is_in_use_stays),
+        cmocka_unit_test(one_whose_writer_lives_stays),
         cmocka_unit_test(a_folder_of_others_is_not_used),
         cmocka_unit_test(the_environment_says_where),
     };
