@@ -141,14 +141,14 @@ static bool is_foreign(const json_t *entry, size_t k)
     return json_is_true(json_array_get(json_object_get(entry, "foreign"), k));
 }
 
-/* How the step left its files: what differs from that later was changed by somebody else. */
-static int save_after(const tw_setup_site *s, json_t *entry, tw_err *err)
+int tw_setup_keep_all(const tw_setup_site *s, json_t *entry, const char *what, tw_err *err)
 {
+    const bool is_after = strcmp(what, "after") == 0;
     const json_t *saved = json_object_get(entry, "saved");
     int rc = 0;
     for (size_t k = 0; k < json_array_size(saved) && rc == 0; k++) {
         json_t *v = json_array_get(saved, k);
-        if (is_foreign(entry, k))
+        if (is_after && is_foreign(entry, k))
             continue;
         char full[TW_SETUP_PATH_BYTES];
         TW_CLEANUP(tw_setup_copy_done) tw_setup_copy c = {0};
@@ -156,9 +156,10 @@ static int save_after(const tw_setup_site *s, json_t *entry, tw_err *err)
             return tw_err_set(err, -ENAMETOOLONG, "%s: name too long", tw_json_text_at(v, "path"));
         rc = tw_setup_copy_read(full, &c, err);
         if (rc == 0 && c.there)
-            rc = tw_setup_keep_copy(s, entry, k, "after", &c, err);
+            rc = tw_setup_keep_copy(s, entry, k, what, &c, err);
         if (rc == 0)
-            json_object_set_new(v, "is", json_string(c.there ? "file" : "absent"));
+            json_object_set_new(v, is_after ? "is" : what,
+                                json_string(c.there ? "file" : "absent"));
     }
     return rc;
 }
@@ -398,7 +399,7 @@ static int apply_locked(tw_setup_site *s, const json_t *step, json_int_t *ret_n,
     if (rc == 0)
         rc = do_actions(s, entry, step, err);
     if (rc == 0)
-        rc = save_after(s, entry, err);
+        rc = tw_setup_keep_all(s, entry, "after", err);
     if (rc == 0) {
         json_object_set_new(entry, "state", json_string("done"));
         rc = tw_setup_journal_write(s, err);
@@ -448,7 +449,7 @@ int tw_setup_entry_redo(tw_setup_site *s, json_t *entry, tw_err *err)
     if (rc == 0)
         rc = restore_present(s, entry, err);
     if (rc == 0)
-        rc = save_after(s, entry, err);
+        rc = tw_setup_keep_all(s, entry, "after", err);
     if (rc != 0)
         return rc;
     (void)json_object_del(entry, "foreign");

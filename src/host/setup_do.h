@@ -41,6 +41,11 @@ TW_MUST_CHECK int tw_setup_entry_take_back(tw_setup_site *s, json_t *entry, json
 TW_MUST_CHECK int tw_setup_entry_redo(tw_setup_site *s, json_t *entry, tw_err *err);
 TW_MUST_CHECK int tw_setup_keep_copy(const tw_setup_site *s, const json_t *entry, size_t k,
                                      const char *what, const tw_setup_copy *c, tw_err *err);
+/* Copies of all of the entry's files as they are now, and what was there. "after": as the step left them,
+ * what differs from that later was changed by somebody else, and what others had changed by then is not
+ * ours to know; "present": as they are before the way back, which is gone back if nobody comes in. */
+TW_MUST_CHECK int tw_setup_keep_all(const tw_setup_site *s, json_t *entry, const char *what,
+                                    tw_err *err);
 /* DIR/saved/NNNN-K.before, .after or .present */
 void tw_setup_saved_path(const tw_setup_site *s, const json_t *entry, size_t k, const char *what,
                          char out[TW_SETUP_PATH_BYTES]);

@@ -322,29 +322,9 @@ int tw_setup_entry_undo(tw_setup_site *s, json_t *entry, json_t *kept, json_t *s
 
 /* ---- an entry that may cut the network: taken back for good only when that is confirmed ---- */
 
-/* The files as they are before the way back, for the step is done again if nobody comes in. */
-static int keep_present(tw_setup_site *s, json_t *entry, tw_err *err)
-{
-    json_t *saved = json_object_get(entry, "saved");
-    int rc = 0;
-    for (size_t k = 0; k < json_array_size(saved) && rc == 0; k++) {
-        json_t *v = json_array_get(saved, k);
-        char full[TW_SETUP_PATH_BYTES];
-        TW_CLEANUP(tw_setup_copy_done) tw_setup_copy c = {0};
-        if (!tw_setup_site_path(s, tw_json_text_at(v, "path"), full))
-            return tw_err_set(err, -ENAMETOOLONG, "%s: name too long", tw_json_text_at(v, "path"));
-        rc = tw_setup_copy_read(full, &c, err);
-        if (rc == 0 && c.there)
-            rc = tw_setup_keep_copy(s, entry, k, "present", &c, err);
-        if (rc == 0)
-            json_object_set_new(v, "present", json_string(c.there ? "file" : "absent"));
-    }
-    return rc;
-}
-
 static int begin_undo(tw_setup_site *s, json_t *entry, tw_err *err)
 {
-    int rc = keep_present(s, entry, err);
+    int rc = tw_setup_keep_all(s, entry, "present", err);
     if (rc != 0)
         return rc;
     (void)json_object_del(entry, "redone");
