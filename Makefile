@@ -8,13 +8,14 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 DIST       ?= dist
 BENCH_ARGS ?=
+LINT_ARGS  ?=
 # A Python with torch and transformers, for goldens made afresh.
 PARITY_PYTHON ?= python3
 
 # A build of its own for each way of checking.
 setup = test -e $(1)/build.ninja || meson setup $(1) $(2) $(MESON_ARGS)
 
-.PHONY: all help deps demo test test-vllm lab lab-guide parity build-release bench bench-bars bench-peers fuzz asan tsan lint format install dist deb rpm container packages-test clean
+.PHONY: all help deps demo test test-vllm lab lab-guide parity build-release bench bench-bars bench-peers fuzz asan asan-build tsan lint format install dist deb rpm container packages-test clean
 .DEFAULT_GOAL := all
 
 all:
@@ -107,11 +108,14 @@ fuzz:
 	$(call setup,build-fuzz,-Dfuzz=true -Db_sanitize=address$(comma)undefined -Db_lundef=false)
 	@python3 tools/run_fuzz.py --build build-fuzz --seconds $(TIME)
 
-asan:
+asan: asan-build
+	@python3 tools/run_tests.py --build build-asan
+
+# Alone: .ci/run has it ready before it is needed.
+asan-build:
 	@tools/deps.sh --dev
 	@$(call setup,build-asan,-Db_sanitize=address$(comma)undefined)
 	@ninja -C build-asan
-	@python3 tools/run_tests.py --build build-asan
 
 tsan:
 	@tools/deps.sh --dev
@@ -121,7 +125,7 @@ tsan:
 
 lint:
 	@tools/deps.sh --dev
-	@python3 tools/lint/lint.py
+	@python3 tools/lint/lint.py $(LINT_ARGS)
 
 format:
 	@tools/deps.sh --dev

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """All lints of the tree. Last line: `N passed, N failed`; exit 0 when none failed.
 
-usage: lint.py [--quick] [NAME...]   --quick: no builds; NAME: only these (see the output's names)
+usage: lint.py [--quick] [--gcc-build DIR] [NAME...]
+--quick: no builds; DIR: a build by gcc with -Dwerror=true that serves as the one made here;
+NAME: only these (see the output's names)
 """
 
 import argparse
@@ -182,11 +184,20 @@ def check_shell(root, files):
 # ---- builds --------------------------------------------------------------------------------------
 
 
-def check_build(compiler, root):
-    """A build of its own with -Werror; tests included."""
+def is_strict(folder):
+    """Whether a build treats warnings as errors, and has the tests."""
+    done = run(["meson", "introspect", "--buildoptions", str(folder)], folder)
+    options = {x["name"]: x["value"] for x in json.loads(done.stdout)} if done.returncode == 0 else {}
+    return options.get("werror") is True and options.get("tests") is True
+
+
+def check_build(compiler, root, folder=None):
+    """A build of its own with -Werror, or one that was made so; tests included."""
     if not shutil.which(compiler):
         return SKIP + f"{compiler} is not here"
-    folder = root / f"build-lint-{compiler}"
+    if folder is not None and not is_strict(folder):
+        return [Finding("meson.build", 1, f"{folder} is no build with -Dwerror=true and tests")]
+    folder = folder or root / f"build-lint-{compiler}"
     if not (folder / "build.ninja").exists():
         setup = ["meson", "setup", str(folder), "-Dwerror=true"]
         done = run(setup, root, env=os.environ | {"CC": compiler})
@@ -214,10 +225,15 @@ SLOW = {
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     ap.add_argument("--quick", action="store_true")
+    ap.add_argument("--gcc-build", type=pathlib.Path, metavar="DIR")
     ap.add_argument("names", nargs="*")
     args = ap.parse_args()
     checks = {"selftest": lambda root, files: selftest.check(QUICK, check_symbols)} | QUICK
     checks |= {} if args.quick else SLOW
+    if args.gcc_build and not args.quick:
+        gcc, folder = "build-gcc", args.gcc_build.resolve()
+        checks[gcc] = lambda root, files: check_build("gcc", root, folder)
+        checks["symbols"] = lambda root, files: check_symbols(root, files, folder)
     unknown = set(args.names) - set(checks)
     if unknown:
         ap.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(checks)}")
