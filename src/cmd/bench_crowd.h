@@ -6,7 +6,7 @@
 
 #include "twinax/engine.h"
 
-enum { TW_CROWD_MAX = 256, TW_CROWD_BLOCKS = 8 };
+enum { TW_CROWD_MAX = 256, TW_CROWD_BLOCKS = 32 };
 
 typedef struct tw_crowd_ask {
     unsigned n_jobs;   /* to TW_CROWD_MAX */

@@ -14,7 +14,7 @@
 #include "os/sys.h"
 #include "os/team.h"
 
-enum { N_SWEEPS = 7, N_WHOLE_SWEEPS = 3, THREADS_MAX = 1024, PIECE_BYTES = 16 << 20 };
+enum { N_SWEEPS = 7, THREADS_MAX = 1024, PIECE_BYTES = 16 << 20 };
 
 /* Each thread has a part of its own, which all read piece by piece at the same time. */
 struct tw_peak_meter {
@@ -59,16 +59,20 @@ static double best_read(tw_peak_meter *m, unsigned n_sweeps, size_t piece_bytes)
     return best;
 }
 
-static int measure(tw_peak_meter *m, unsigned n_sweeps, size_t piece_bytes, tw_peak *ret,
+/* sweeps 0: no bandwidth. */
+static int measure(tw_peak_meter *m, unsigned n_sweeps, size_t piece_bytes, bool fma, tw_peak *ret,
                    tw_err *err)
 {
-    tw_peak p = {.n_threads = m->n_threads, .read_gb_s = best_read(m, n_sweeps, piece_bytes)};
-    if (!tw_signal_asked_to_stop())
+    tw_peak p = {.n_threads = m->n_threads, .fma_gflops = ret->fma_gflops};
+    if (fma) {
+        p.fma_gflops = 0;
         tw_team_run(m->team, fma_job, m);
+        for (unsigned i = 0; i < m->n_threads; i++)
+            p.fma_gflops += m->gflops[i];
+    }
+    p.read_gb_s = n_sweeps > 0 ? best_read(m, n_sweeps, piece_bytes) : ret->read_gb_s;
     if (tw_signal_asked_to_stop())
         return tw_err_set(err, -EINTR, "interrupted");
-    for (unsigned i = 0; i < m->n_threads; i++)
-        p.fma_gflops += m->gflops[i];
     *ret = p;
     return 0;
 }
@@ -102,9 +106,10 @@ int tw_peak_meter_new(unsigned n_threads, tw_peak_meter **ret, tw_err *err)
     return 0;
 }
 
-int tw_peak_meter_read(tw_peak_meter *m, tw_peak *ret, tw_err *err)
+int tw_peak_meter_look(tw_peak_meter *m, unsigned what, tw_peak *ret, tw_err *err)
 {
-    return measure(m, N_WHOLE_SWEEPS, m->part_bytes, ret, err);
+    return measure(m, (what & TW_PEAK_READ) != 0, m->part_bytes, (what & TW_PEAK_FMA) != 0, ret,
+                   err);
 }
 
 size_t tw_peak_meter_bytes(const tw_peak_meter *m)
@@ -130,7 +135,10 @@ int tw_peak_measure(unsigned n_threads, tw_peak *ret, tw_err *err)
     int rc = tw_peak_meter_new(n_threads, &m, err);
     if (rc != 0)
         return rc;
-    rc = measure(m, N_SWEEPS, PIECE_BYTES, ret, err);
+    tw_peak peak = {.n_threads = n_threads};
+    rc = measure(m, N_SWEEPS, PIECE_BYTES, true, &peak, err);
+    if (rc == 0)
+        *ret = peak;
     tw_peak_meter_free(m);
     return rc;
 }

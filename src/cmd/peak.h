@@ -22,8 +22,10 @@ TW_MUST_CHECK int tw_peak_measure(unsigned n_threads, tw_peak *ret, tw_err *err)
 typedef struct tw_peak_meter tw_peak_meter;
 
 TW_MUST_CHECK int tw_peak_meter_new(unsigned n_threads, tw_peak_meter **ret, tw_err *err);
-/* The best of a few whole sweeps over all of it; the best of many short runs of fma. About 150 ms. */
-TW_MUST_CHECK int tw_peak_meter_read(tw_peak_meter *m, tw_peak *ret, tw_err *err);
+/* What is asked for: one whole sweep over all of it, some tens of ms; the best of many short runs of fma,
+ * about 50 ms. The rest of ret stays as it is. */
+enum { TW_PEAK_READ = 1, TW_PEAK_FMA = 2 };
+TW_MUST_CHECK int tw_peak_meter_look(tw_peak_meter *m, unsigned what, tw_peak *ret, tw_err *err);
 size_t tw_peak_meter_bytes(const tw_peak_meter *m);
 void tw_peak_meter_free(tw_peak_meter *m); /* NULL is fine */
 
