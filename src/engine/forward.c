@@ -136,6 +136,27 @@ static void multiply(const struct job *j, const tw_matmul *op, size_t from, size
     }
 }
 
+/* Where thread i's share of the next product begins. */
+static void expect_next(const struct job *j, unsigned i, unsigned n)
+{
+    size_t total = 0, from, to;
+    for (unsigned o = 0; o < j->n_next; o++)
+        total += TW_DIV_UP(j->next[o]->n, (size_t)TW_PANEL);
+    share(total, i, n, &from, &to);
+    for (unsigned o = 0; o < j->n_next; o++) {
+        const tw_packed *w = j->next[o];
+        const size_t n_panels = TW_DIV_UP(w->n, (size_t)TW_PANEL);
+        const size_t panel_bytes = tw_packed_bytes(w->type, TW_PANEL, w->k);
+        if (from < n_panels) {
+            tw_team_expect(j->f->team, i, (const uint8_t *)w->data + from * panel_bytes,
+                           TW_MIN(to - from, n_panels - from) * panel_bytes);
+            return;
+        }
+        from -= n_panels;
+        to -= n_panels;
+    }
+}
+
 /* All panels of all products, dealt as one line: each thread streams neighbouring weights. */
 static void matmul_job(void *ctx, unsigned i, unsigned n)
 {
@@ -151,6 +172,7 @@ static void matmul_job(void *ctx, unsigned i, unsigned n)
             multiply(j, &j->ops[o], a - at, z - at, i);
         at += n_panels;
     }
+    expect_next(j, i, n);
 }
 
 /* The rows of the products' common x, for quantised weights. */
@@ -284,12 +306,10 @@ static tw_matmul row_op(const tw_forward *f, uint32_t m, const tw_packed *w, con
                        .n_seg = f->shard.n_seg};
 }
 
-enum { MAX_OPS = 3 };
-
 /* Products of one x. Few rows are quantised inside the product: cheaper than meeting once more. */
 static void run_ops(struct job *j, const tw_matmul *ops, unsigned n_ops)
 {
-    tw_matmul own[MAX_OPS];
+    tw_matmul own[TW_JOB_OPS];
     bool quant = false;
     for (unsigned o = 0; o < n_ops; o++) {
         own[o] = ops[o];
@@ -323,6 +343,19 @@ static void run_row(struct job *j, const tw_packed *w, const float *x, const uin
     run_ops(j, ops, f->high != NULL ? 2 : 1);
 }
 
+/* Once it is on its way, what the next product reads is fetched: the wire and memory work together. */
+static int reduce(const tw_forward *f, size_t n, tw_err *err)
+{
+    int rc = f->wire16 ? tw_coll_all_reduce_wire16_start(f->coll, f->partial, n, err)
+                       : tw_coll_all_reduce_start(f->coll, f->partial, n, err);
+    if (rc == 0)
+        rc = tw_coll_poll(f->coll, tw_clock_now_ns(), err);
+    if (rc != -EAGAIN)
+        return rc;
+    tw_team_fetch(f->team);
+    return tw_coll_wait(f->coll, 0, err);
+}
+
 /* Finishes the tree over the ranks, then residual and norm. */
 static int exchange(struct job *j, const float *bias, const float *norm, tw_err *err)
 {
@@ -330,8 +363,7 @@ static int exchange(struct job *j, const float *bias, const float *norm, tw_err 
     if (f->coll != NULL) {
         uint64_t t0 = tw_clock_now_ns();
         const size_t n = (size_t)j->b->n_rows * f->cfg->d_model;
-        int rc = f->wire16 ? tw_coll_all_reduce_wire16(f->coll, f->partial, n, err)
-                           : tw_coll_all_reduce(f->coll, f->partial, n, err);
+        int rc = reduce(f, n, err);
         f->exchange_ns += tw_clock_now_ns() - t0;
         tw_profiler_note(f->profiler, TW_PROFILE_EXCHANGE, 0, j->b->n_rows, t0);
         if (rc != 0)
@@ -348,6 +380,27 @@ void tw_forward_residual(struct job *j, const float *bias, const float *norm)
     tw_team_run(j->f->team, residual_job, j);
 }
 
+/* The products that follow, where few rows make them wait for memory. */
+static void set_next(struct job *j, const tw_packed *a, const tw_packed *b, const tw_packed *c)
+{
+    const tw_packed *all[TW_JOB_OPS] = {a, b, c};
+    j->n_next = 0;
+    for (unsigned o = 0; o < TW_JOB_OPS && j->b->n_rows <= TW_XROWS; o++)
+        if (all[o] != NULL)
+            j->next[j->n_next++] = all[o];
+}
+
+/* What a layer, or the vocabulary where there is none any more, begins with. */
+static void set_next_layer(struct job *j, uint32_t i_layer)
+{
+    const tw_weights *w = j->f->weights;
+    const tw_layer *l = &w->layers[i_layer];
+    if (i_layer < j->f->cfg->n_layers)
+        set_next(j, &l->q, &l->k, &l->v);
+    else
+        set_next(j, &w->lm_head, NULL, NULL);
+}
+
 void tw_forward_attn_part(struct job *j)
 {
     const tw_forward *f = j->f;
@@ -356,8 +409,13 @@ void tw_forward_attn_part(struct job *j)
     const tw_matmul qkv[] = {column_op(f, m, &l->q, f->q, l->q_bias),
                              column_op(f, m, &l->k, f->k, l->k_bias),
                              column_op(f, m, &l->v, f->v, l->v_bias)};
+    set_next(j, &l->o, NULL, NULL);
     run_ops(j, qkv, 3);
     tw_forward_attend(j);
+    if (l->experts != NULL)
+        set_next(j, &l->router, NULL, NULL);
+    else
+        set_next(j, &l->gate, &l->up, NULL);
     run_row(j, &l->o, f->attn, f->shard.seg_o);
 }
 
@@ -368,13 +426,16 @@ void tw_forward_ffn_part(struct job *j)
     const uint32_t m = j->b->n_rows;
     if (l->experts != NULL) {
         const tw_matmul router = column_op(f, m, &l->router, f->moe.probs, NULL);
+        set_next(j, NULL, NULL, NULL);
         run_ops(j, &router, 1);
         tw_moe_run(f, l, m);
     } else {
         const tw_matmul gate_up[] = {column_op(f, m, &l->gate, f->gate, l->gate_bias),
                                      column_op(f, m, &l->up, f->up, l->up_bias)};
+        set_next(j, &l->down, NULL, NULL);
         run_ops(j, gate_up, 2);
         tw_team_run(f->team, act_job, j);
+        set_next_layer(j, j->i_layer + 1);
         run_row(j, &l->down, f->gate, f->shard.seg_f);
     }
 }
@@ -422,6 +483,7 @@ int tw_forward_run(tw_forward *f, const tw_batch *b, tw_err *err)
         j.norm = f->weights->final_norm;
         tw_team_run(f->team, final_norm_job, &j);
         const tw_matmul head = column_op(f, b->n_logits, &f->weights->lm_head, f->logits, NULL);
+        set_next_layer(&j, 0);
         run_ops(&j, &head, 1);
     }
     f->arith_ns += tw_clock_now_ns() - t0 - (f->exchange_ns - exchange0);

@@ -6,6 +6,8 @@
 
 #include "engine/forward.h"
 
+enum { TW_JOB_OPS = 3 };
+
 /* What a team's threads work on together. */
 struct job {
     tw_forward *f;
@@ -14,6 +16,9 @@ struct job {
     uint32_t i_layer;
     const tw_matmul *ops; /* [n_ops] */
     unsigned n_ops;
+    /* What the next product reads, in the order of its line, for tw_team_expect; none: unknown. */
+    const tw_packed *next[TW_JOB_OPS];
+    unsigned n_next;
     const float *norm; /* after an exchange: the next norm's weight, or NULL */
     const float *bias; /* after an exchange: [D] or NULL */
 };

@@ -24,6 +24,7 @@ enum {
     SPINS_FIRST = 32,         /* looks before the clock is read at all */
     SPIN_MAX_NS = 100 * 1000, /* longer than the gaps within a token, far below a scheduler tick */
     SPIN_MIN_NS = 2 * 1000,
+    AHEAD_LINES = 2, /* fetched between two looks at a gate */
 };
 
 /* A word that changes once per event. Waiters spin as long as waits of late were short enough for
@@ -33,6 +34,12 @@ typedef struct team_gate {
     _Atomic uint32_t n_sleep;
     _Atomic uint32_t spin_ns; /* a guess; races only make it a worse one */
 } team_gate;
+
+/* Memory that a thread will read: of that thread alone. */
+typedef struct team_ahead {
+    alignas(LINE_BYTES) uintptr_t at;
+    uintptr_t end;
+} team_ahead;
 
 typedef struct team_worker {
     struct tw_team *team;
@@ -49,6 +56,7 @@ struct tw_team {
     tw_team_fn *fn;
     void *ctx;
     team_worker *workers; /* [n_threads - 1] */
+    team_ahead *ahead;    /* [n_threads] */
     team_gate start, done;
     alignas(LINE_BYTES) _Atomic uint32_t n_left; /* of the job */
 };
@@ -71,6 +79,14 @@ static void sleep_at_gate(team_gate *g, uint32_t seen)
     atomic_fetch_sub(&g->n_sleep, 1);
 }
 
+/* Into the second level: the first one is small. False: nothing is left. */
+static bool fetch_ahead(team_ahead *a, size_t n_lines)
+{
+    for (size_t i = 0; i < n_lines && a->at < a->end; i++, a->at += LINE_BYTES)
+        __builtin_prefetch((const void *)a->at, 0, 2);
+    return a->at < a->end;
+}
+
 static bool spin_at_gate(team_gate *g, uint32_t seen, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -81,13 +97,24 @@ static bool spin_at_gate(team_gate *g, uint32_t seen, unsigned n)
     return false;
 }
 
-static void wait_at_gate(const tw_team *t, team_gate *g, uint32_t seen)
+static bool fetch_at_gate(team_gate *g, uint32_t seen, team_ahead *a)
+{
+    do {
+        if (atomic_load_explicit(&g->word, memory_order_acquire) != seen)
+            return true;
+    } while (fetch_ahead(a, AHEAD_LINES));
+    return false;
+}
+
+static void wait_at_gate(const tw_team *t, team_gate *g, uint32_t seen, team_ahead *a)
 {
     if (t->spin_max_ns == 0) {
         if (!spin_at_gate(g, seen, 2))
             sleep_at_gate(g, seen);
         return;
     }
+    if (fetch_at_gate(g, seen, a))
+        return;
     if (spin_at_gate(g, seen, SPINS_FIRST))
         return;
 
@@ -125,7 +152,7 @@ static void *run_worker(void *arg)
     pthread_setname_np(pthread_self(), name);
     tw_sys_fp_strict();
     for (uint32_t epoch = 0;;) {
-        wait_at_gate(t, &t->start, epoch);
+        wait_at_gate(t, &t->start, epoch, &t->ahead[w->i_thread]);
         epoch++;
         if (t->stop)
             return NULL;
@@ -221,14 +248,18 @@ int tw_team_new(unsigned n_threads, const int *cpus, tw_team **ret, tw_err *err)
         return rc;
     tw_team *t = tw_mem_align(alignof(tw_team), sizeof(*t));
     team_worker *workers = tw_mem_calloc(n_threads, sizeof(*workers));
-    if (t == NULL || workers == NULL) {
+    team_ahead *ahead = tw_mem_align(alignof(team_ahead), n_threads * sizeof(*ahead));
+    if (t == NULL || workers == NULL || ahead == NULL) {
         tw_mem_free(t);
         tw_mem_free(workers);
+        tw_mem_free(ahead);
         return tw_err_set(err, -ENOMEM, "no memory for a team of %u threads", n_threads);
     }
     memset(t, 0, sizeof(*t));
     t->n_threads = n_threads;
     t->workers = workers;
+    t->ahead = ahead;
+    memset(ahead, 0, n_threads * sizeof(*ahead));
     t->caller = pthread_self();
     t->spin_max_ns = n_threads <= count_cpus(n_threads, cpus) ? SPIN_MAX_NS : 0;
     atomic_init(&t->start.spin_ns, t->spin_max_ns);
@@ -263,7 +294,19 @@ void tw_team_run(tw_team *t, tw_team_fn *fn, void *ctx)
     atomic_store_explicit(&t->n_left, t->n_threads - 1, memory_order_relaxed);
     open_gate(&t->start, epoch + 1);
     fn(ctx, 0, t->n_threads);
-    wait_at_gate(t, &t->done, epoch);
+    wait_at_gate(t, &t->done, epoch, &t->ahead[0]);
+}
+
+void tw_team_expect(tw_team *t, unsigned i_thread, const void *at, size_t bytes)
+{
+    team_ahead *a = &t->ahead[i_thread];
+    a->at = (uintptr_t)at / LINE_BYTES * LINE_BYTES;
+    a->end = (uintptr_t)at + TW_MIN(bytes, (size_t)TW_TEAM_AHEAD_BYTES);
+}
+
+void tw_team_fetch(tw_team *t)
+{
+    (void)fetch_ahead(&t->ahead[0], TW_TEAM_AHEAD_BYTES / LINE_BYTES);
 }
 
 void tw_team_unpin(const tw_team *t)
@@ -283,5 +326,6 @@ void tw_team_free(tw_team *t)
     if (t->pinned && pthread_equal(t->caller, pthread_self()))
         pthread_setaffinity_np(t->caller, sizeof(t->caller_cpus), &t->caller_cpus);
     tw_mem_free(t->workers);
+    tw_mem_free(t->ahead);
     tw_mem_free(t);
 }

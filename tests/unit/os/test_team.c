@@ -50,6 +50,32 @@ static void count_thread(void *ctx, unsigned i_thread, unsigned n_threads)
     j->count[i_thread]++;
 }
 
+/* Memory that nobody may read, told by each thread: it is fetched, never touched. */
+static void expect_nothing(void *ctx, unsigned i_thread, unsigned n_threads)
+{
+    job *j = ctx;
+    count_thread(ctx, i_thread, n_threads);
+    tw_team_expect(j->team, i_thread, (const void *)(uintptr_t)(4096 + 100 * i_thread),
+                   i_thread % 2 == 0 ? SIZE_MAX / 2 : 1);
+}
+
+static void test_expects_what_is_not_there(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < TW_ARRAY_LEN(team_sizes); i++) {
+        const unsigned n = team_sizes[i];
+        job j = {.team = new_team(n), .n_threads = n};
+        for (unsigned k = 1; k <= 20; k++) {
+            tw_team_run(j.team, expect_nothing, &j);
+            tw_team_fetch(j.team);
+            for (unsigned t = 0; t < n; t++)
+                assert_int_equal(j.count[t], k);
+        }
+        assert_int_equal(atomic_load(&j.n_wrong), 0);
+        tw_team_free(j.team);
+    }
+}
+
 static void test_each_thread_once(void **state)
 {
     (void)state;
@@ -256,13 +282,10 @@ static void test_idle_team_sleeps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_thread_once),
-        cmocka_unit_test(test_born_and_gone),
-        cmocka_unit_test(test_two_teams_take_turns),
-        cmocka_unit_test(test_no_allocation),
-        cmocka_unit_test(test_subnormals_live),
-        cmocka_unit_test(test_pinned),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_each_thread_once), cmocka_unit_test(test_expects_what_is_not_there),
+        cmocka_unit_test(test_born_and_gone),    cmocka_unit_test(test_two_teams_take_turns),
+        cmocka_unit_test(test_no_allocation),    cmocka_unit_test(test_subnormals_live),
+        cmocka_unit_test(test_pinned),           cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_idle_team_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
