@@ -4,6 +4,7 @@
  * rows take the granules out of the panel as it streams by; more rows share granules unpacked once
  * into scratch. */
 #include "kern/wide/qgranule.h"
+#include "kern/wide/qpairs.h"
 #include "kern/wide/qtable.h"
 #include "kern/wide/tree.h"
 
@@ -124,6 +125,12 @@ enum {
     UNPACKED_BYTES = UNPACKED_QUADS_BYTES + N_SCALES * 4 * TW_PANEL,
 };
 
+/* Whether tiles take its quads as they lie in the panel. */
+TW_INLINE bool is_in_place(enum tw_dtype type)
+{
+    return type == TW_Q8_0 && !HAS_PAIRS;
+}
+
 TW_INLINE void unpack_granule(const qblock *b, enum tw_dtype type, size_t g, uint8_t *to)
 {
     const uint8_t *p = b->panel + tw_granule_at(type, b->phase, g);
@@ -135,9 +142,10 @@ TW_INLINE void unpack_granule(const qblock *b, enum tw_dtype type, size_t g, uin
         q_load_quads(type, p + tw_granule_scale_bytes(type) + 4 * col, u);
         q_load_scales(type, p, super, (uint32_t)(g + b->phase) % 8, col, &s);
         uint8_t *at = to + 4 * col;
+        pair_order(u);
         TW_UNROLL
         for (size_t t = 0; t < TW_MAX_QUADS; t++, at += row)
-            if (type != TW_Q8_0)
+            if (!is_in_place(type))
                 q_store(at, u[t]);
         q_store_f(at, s.d);
         if (tw_qforms[type].n_words)
@@ -165,12 +173,16 @@ TW_INLINE void unpacked_scales(enum tw_dtype type, const uint8_t *at, qscales *r
         ret->mn = q_load_f(at + 3 * row);
 }
 
-/* Dots of n_rows rows with TILE_V vectors of outputs: quads t0 .. t1. minus: as dot_quads. */
+/* Dots of n_rows rows with TILE_V vectors of outputs: quads t0 .. t1. total: their starts. */
 TW_INLINE void tile_dots(enum tw_dtype type, const uint8_t *w, const tw_xblock *x, size_t ldx,
                          size_t t0, size_t t1, qu *total, const size_t n_rows)
 {
     const size_t row = 4 * (size_t)TW_PANEL;
     qu part[TILE_N];
+    if (HAS_PAIRS) {
+        pair_dots(w, x, ldx, t0, t1, total, n_rows, TILE_V);
+        return;
+    }
     TW_UNROLL
     for (size_t r = t0; r < t1; r += q_steps(type)) {
         const size_t end = TW_MIN(r + q_steps(type), t1);
@@ -183,7 +195,7 @@ TW_INLINE void tile_dots(enum tw_dtype type, const uint8_t *w, const tw_xblock *
             TW_UNROLL
             for (size_t v = 0; v < TILE_V; v++) {
                 u[v] = q_load(w + t * row + v * 4 * TW_QW);
-                if (type == TW_Q8_0)
+                if (is_in_place(type))
                     u[v] = q_ready(type, u[v]);
             }
             TW_UNROLL
@@ -245,7 +257,7 @@ TW_INLINE void tile(const qblock *b, enum tw_dtype type, size_t m, size_t col, c
     const tw_xblock *x = b->x + m * ldx + b->g0;
     const uint8_t *unpacked = b->unpacked + 4 * col, *quads = unpacked;
     size_t step = UNPACKED_BYTES;
-    if (type == TW_Q8_0) { /* as they lie in the panel */
+    if (is_in_place(type)) {
         step = tw_granule_bytes(type);
         quads = b->panel + b->g0 * step + tw_granule_scale_bytes(type) + 4 * col;
     }
