@@ -12,7 +12,7 @@ enum {
     UNITS = 16 / TW_QW, /* vectors of codes in a column */
     BYTES = 4,          /* of a dword: vectors that one of codes becomes */
     CHUNK = 128,        /* columns that stay in the first cache between units */
-    PREFETCH = 4096,    /* bytes ahead of a single stream */
+    PREFETCH = 8192,    /* bytes ahead of a single stream */
 };
 
 typedef struct group {
