@@ -263,6 +263,13 @@ static void run_block(const block *whole, enum tw_dtype type, float *wide)
         stream_f32(&b);
 }
 
+/* How often a block's weights are gone through. */
+static size_t passes_of(size_t m)
+{
+    return (m <= FEW_M ? 1 : (m + TILE_M - 1) / TILE_M) *
+           (STRIPS / strips_of(m <= FEW_M ? m : TILE_M));
+}
+
 /* As run_segment, of coded weights: few rows take them out of the panel as it streams by; for more
  * they are widened, block by block, and are F32 weights from there on. */
 static void run_coded(const tw_matmul *op, block *b, const char *panel, unsigned s, const tree *t,
@@ -273,6 +280,7 @@ static void run_coded(const tw_matmul *op, block *b, const char *panel, unsigned
     const float *x = b->x;
     const float *sums[LEVELS];
     const unsigned n_sums = tree_adds(t, s, sums);
+    const size_t passes = passes_of(b->m);
     if (b->m <= TW_CODED_ROWS) {
         TW_FN(stream_coded)
         (&(tw_coded_run){op->w, panel, x, b->ldx, b->m, k0, k1, t->cur, sums, n_sums});
@@ -280,13 +288,16 @@ static void run_coded(const tw_matmul *op, block *b, const char *panel, unsigned
     }
     b->acc = t->cur;
     b->w = (const char *)wide;
-    b->ahead_lines = 0;
+    b->alone = false;
+    b->ahead_lines = (4 + passes - 1) / passes;
     for (size_t k = k0; k < k1; k += k_step) {
         b->x = x + k;
         b->k_n = k1 - k < k_step ? k1 - k : k_step;
         b->fresh = k == k0;
         b->n_sums = k + k_step >= k1 ? n_sums : 0;
         memcpy(b->sums, sums, n_sums * sizeof *sums);
+        b->ahead = panel + tw_coded_at(op->w, k + b->k_n);
+        b->ahead_end = b->ahead + k_step * TW_CODED_LINE;
         TW_FN(widen_coded)(op->w, panel, k, b->k_n, wide);
         run_block(b, TW_F32, NULL);
     }
@@ -301,8 +312,7 @@ static void run_segment(const tw_matmul *op, block *b, const char *panel, unsign
     const size_t row_bytes = TW_PANEL * size_of(op->w->type);
     const size_t k_step = b->m == 1 ? k1 - k0 : TW_BLOCK_K;
     const float *x = b->x;
-    const size_t passes = (b->m <= FEW_M ? 1 : (b->m + TILE_M - 1) / TILE_M) *
-                          (STRIPS / strips_of(b->m <= FEW_M ? b->m : TILE_M));
+    const size_t passes = passes_of(b->m);
     b->alone = passes == 1;
     b->acc = t->cur;
     for (size_t k = k0; k < k1; k += k_step) {
