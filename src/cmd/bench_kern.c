@@ -238,11 +238,14 @@ static void fill_coded(bench *b)
 {
     static float scale[CODED_K / CODED_GROUP * TW_PANEL];
     static uint8_t code[CODED_K];
-    const tw_codes src = {.code = code, .ld = 0, .scale = scale};
+    static uint8_t zero[CODED_K / CODED_GROUP * TW_PANEL];
+    const tw_codes src = {.code = code, .ld = 0, .scale = scale, .zero = zero};
+    memset(zero, 8, sizeof zero);
     for (size_t i = 0; i < TW_ARRAY_LEN(scale); i++)
         scale[i] = 0x1p-12f;
     for (size_t k = 0; k < CODED_K; k++)
-        code[k] = (uint8_t)((k * 2654435761u >> 9 & 0xbfu) + 1);
+        code[k] =
+            (uint8_t)((k * 2654435761u >> 9 & 0xbfu) + 1) & (b->packed.type == TW_INT4 ? 15 : 255);
     for (size_t i = 0; i < b->packed.n; i += TW_PANEL)
         tw_pack_coded_rows(&b->packed, b->w, i, &src, TW_PANEL);
 }
@@ -443,13 +446,14 @@ static void bench_quant(bench *b)
 
 static void bench_coded(bench *b)
 {
-    bench_matmul(b, TW_FP8, 1, 2048, 262144);
-    bench_matmul(b, TW_FP8, 1, CODED_K, 65536);
-    bench_matmul(b, TW_FP8, 2, 2048, 4096);
-    bench_matmul(b, TW_FP8, 4, 2048, 4096);
-    bench_matmul(b, TW_FP8, 8, 2048, 4096);
-    bench_matmul(b, TW_FP8, 32, 2048, 4096);
-    bench_matmul(b, TW_FP8, 512, 2048, 4096);
+    for (enum tw_dtype t = TW_FP8; t < TW_DTYPE_END; t++) {
+        bench_matmul(b, t, 1, 2048, 262144);
+        bench_matmul(b, t, 1, CODED_K, 65536);
+        for (size_t m = 2; m <= 8; m *= 2)
+            bench_matmul(b, t, m, 2048, 4096);
+        bench_matmul(b, t, 32, 2048, 4096);
+        bench_matmul(b, t, 512, 2048, 4096);
+    }
 }
 
 static bool prepare(bench *b)

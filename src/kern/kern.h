@@ -39,6 +39,7 @@ enum tw_dtype {
     TW_MXFP4,
     TW_QUANT_END,
     TW_FP8 = TW_QUANT_END, /* e4m3 */
+    TW_INT4,               /* unsigned, less a zero by output and group */
     TW_DTYPE_END
 };
 
@@ -67,8 +68,8 @@ void tw_quantize_rows(enum tw_dtype to, void *dst_blocks, const float *src, size
  * 8-15 by a mask. F16 and F32 rows are in plain order. 64-byte aligned.
  * Quantised types: [N/64][K/32][...] as kern/quant.h draws it, no larger than the file's blocks but for
  * a part of a K-quant's super-block at either end of a row; K is a multiple of 32.
- * Coded types: as kern/coded.h draws it. A weight is (f32)number * scale, rounded once, and then goes
- * the way of F32 weights. */
+ * Coded types: as kern/coded.h draws it. A weight is (f32)number * scale, INT4: (f32)(number - zero) *
+ * scale, rounded once, and then goes the way of F32 weights. INT4: group and phase are even. */
 typedef struct tw_packed {
     enum tw_dtype type;
     size_t n, k;
@@ -93,10 +94,11 @@ void tw_pack_quant_rows(enum tw_dtype type, void *dst, size_t k, size_t i_n0, co
 
 /* Numbers of coded weights, unpacked, rows of one panel. */
 typedef struct tw_codes {
-    const uint8_t *code; /* [n_rows][k], row stride ld: e4m3, no NaN */
+    const uint8_t *code; /* [n_rows][k], row stride ld: e4m3, no NaN; INT4: 0 .. 15 */
     size_t ld;
-    const float
-        *scale; /* [groups][64], by output of the panel; magnitudes below TW_FP8_SCALE_END */
+    const float *scale;  /* [groups][64], by output of the panel; magnitudes below TW_FP8_SCALE_END,
+                            INT4: numbers that an f16 has */
+    const uint8_t *zero; /* alike, of INT4 */
 } tw_codes;
 #define TW_FP8_SCALE_END 128.0f /* a kernel moves the exponent of a code by way of its scale */
 /* The same of a coded type: rows [0, n_rows) as outputs [i_n0, i_n0 + n_rows), of one panel, of w, which

@@ -22,6 +22,7 @@ static void find_tables(void)
 }
 
 typedef struct shape {
+    enum tw_dtype type;
     size_t m, n, k, group, phase, ldx, ldy;
     uint32_t seg[TW_SEGMENTS + 1];
     unsigned n_seg;
@@ -46,38 +47,52 @@ static void fill_scales(const shape *s, float *scale)
         scale[i] = fabsf(scale[i]) < TW_FP8_SCALE_END ? scale[i]
                    : rng_below(2)                     ? 127.99999f
                                                       : -4.0f;
+    for (size_t i = 0; i < n && s->type == TW_INT4; i++)
+        scale[i] = tw_f16_to_f32(tw_f16_from_f32(scale[i]));
 }
 
 /* n_rows of them, from row i0 on: those of one panel. */
 static void pack_some(const shape *s, tw_packed *w, void *data, const uint8_t *code,
-                      const float *scale, size_t i0, size_t n_rows)
+                      const float *scale, const uint8_t *zero, size_t i0, size_t n_rows)
 {
     const size_t n_groups = groups_of(s);
     float *by_group = guard_new(n_groups * TW_PANEL * sizeof *by_group);
+    uint8_t *zero_by_group = guard_new(n_groups * TW_PANEL);
     for (size_t g = 0; g < n_groups; g++)
-        for (size_t i = 0; i < n_rows; i++)
-            by_group[g * TW_PANEL + i0 % TW_PANEL + i] = scale[(i0 + i) * n_groups + g];
-    const tw_codes src = {.code = code + i0 * s->k, .ld = s->k, .scale = by_group};
+        for (size_t i = 0; i < n_rows; i++) {
+            const size_t at = g * TW_PANEL + i0 % TW_PANEL + i;
+            by_group[at] = scale[(i0 + i) * n_groups + g];
+            zero_by_group[at] = zero[(i0 + i) * n_groups + g];
+        }
+    const tw_codes src = {.code = code + i0 * s->k,
+                          .ld = s->k,
+                          .scale = by_group,
+                          .zero = zero_by_group};
     tw_pack_coded_rows(w, data, i0, &src, n_rows);
 }
 
 static pair make_weights(const shape *s)
 {
-    pair w = {.coded = {.type = TW_FP8, .n = s->n, .k = s->k, .group = s->group, .phase = s->phase},
-              .wide = {.type = TW_F32, .n = s->n, .k = s->k}};
+    pair w = {
+        .coded = {.type = s->type, .n = s->n, .k = s->k, .group = s->group, .phase = s->phase},
+        .wide = {.type = TW_F32, .n = s->n, .k = s->k}};
     const size_t bytes = tw_packed_size(&w.coded), n_groups = groups_of(s);
     uint8_t *data = guard_new(bytes), *code = guard_new(s->n * s->k);
     float *wide = guard_new(tw_packed_size(&w.wide)), *flat = guard_new(s->n * s->k * sizeof *flat);
     float *scale = guard_new(s->n * n_groups * sizeof *scale);
+    uint8_t *zero = guard_new(s->n * n_groups);
     assert_true(bytes > 0);
     memset(data, 0, bytes);
     memset(wide, 0, tw_packed_size(&w.wide));
     fill_scales(s, scale);
+    for (size_t i = 0; i < s->n * n_groups; i++)
+        zero[i] = (uint8_t)rng_below(17);
     for (size_t i = 0; i < s->n * s->k; i++) {
+        const size_t g = i / s->k * n_groups + (i % s->k + s->phase) / s->group;
         code[i] = (uint8_t)rng_next();
-        code[i] = (code[i] & 0x7f) == 0x7f ? 0x80 : code[i];
+        code[i] = s->type == TW_INT4 ? code[i] & 15 : (code[i] & 0x7f) == 0x7f ? 0x80 : code[i];
         flat[i] =
-            tw_e4m3_to_f32(code[i]) * scale[i / s->k * n_groups + (i % s->k + s->phase) / s->group];
+            (s->type == TW_INT4 ? (float)(code[i] - zero[g]) : tw_e4m3_to_f32(code[i])) * scale[g];
     }
     tw_pack_rows(TW_F32, wide, s->n, s->k, 0, flat, s->n, s->k);
     const size_t cut = rng_below(s->n + 1); /* where one call ends and the next begins */
@@ -85,7 +100,7 @@ static pair make_weights(const shape *s)
         end = i / TW_PANEL * TW_PANEL + TW_PANEL;
         end = end < s->n ? end : s->n;
         end = i < cut && cut < end ? cut : end;
-        pack_some(s, &w.coded, data, code, scale, i, end - i);
+        pack_some(s, &w.coded, data, code, scale, zero, i, end - i);
     }
     w.coded.data = data;
     w.wide.data = wide;
@@ -120,8 +135,9 @@ static void check_matmul(const shape *s)
         tables[t]->matmul(&op, cut, n_panels, scratch);
         tables[t]->matmul(&op, 0, cut, scratch);
         char what[160];
-        snprintf(what, sizeof what, "%s m %zu n %zu k %zu group %zu phase %zu n_seg %u hard %d",
-                 tables[t]->name, s->m, s->n, s->k, s->group, s->phase, s->n_seg, s->hard);
+        snprintf(what, sizeof what, "%s %s m %zu n %zu k %zu group %zu phase %zu n_seg %u hard %d",
+                 tables[t]->name, tw_dtype_name(s->type), s->m, s->n, s->k, s->group, s->phase,
+                 s->n_seg, s->hard);
         assert_same(got, want, y_n, what);
     }
     guard_reset();
@@ -140,17 +156,25 @@ static void random_segments(shape *s)
     s->seg[s->n_seg] = (uint32_t)s->k;
 }
 
-static void run_shape(size_t m, size_t n, size_t k)
+static void run_type(enum tw_dtype type, size_t m, size_t n, size_t k)
 {
-    shape s = {.m = m, .n = n, .k = k};
+    shape s = {.type = type, .m = m, .n = n, .k = k};
     s.group = rng_below(4) ? 1 + rng_below(rng_below(2) ? 200 : 40) : k + rng_below(9);
+    s.group += type == TW_INT4 ? s.group % 2 : 0;
     s.phase = rng_below(2) ? rng_below(s.group) : 0;
+    s.phase -= type == TW_INT4 ? s.phase % 2 : 0;
     s.ldx = k + rng_below(2) * rng_below(9);
     s.ldy = n + rng_below(2) * rng_below(9);
     s.hard = rng_below(3) == 0;
     s.bias = rng_below(2);
     random_segments(&s);
     check_matmul(&s);
+}
+
+static void run_shape(size_t m, size_t n, size_t k)
+{
+    run_type(TW_FP8, m, n, k);
+    run_type(TW_INT4, m, n, k);
 }
 
 static void test_matmul(void **state)
@@ -225,6 +249,12 @@ static void test_sizes(void **state)
     w = (tw_packed){.type = TW_FP8, .n = 64, .k = SIZE_MAX / 2, .group = 128};
     assert_int_equal(tw_packed_size(&w), 0);
     w = (tw_packed){.type = TW_FP8, .n = SIZE_MAX - 64, .k = 128, .group = 128};
+    assert_int_equal(tw_packed_size(&w), 0);
+    w = (tw_packed){.type = TW_INT4, .n = 64, .k = 301, .group = 128, .phase = 2};
+    assert_int_equal(tw_packed_size(&w), 64 * (151 + 3 * 3));
+    w.group = 127;
+    assert_int_equal(tw_packed_size(&w), 0);
+    w = (tw_packed){.type = TW_INT4, .n = 64, .k = 300, .group = 128, .phase = 1};
     assert_int_equal(tw_packed_size(&w), 0);
     w = (tw_packed){.type = TW_BF16, .n = 65, .k = 10};
     assert_int_equal(tw_packed_size(&w), 2 * 128 * 10);
