@@ -5,6 +5,7 @@
 
 #include "base/scope.h"
 #include "kern/half.h"
+#include "model/weights_finite.h"
 
 enum { GROUP_MIN = 16 }; /* columns of a scale: with fewer, packing saves little */
 
@@ -50,6 +51,13 @@ static int zero_of(const tw_coded *c, size_t group, size_t row)
     return (int)nibble(word, c->kind == TW_CODED_AWQ ? awq_place[i] : i) + (int)c->zero_add;
 }
 
+static unsigned number_of(const tw_coded *c, size_t row, size_t k)
+{
+    return c->kind == TW_CODED_AWQ
+               ? nibble(load_u32(c->data, k * (c->n_rows / 8) + row / 8), awq_place[row % 8])
+               : nibble(load_u32(c->data, k / 8 * c->n_rows + row), (unsigned)(k % 8));
+}
+
 static void widen_four(const tw_coded *c, size_t row, size_t col0, size_t n_cols, float *out)
 {
     size_t group = SIZE_MAX;
@@ -62,11 +70,7 @@ static void widen_four(const tw_coded *c, size_t row, size_t col0, size_t n_cols
             scale = load_scale(c, g * c->n_rows + row);
             zero = zero_of(c, g, row);
         }
-        const unsigned q =
-            c->kind == TW_CODED_AWQ
-                ? nibble(load_u32(c->data, k * (c->n_rows / 8) + row / 8), awq_place[row % 8])
-                : nibble(load_u32(c->data, k / 8 * c->n_rows + row), (unsigned)(k % 8));
-        *out++ = (float)((int)q - zero) * scale;
+        *out++ = (float)((int)number_of(c, row, k) - zero) * scale;
     }
 }
 
@@ -80,17 +84,36 @@ size_t tw_coded_row_bytes(const tw_coded *c)
     return c->kind == TW_CODED_FP8 ? c->n_cols : c->n_cols / 2;
 }
 
+static bool scales_fit_fp8(const tw_coded *c)
+{
+    const size_t n = TW_DIV_UP(c->n_rows, c->block_rows) * c->n_scale_cols;
+    bool fit = true;
+    for (size_t i = 0; i < n && fit; i++) {
+        const float scale = load_scale(c, i);
+        fit = scale > -TW_FP8_SCALE_END && scale < TW_FP8_SCALE_END;
+    }
+    return fit;
+}
+
+/* Columns of a group lie together. */
+static bool is_in_order(const tw_coded *c)
+{
+    for (size_t k = 0; c->g_idx != NULL && k < c->n_cols; k++)
+        if (load_u32(c->g_idx, k) != k / c->group)
+            return false;
+    return true;
+}
+
 enum tw_dtype tw_coded_packed_type(const tw_coded *c)
 {
-    if (c->kind != TW_CODED_FP8 || c->block_cols < GROUP_MIN)
+    if (tw_coded_group(c) < GROUP_MIN)
         return TW_F32;
-    const size_t n = TW_DIV_UP(c->n_rows, c->block_rows) * c->n_scale_cols;
-    for (size_t i = 0; i < n; i++) {
-        const float scale = load_scale(c, i);
-        if (!(scale > -TW_FP8_SCALE_END && scale < TW_FP8_SCALE_END))
-            return TW_F32;
-    }
-    return TW_FP8;
+    if (c->kind == TW_CODED_FP8)
+        return scales_fit_fp8(c) ? TW_FP8 : TW_F32;
+    const size_t n_scales = TW_DIV_UP(c->n_cols, c->group) * c->n_rows;
+    const bool fits = c->scale_type == TW_F16 && c->group % 2 == 0 && is_in_order(c) &&
+                      tw_weights_finite(TW_F16, c->scales, n_scales);
+    return fits ? TW_INT4 : TW_F32;
 }
 
 size_t tw_coded_group(const tw_coded *c)
@@ -99,12 +122,26 @@ size_t tw_coded_group(const tw_coded *c)
 }
 
 void tw_coded_scales(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
-                     float (*out)[TW_PANEL])
+                     float (*scale)[TW_PANEL], uint8_t (*zero)[TW_PANEL])
 {
-    const size_t g0 = col0 / c->block_cols, n_groups = (col0 + n_cols - 1) / c->block_cols - g0 + 1;
+    const size_t group = tw_coded_group(c), g0 = col0 / group;
+    const size_t n_groups = (col0 + n_cols - 1) / group - g0 + 1;
+    const bool fp8 = c->kind == TW_CODED_FP8;
     for (size_t g = 0; g < n_groups; g++)
+        for (size_t i = 0; i < n; i++) {
+            scale[g][i] = load_scale(c, fp8 ? (row + i) / c->block_rows * c->n_scale_cols + g0 + g
+                                            : (g0 + g) * c->n_rows + row + i);
+            if (zero != NULL)
+                zero[g][i] = (uint8_t)zero_of(c, g0 + g, row + i);
+        }
+}
+
+void tw_coded_numbers(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
+                      uint8_t *out)
+{
+    for (size_t k = col0; k < col0 + n_cols; k++, out++)
         for (size_t i = 0; i < n; i++)
-            out[g][i] = load_scale(c, (row + i) / c->block_rows * c->n_scale_cols + g0 + g);
+            out[i * n_cols] = (uint8_t)number_of(c, row + i, k);
 }
 
 void tw_coded_widen(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols, float *out)

@@ -39,9 +39,12 @@ void tw_coded_widen(const tw_coded *c, size_t row, size_t n, size_t col0, size_t
 enum tw_dtype tw_coded_packed_type(const tw_coded *c);
 /* Columns that share a scale. */
 size_t tw_coded_group(const tw_coded *c);
-/* out[g][i]: the scale of row + i, n of them, in the g-th group of those that hold one of the columns
- * [col0, col0 + n_cols). */
+/* scale[g][i]: of row + i, n of them, in the g-th group of those that hold one of the columns [col0,
+ * col0 + n_cols); zero: alike, of 4 bits, or NULL. */
 void tw_coded_scales(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
-                     float (*out)[TW_PANEL]);
+                     float (*scale)[TW_PANEL], uint8_t (*zero)[TW_PANEL]);
+/* 4 bits: the numbers of rows [row, row + n) and these columns, to out [n][n_cols]. */
+void tw_coded_numbers(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
+                      uint8_t *out);
 
 #endif

@@ -35,30 +35,45 @@ static size_t wide_bytes(const tw_piece *p)
     return TW_DIV_UP(n_rows * p->n_cols * sizeof(float), (size_t)ALIGN_BYTES) * ALIGN_BYTES;
 }
 
+static size_t n_groups(const tw_piece *p)
+{
+    const tw_packed w = tw_piece_packed(p, NULL);
+    return TW_DIV_UP(w.phase + w.k, w.group);
+}
+
 /* What is widened, then a panel of rows as they are packed. */
 size_t tw_piece_scratch_bytes(const tw_piece *p)
 {
     if (!tw_piece_is_made(p))
         return 0;
     if (tw_dtype_is_coded(p->type)) {
-        const tw_packed w = tw_piece_packed(p, NULL);
-        return TW_DIV_UP(w.phase + w.k, w.group) * sizeof(float[TW_PANEL]);
+        const size_t scales = n_groups(p) * (sizeof(float) + 1) * TW_PANEL;
+        return scales + (p->type == TW_INT4 ? p->n_cols * TW_PANEL : 0);
     }
     return wide_bytes(p) +
            (tw_dtype_is_quant(p->type) ? TW_PANEL * tw_dtype_row_bytes(p->type, p->n_cols) : 0);
 }
 
-/* Codes go as they are. scale: of every group. */
-static bool make_coded(const tw_loader *l, const tw_piece *p, size_t row, size_t n,
-                       float (*scale)[TW_PANEL])
+/* Codes go as they are. scratch: scales, zeros, and 4 bits by byte. */
+static bool make_coded(const tw_loader *l, const tw_piece *p, size_t row, size_t n, void *scratch)
 {
-    uint8_t *dst = l->base + p->off_bytes;
+    const tw_coded *c = p->t->coded;
+    float(*scale)[TW_PANEL] = scratch;
+    uint8_t(*zero)[TW_PANEL] = (uint8_t(*)[TW_PANEL])(scale + n_groups(p));
+    uint8_t *dst = l->base + p->off_bytes, *number = zero[n_groups(p)];
     const tw_packed w = tw_piece_packed(p, dst);
-    const tw_codes src = {.code = tw_piece_at(l, p, row), .ld = p->t->n_cols, .scale = *scale};
-    for (size_t r = 0; r < n; r++)
-        if (!tw_weights_finite(TW_FP8, src.code + r * src.ld, p->n_cols))
-            return false;
-    tw_coded_scales(p->t->coded, p->row0 + row, n, p->col0, p->n_cols, scale);
+    tw_codes src = {.code = number, .ld = p->n_cols, .scale = *scale, .zero = *zero};
+    if (p->type == TW_INT4) {
+        tw_coded_numbers(c, p->row0 + row, n, p->col0, p->n_cols, number);
+    } else {
+        src.code = tw_piece_at(l, p, row);
+        src.ld = p->t->n_cols;
+        for (size_t r = 0; r < n; r++)
+            if (!tw_weights_finite(TW_FP8, src.code + r * src.ld, p->n_cols))
+                return false;
+    }
+    tw_coded_scales(c, p->row0 + row, n, p->col0, p->n_cols, scale,
+                    p->type == TW_INT4 ? zero : NULL);
     tw_pack_coded_rows(&w, dst, row, &src, n);
     return true;
 }
