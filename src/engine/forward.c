@@ -142,11 +142,11 @@ static void expect_next(const struct job *j, unsigned i, unsigned n)
     size_t total = 0, from, to;
     for (unsigned o = 0; o < j->n_next; o++)
         total += TW_DIV_UP(j->next[o]->n, (size_t)TW_PANEL);
-    share(total, i, n, &from, &to);
+    tw_share(total, i, n, &from, &to);
     for (unsigned o = 0; o < j->n_next; o++) {
         const tw_packed *w = j->next[o];
         const size_t n_panels = TW_DIV_UP(w->n, (size_t)TW_PANEL);
-        const size_t panel_bytes = tw_packed_bytes(w->type, TW_PANEL, w->k);
+        const size_t panel_bytes = tw_packed_panel_bytes(w);
         if (from < n_panels) {
             tw_team_expect(j->f->team, i, (const uint8_t *)w->data + from * panel_bytes,
                            TW_MIN(to - from, n_panels - from) * panel_bytes);
