@@ -88,6 +88,37 @@ static void run_matmul(const tw_kern *k, enum tw_dtype type, size_t m, size_t n,
     say(what, y, m * n * sizeof *y);
 }
 
+/* Coded weights: groups that no segment begins with. */
+static void run_coded(const tw_kern *k, enum tw_dtype type, size_t m, size_t n, size_t n_k)
+{
+    begin(m * 1000003 + n * 1009 + n_k + (size_t)type);
+    tw_packed w = {.type = type, .n = n, .k = n_k, .group = 48, .phase = 10};
+    const size_t n_groups = n_k / w.group + 2;
+    uint8_t *data = take(tw_packed_size(&w)), *code = take(n * n_k);
+    uint8_t *zero = take(n_groups * TW_PANEL);
+    float *scale = take(n_groups * TW_PANEL * sizeof *scale), *x = take_numbers(m * n_k);
+    float *y = take(m * n * sizeof *y);
+    for (size_t i = 0; i < n_groups * TW_PANEL; i++) {
+        scale[i] = (float)(1 + next_random() % 2047) * 0x1p-14f;
+        zero[i] = (uint8_t)(next_random() % 17);
+    }
+    for (size_t i = 0; i < n * n_k; i++) /* no NaN */
+        code[i] = (uint8_t)(next_random() & (type == TW_INT4 ? 15 : 0xbf));
+    for (size_t i = 0; i < n; i += TW_PANEL) {
+        const tw_codes src = {.code = code + i * n_k, .ld = n_k, .scale = scale, .zero = zero};
+        tw_pack_coded_rows(&w, data, i, &src, n - i < TW_PANEL ? n - i : TW_PANEL);
+    }
+    w.data = data;
+    uint32_t seg[TW_SEGMENTS + 1];
+    tw_segments(n_k, 32, seg);
+    const tw_matmul op = {
+        .w = &w, .x = x, .m = m, .ldx = n_k, .y = y, .ldy = n, .seg = seg, .n_seg = TW_SEGMENTS};
+    k->matmul(&op, 0, (n + TW_PANEL - 1) / TW_PANEL, take(tw_kern_matmul_scratch_bytes(n_k)));
+    char what[80];
+    snprintf(what, sizeof what, "matmul %s %zu x %zu x %zu", tw_dtype_name(type), m, n, n_k);
+    say(what, y, m * n * sizeof *y);
+}
+
 /* A file's blocks of any bytes, whose scales (f16, or an exponent) are near 1. */
 static void make_blocks(enum tw_dtype type, uint8_t *p, size_t n_rows, size_t n_k)
 {
@@ -220,6 +251,9 @@ int main(int argc, char **argv)
     for (int type = TW_Q8_0; type < TW_QUANT_END; type++)
         for (size_t m = 1; m < 12; m += 2)
             run_quant(k, (enum tw_dtype)type, m, 64 + 13 * m, 512 + 256 * (m % 3));
+    for (int type = TW_FP8; type < TW_DTYPE_END; type++)
+        for (size_t m = 1; m < 20; m += m < 5 ? 1 : 7)
+            run_coded(k, (enum tw_dtype)type, m, 64 + 13 * m, 530 + 8 * m);
     for (int type = TW_F32; type <= TW_BF16; type += TW_BF16 - TW_F32) {
         run_attn(k, (enum tw_dtype)type, 64, 1, 4, 1100, 0);
         run_attn(k, (enum tw_dtype)type, 128, 2, 1, 130, 0);
