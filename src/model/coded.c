@@ -136,12 +136,39 @@ void tw_coded_scales(const tw_coded *c, size_t row, size_t n, size_t col0, size_
         }
 }
 
+/* A word holds eight columns of a row. */
+static void numbers_gptq(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
+                         uint8_t *out)
+{
+    for (size_t k = 0, n_k; k < n_cols; k += n_k) {
+        const size_t first = (col0 + k) % 8;
+        n_k = TW_MIN(8 - first, n_cols - k);
+        for (size_t i = 0; i < n; i++) {
+            uint32_t word = load_u32(c->data, (col0 + k) / 8 * c->n_rows + row + i) >> 4 * first;
+            for (size_t j = 0; j < n_k; j++, word >>= 4)
+                out[i * n_cols + k + j] = word & 15;
+        }
+    }
+}
+
+/* Eight rows of a column. */
+static void numbers_awq(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
+                        uint8_t *out)
+{
+    for (size_t k = 0; k < n_cols; k++)
+        for (size_t i = 0, n_i; i < n; i += n_i) {
+            const size_t first = (row + i) % 8;
+            n_i = TW_MIN(8 - first, n - i);
+            const uint32_t word = load_u32(c->data, (col0 + k) * (c->n_rows / 8) + (row + i) / 8);
+            for (size_t j = 0; j < n_i; j++)
+                out[(i + j) * n_cols + k] = (uint8_t)nibble(word, awq_place[first + j]);
+        }
+}
+
 void tw_coded_numbers(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
                       uint8_t *out)
 {
-    for (size_t k = col0; k < col0 + n_cols; k++, out++)
-        for (size_t i = 0; i < n; i++)
-            out[i * n_cols] = (uint8_t)number_of(c, row + i, k);
+    (c->kind == TW_CODED_AWQ ? numbers_awq : numbers_gptq)(c, row, n, col0, n_cols, out);
 }
 
 void tw_coded_widen(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols, float *out)
