@@ -6,16 +6,8 @@
 
 enum { QUAD = 4, CHAINS = TW_REGS / 2, LINE = 64 };
 
-/* Keys [key, key + n) of a page: it is wanted when this one is done. */
-TW_INLINE void fetch_keys(const walk *w, const void *page, enum tw_dtype type, size_t key, size_t n)
-{
-    const size_t row_bytes = w->op->q_dim * (type == TW_F32 ? 4 : 2);
-    const char *at = (const char *)page + key * row_bytes;
-    for (size_t i = 0; i < n * row_bytes; i += LINE)
-        __builtin_prefetch(at + i, 0, 3);
-}
-
-/* n pairs x TW_W keys from key, in steps of at_once keys. */
+/* n pairs x TW_W keys from key, in steps of at_once keys. next: of it the same keys are wanted when
+ * this page is done. */
 TW_INLINE void few_tile(const walk *w, const void *page, const void *next, enum tw_dtype type,
                         size_t i_pair, size_t key, const size_t n, const size_t at_once)
 {
@@ -24,12 +16,14 @@ TW_INLINE void few_tile(const walk *w, const void *page, const void *next, enum 
     vf sum[QUAD][16];
     for (size_t j0 = 0; j0 < TW_W; j0 += at_once) {
         vf c[CHAINS];
-        if (next)
-            fetch_keys(w, next, type, key + j0, at_once);
+        const size_t size = type == TW_F32 ? 4 : 2;
+        const char *ahead = next ? (const char *)next + (key + j0) * q_dim * size : NULL;
         TW_UNROLL
         for (size_t i = 0; i < n * at_once * V16; i++)
             c[i] = v_zero();
-        for (size_t dim = 0; dim < q_dim; dim += 16) {
+        for (size_t dim = 0; dim < q_dim; dim += 16) { /* evenly: a burst fills the miss buffers */
+            for (size_t i = 0; ahead && i < at_once * 16 * size; i += LINE)
+                __builtin_prefetch(ahead + dim * at_once * size + i, 0, 3);
             TW_UNROLL
             for (size_t v = 0; v < V16; v++) {
                 const size_t at = dim + v * TW_W;
@@ -165,7 +159,7 @@ TW_INLINE void few_values_tile(const walk *w, const void *page, const void *next
 TW_INLINE void few_values_rows(const walk *w, const void *page, const void *next,
                                enum tw_dtype type, size_t i, const size_t n)
 {
-    const size_t q_dim = w->op->q_dim, most = n == 1 ? 8 : n == 2 ? 4 : TW_REGS / 8;
+    const size_t q_dim = w->op->q_dim, most = n == 1 ? 8 : n == 2 ? TW_REGS / 4 : TW_REGS / 8;
     size_t dim = 0;
     for (; dim + most * TW_W <= q_dim; dim += most * TW_W)
         few_values_tile(w, page, next, type, i, dim, n, most);
