@@ -20,7 +20,7 @@ enum {
     TILE_S = CHAINS / (2 * TILE_M),
     FEW_M = CHAINS / 2,   /* so many rows still go at once, strip by strip */
     WIDEN_M = 8 * TILE_M, /* from here on weights are widened first, where that pays */
-    PREFETCH = 4096,      /* bytes ahead of a single stream */
+    PREFETCH = 4096,      /* bytes ahead of a single stream, into the second level of cache */
     LINE = 64,
     ROWS_AHEAD = 8, /* of results, whose lines lie far apart */
     LEVELS = 3,     /* of the tree over TW_SEGMENTS, below its root */
@@ -88,7 +88,7 @@ TW_INLINE void run_chains(block *b, const tile *t, vf *c, enum tw_dtype type, co
     if (b->alone) {
         for (; k < b->k_n; k++, w += t->w_step) {
             for (size_t i = 0; i < row_bytes; i += LINE)
-                __builtin_prefetch(w + PREFETCH + i);
+                __builtin_prefetch(w + PREFETCH + i, 0, 2);
             add_step(c, x + k, ldx, w, type, n_rows, n_strips);
         }
         return;
