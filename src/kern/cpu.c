@@ -81,10 +81,21 @@ const tw_kern *tw_kern_neondot(void)
     return NULL;
 }
 
+const tw_kern *tw_kern_neoni8mm(void)
+{
+#ifdef __aarch64__
+    enum { HAS_I8MM = 1 << 13 }; /* HWCAP2_I8MM */
+    if (tw_kern_neondot() && getauxval(AT_HWCAP2) & HAS_I8MM)
+        return &tw_neoni8mm_table;
+#endif
+    return NULL;
+}
+
 const tw_kern *tw_kern_get(const char *tw_cpu)
 {
-    const tw_kern *const tables[] = {tw_kern_avx512vnni(), tw_kern_avx512(), tw_kern_avx2(),
-                                     tw_kern_neondot(),    tw_kern_neon(),   tw_kern_ref()};
+    const tw_kern *const tables[] = {tw_kern_avx512vnni(), tw_kern_avx512(),  tw_kern_avx2(),
+                                     tw_kern_neoni8mm(),   tw_kern_neondot(), tw_kern_neon(),
+                                     tw_kern_ref()};
     for (size_t i = 0; i < TW_ARRAY_LEN(tables); i++)
         if (tables[i] && (!tw_cpu || !*tw_cpu || !strcmp(tw_cpu, tables[i]->name)))
             return tables[i];
@@ -93,6 +104,8 @@ const tw_kern *tw_kern_get(const char *tw_cpu)
 
 const char *tw_kern_names(void)
 {
+    if (tw_kern_neoni8mm())
+        return "ref neon neondot neoni8mm";
     if (tw_kern_neon())
         return tw_kern_neondot() ? "ref neon neondot" : "ref neon";
     if (tw_kern_avx512vnni())

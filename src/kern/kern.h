@@ -222,10 +222,11 @@ const tw_kern *tw_kern_avx2(void); /* NULL where the machine or the build lacks 
 const tw_kern *tw_kern_avx512(void);
 const tw_kern *tw_kern_avx512vnni(void); /* the same but for quantised weights */
 const tw_kern *tw_kern_neon(void);
-const tw_kern *tw_kern_neondot(void); /* the same but for quantised weights */
+const tw_kern *tw_kern_neondot(void);  /* the same but for quantised weights */
+const tw_kern *tw_kern_neoni8mm(void); /* as neondot, but for four rows or more of them */
 
 /* The best table for this machine, or the one TW_CPU names (ref, avx2, avx512, avx512vnni, neon,
- * neondot); NULL for an unknown or unavailable name. */
+ * neondot, neoni8mm); NULL for an unknown or unavailable name. */
 const tw_kern *tw_kern_get(const char *tw_cpu);
 const char *tw_kern_names(void); /* "ref avx2", those that run here */
 

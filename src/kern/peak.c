@@ -33,7 +33,7 @@ static double run_fma(const tw_kern *k, size_t n_steps, float *ret_sink)
         return tw_avx2_peak_fma(n_steps, ret_sink);
 #endif
 #ifdef __aarch64__
-    if (k == tw_kern_neon() || k == tw_kern_neondot())
+    if (k != tw_kern_ref())
         return tw_neon_peak_fma(n_steps, ret_sink);
 #endif
     (void)k;

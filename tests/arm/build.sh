@@ -13,17 +13,30 @@ trap 'rm -rf "$work"' EXIT
 
 flags=(-std=gnu17 -D_GNU_SOURCE -O3 -ffp-contract=off -Wall -Wextra -Wconversion -Werror
     "-I$root/src" "-I$root/include")
-for f in "$root"/src/kern/*.c "$root/src/base/clock.c" "$root/tests/arm/kern_digest.c"; do
-    "$cc" "${flags[@]}" -c "$f" -o "$work/core_$(basename "$f").o"
-done
-for f in "$root"/src/kern/ref/*.c; do
-    "$cc" "${flags[@]}" -c "$f" -o "$work/ref_$(basename "$f").o"
-done
-for f in "$root"/src/kern/wide/*.c; do
-    "$cc" "${flags[@]}" '-DTW_WIDE_NAME="neon"' -c "$f" -o "$work/wide_$(basename "$f").o"
-done
-for f in qmatmul table; do
-    "$cc" "${flags[@]}" -march=armv8.2-a+dotprod '-DTW_WIDE_NAME="neondot"' \
-        -c "$root/src/kern/wide/$f.c" -o "$work/dot_$f.o"
-done
+
+list() { # OBJECTS FLAG... -- FILE...: a line of the compiler's arguments for each file
+    local name=$1 more=()
+    shift
+    while [ "$1" != -- ]; do
+        more+=("$1")
+        shift
+    done
+    shift
+    for f; do
+        printf '%q ' "${flags[@]}" "${more[@]}" -c "$f" -o "$work/${name}_$(basename "$f").o"
+        echo
+    done
+}
+
+tables() { # OBJECTS TABLE MARCH: what differs in a table that has its own dots of bytes
+    list "$1" "-march=$3" "-DTW_WIDE_NAME=\"$2\"" -- "$root"/src/kern/wide/{qmatmul,table}.c
+}
+
+{ # the longest first
+    tables i8mm neoni8mm armv8.2-a+dotprod+i8mm
+    tables dot neondot armv8.2-a+dotprod
+    list wide '-DTW_WIDE_NAME="neon"' -- "$root"/src/kern/wide/*.c
+    list ref -- "$root"/src/kern/ref/*.c
+    list core -- "$root"/src/kern/*.c "$root/src/base/clock.c" "$root/tests/arm/kern_digest.c"
+} | xargs -d '\n' -P "$(nproc)" -I{} bash -c "$cc {}"
 "$cc" -static "$work"/*.o -lm -o "$out"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One line a kernel and shape: its name and a hash of all bytes that it gave, for the table that is
  * named (default: the best). The same program, built for another machine, prints the same lines.
- * usage: kern_digest [TABLE] */
+ * usage: kern_digest [TABLE]; kern_digest --name: which table is the best here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,19 +238,24 @@ static void run_rows(const tw_kern *k, size_t n)
 
 int main(int argc, char **argv)
 {
-    const tw_kern *k = tw_kern_get(argc > 1 ? argv[1] : NULL);
+    const bool ask = argc > 1 && !strcmp(argv[1], "--name");
+    const tw_kern *k = tw_kern_get(argc > 1 && !ask ? argv[1] : NULL);
     if (k == NULL) {
         fprintf(stderr, "kern_digest: no table \"%s\" here, there are: %s\n", argv[1],
                 tw_kern_names());
         return 2;
     }
+    if (ask)
+        return printf("%s\n", k->name) < 0;
     static const size_t rows[] = {1, 2, 3, 5, 6, 7, 12, 13, 49, 200};
+    static const size_t quant_rows[] = {1, 2, 3, 5, 6, 7, 11}; /* tiles end with 1, 2, 3 rows */
     for (int type = TW_F32; type <= TW_BF16; type++)
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
             run_matmul(k, (enum tw_dtype)type, rows[i], 64 + 13 * i, 300 + 7 * i);
     for (int type = TW_Q8_0; type < TW_QUANT_END; type++)
-        for (size_t m = 1; m < 12; m += 2)
-            run_quant(k, (enum tw_dtype)type, m, 64 + 13 * m, 512 + 256 * (m % 3));
+        for (size_t i = 0; i < sizeof quant_rows / sizeof *quant_rows; i++)
+            run_quant(k, (enum tw_dtype)type, quant_rows[i], 64 + 13 * quant_rows[i],
+                      512 + 256 * (quant_rows[i] % 3));
     for (int type = TW_FP8; type < TW_DTYPE_END; type++)
         for (size_t m = 1; m < 20; m += m < 5 ? 1 : 7)
             run_coded(k, (enum tw_dtype)type, m, 64 + 13 * m, 530 + 8 * m);

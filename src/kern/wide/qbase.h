@@ -14,7 +14,8 @@
  *   total = q_start(type, minus_sum)   what (u - off) needs beside u
  *   part = q_part(type, total), q_steps(type) times part = q_mac(type, part, u, x),
  *   total = q_join(type, total, part)
- *   u = q_ready(type, u) first, once. */
+ *   u = q_ready(type, u) first, once.
+ * It may give products of pairs of rows too: qpairs.h. */
 #ifndef TWINAX_KERN_WIDE_QBASE_H
 #define TWINAX_KERN_WIDE_QBASE_H
 
@@ -23,6 +24,8 @@
 
 #if defined(__AVX512VNNI__)
 #define TW_QFN(name) tw_avx512vnni_##name
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#define TW_QFN(name) tw_neoni8mm_##name
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define TW_QFN(name) tw_neondot_##name
 #else
@@ -31,6 +34,8 @@
 
 #if defined(__AVX512BW__)
 enum { TW_QW = 16, TW_QREGS = 32 };
+#elif defined(__aarch64__)
+enum { TW_QW = 4, TW_QREGS = 32 };
 #else
 enum { TW_QW = 8, TW_QREGS = 16 };
 #endif

@@ -33,9 +33,10 @@ TW_INLINE void quantize_block(tw_xblock *b, const float *x)
     }
     q_store_bytes(b->q, q);
     qi lo = q[0], hi = q[V16Q];
-    if (V16Q == 2) {
-        lo += q[1];
-        hi += q[V32 - 1];
+    TW_UNROLL
+    for (size_t i = 1; i < V16Q; i++) {
+        lo += q[i];
+        hi += q[V16Q + i];
     }
     b->d = amax / 127.0f;
     b->minus_half[0] = -q_add_all(lo);
