@@ -12,6 +12,7 @@
 #include <float.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -241,7 +242,7 @@ static void test_refusals(void **state)
     assert_null(t);
 }
 
-/* How many of the team's own threads (by name) are asleep. */
+/* How many of the team's own threads (by name) and its caller are asleep. */
 static unsigned count_asleep(void)
 {
     unsigned n = 0;
@@ -253,8 +254,9 @@ static unsigned count_asleep(void)
         FILE *f = e->d_name[0] != '.' ? fopen(path, "r") : NULL;
         if (f == NULL)
             continue;
-        n += fgets(text, sizeof(text), f) != NULL && strstr(text, "(team-") != NULL &&
-             strstr(text, ") S ") != NULL;
+        const bool is_caller = atoi(e->d_name) == getpid();
+        n += fgets(text, sizeof(text), f) != NULL && strstr(text, ") S ") != NULL &&
+             (is_caller || strstr(text, "(team-") != NULL);
         fclose(f);
     }
     closedir(d);
@@ -265,7 +267,9 @@ static unsigned count_asleep(void)
 static void test_idle_team_sleeps(void **state)
 {
     (void)state;
-    for (unsigned n = 2; n <= 5; n++) {
+    static const unsigned sizes[] = {2, 3, 4, 5, 64, N_MAX};
+    for (unsigned i = 0; i < TW_ARRAY_LEN(sizes); i++) {
+        const unsigned n = sizes[i];
         job j = {.team = new_team(n), .n_threads = n};
         for (unsigned round = 1; round <= 3; round++) {
             tw_team_run(j.team, count_thread, &j);
@@ -279,6 +283,44 @@ static void test_idle_team_sleeps(void **state)
     }
 }
 
+/* The last thread works on until all others, the caller too, sleep. */
+static void work_while_others_wait(void *ctx, unsigned i_thread, unsigned n_threads)
+{
+    job *j = ctx;
+    const uint64_t end = tw_clock_now_ns() + 60 * TW_NS_PER_S;
+    if (i_thread == n_threads - 1)
+        while (count_asleep() != n_threads - 1 && tw_clock_now_ns() < end)
+            sched_yield();
+    atomic_fetch_add(&j->n_wrong, tw_clock_now_ns() >= end);
+    j->count[i_thread]++;
+}
+
+/* Who waits for the slowest thread of a job is out of its way, whoever has a cpu of his own and when
+ * all of them share two. */
+static void test_waiting_team_sleeps(void **state)
+{
+    (void)state;
+    static const unsigned sizes[] = {2, 3, 7, 64, N_MAX};
+    int have[TW_CPU_MAX], cpus[N_MAX];
+    const unsigned n_have = TW_MIN(tw_sys_cpus(have, TW_CPU_MAX), (unsigned)TW_CPU_MAX);
+    for (unsigned i = 0; i < N_MAX; i++)
+        cpus[i] = have[i % n_have];
+    for (unsigned i = 0; i < 2 * TW_ARRAY_LEN(sizes); i++) {
+        const unsigned n = sizes[i / 2];
+        job j = {.n_threads = n};
+        tw_err err = {0};
+        if (tw_team_new(n, i % 2 == 0 ? NULL : cpus, &j.team, &err) != 0)
+            fail_msg("%s", err.msg);
+        for (unsigned k = 1; k <= 2; k++) {
+            tw_team_run(j.team, work_while_others_wait, &j);
+            assert_int_equal(atomic_load(&j.n_wrong), 0);
+            for (unsigned i_thread = 0; i_thread < n; i_thread++)
+                assert_int_equal(j.count[i_thread], k);
+        }
+        tw_team_free(j.team);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_no_allocation),    cmocka_unit_test(test_subnormals_live),
         cmocka_unit_test(test_pinned),           cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_idle_team_sleeps),
+        cmocka_unit_test(test_waiting_team_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
