@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/le.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cluster/probe_inside.h"
@@ -29,13 +30,13 @@ uint64_t tw_probe_bytes(const tw_probe *p)
 static int send_command(tw_probe *p, const probe_cmd *c)
 {
     uint8_t raw[PROBE_CMD_BYTES];
-    tw_probe_put(raw, 4, PROBE_CMD_MAGIC);
+    tw_le_store(raw, 4, PROBE_CMD_MAGIC);
     raw[4] = c->op;
     raw[5] = c->wait;
-    tw_probe_put(raw + 6, 2, c->ways);
-    tw_probe_put(raw + 8, 4, c->bytes);
-    tw_probe_put(raw + 12, 4, c->count);
-    tw_probe_put(raw + 16, 8, c->ns);
+    tw_le_store(raw + 6, 2, c->ways);
+    tw_le_store(raw + 8, 4, c->bytes);
+    tw_le_store(raw + 12, 4, c->count);
+    tw_le_store(raw + 16, 8, c->ns);
     return tw_probe_send(p->pair.fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->pair.stop);
 }
 
@@ -196,10 +197,10 @@ int tw_probe_flood(tw_probe *p, bool to_peer, bool from_peer, uint64_t ns, doubl
         return rc;
     rc = tw_probe_recv(p->pair.fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->pair.stop);
     if (rc == 0)
-        rc = -(int)tw_probe_get(raw + 16, 4);
+        rc = -(int)tw_le_load(raw + 16, 4);
     if (rc != 0)
         return tw_probe_fail(rc, "measuring bandwidth (there)", err);
-    *ret_to_gbit = to_peer ? to_gbit(tw_probe_get(raw, 8), tw_probe_get(raw + 8, 8)) : 0;
+    *ret_to_gbit = to_peer ? to_gbit(tw_le_load(raw, 8), tw_le_load(raw + 8, 8)) : 0;
     *ret_from_gbit = from_peer ? to_gbit(bytes, took) : 0;
     return 0;
 }
@@ -229,7 +230,7 @@ int tw_probe_link_open(tw_probe *p, enum tw_probe_link_kind kind, char *link_tex
     if (rc != 0)
         return tw_probe_fail(rc, "making a link", err);
     words[sizeof words - 1] = '\0';
-    rc = -(int)tw_probe_get(words, 4);
+    rc = -(int)tw_le_load(words, 4);
     if (rc != 0)
         return tw_err_set(err, rc, "the other end: %s", (const char *)words + 8);
     describe_link(p->pair.link, link_text, text_bytes);

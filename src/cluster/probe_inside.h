@@ -51,8 +51,6 @@ typedef struct probe_pair {
 TW_MUST_CHECK int tw_probe_pair_init(probe_pair *p, tw_probe_stop stop, tw_err *err);
 void tw_probe_pair_done(probe_pair *p);
 
-void tw_probe_put(uint8_t *p, unsigned n_bytes, uint64_t v); /* little-endian */
-uint64_t tw_probe_get(const uint8_t *p, unsigned n_bytes);
 bool tw_probe_stopped(const tw_probe_stop *s);
 
 /* Exactly n bytes, spinning or sleeping. -ECANCELED when stopped, -ETIMEDOUT when nothing moved for

@@ -15,20 +15,6 @@
 enum { SPINS_A_LOOK = 16, SLEEP_SLICE_MS = 100 };
 #define YIELD_AFTER_NS (10 * TW_NS_PER_US)
 
-void tw_probe_put(uint8_t *p, unsigned n_bytes, uint64_t v)
-{
-    for (unsigned i = 0; i < n_bytes; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
-}
-
-uint64_t tw_probe_get(const uint8_t *p, unsigned n_bytes)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < n_bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
-
 bool tw_probe_stopped(const tw_probe_stop *s)
 {
     return s->asked != NULL && s->asked(s->ctx);

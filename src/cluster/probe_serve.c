@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/le.h"
 #include "base/scope.h"
 #include "cluster/probe.h"
 #include "cluster/probe_inside.h"
@@ -204,9 +205,9 @@ static int answer_flood(probe_pair *p, const probe_cmd *c, tw_err *err)
         return refuse("more than a minute of bulk data", err);
     int rc = tw_probe_flood_run(p, c->ways & PROBE_TO_CLIENT, c->ways & PROBE_TO_SERVER, c->ns,
                                 &bytes, &ns, err);
-    tw_probe_put(raw, 8, bytes);
-    tw_probe_put(raw + 8, 8, ns);
-    tw_probe_put(raw + 16, 8, (uint64_t)-rc);
+    tw_le_store(raw, 8, bytes);
+    tw_le_store(raw + 8, 8, ns);
+    tw_le_store(raw + 16, 8, (uint64_t)-rc);
     int rc_send = tw_probe_send(p->fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->stop);
     if (rc != 0 || rc_send == 0)
         return rc;
@@ -221,7 +222,7 @@ static int answer_link(probe_pair *p, const probe_cmd *c, tw_err *err)
     int rc = c->wait > TW_PROBE_LINK_VERBS
                  ? refuse("an unknown kind of link", &why)
                  : tw_probe_link_make(p, (enum tw_probe_link_kind)c->wait, 1, &why);
-    tw_probe_put(words, 8, (uint64_t)-rc);
+    tw_le_store(words, 8, (uint64_t)-rc);
     snprintf((char *)words + 8, sizeof words - 8, "%.230s", rc != 0 ? why.msg : "");
     rc = tw_probe_send(p->fds[0], words, sizeof words, TW_PROBE_SLEEP, &p->stop);
     return rc == 0 ? 0 : tw_probe_fail(rc, "telling of the link", err);
@@ -247,15 +248,15 @@ static int read_command(probe_pair *p, probe_cmd *ret)
     int rc = wait_command(p);
     if (rc == 0)
         rc = tw_probe_recv(p->fds[0], raw, sizeof raw, TW_PROBE_SLEEP, &p->stop);
-    if (rc == 0 && tw_probe_get(raw, 4) != PROBE_CMD_MAGIC)
+    if (rc == 0 && tw_le_load(raw, 4) != PROBE_CMD_MAGIC)
         rc = -EPROTO;
     if (rc == 0)
         *ret = (probe_cmd){.op = raw[4],
                            .wait = raw[5],
-                           .ways = (uint16_t)tw_probe_get(raw + 6, 2),
-                           .bytes = (uint32_t)tw_probe_get(raw + 8, 4),
-                           .count = (uint32_t)tw_probe_get(raw + 12, 4),
-                           .ns = tw_probe_get(raw + 16, 8)};
+                           .ways = tw_le_u16(raw + 6),
+                           .bytes = tw_le_u32(raw + 8),
+                           .count = tw_le_u32(raw + 12),
+                           .ns = tw_le_load(raw + 16, 8)};
     return rc;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/le.h"
 #include "os/crypto.h"
 #include "os/sock.h"
 #include "os/sys.h"
@@ -11,20 +12,6 @@
 enum { TOKEN_BYTES = 32, MAGIC_BYTES = 8, LABEL_BYTES = 16 };
 
 static const char magic[] = "TWSHARE1", ask_magic[] = "TWSG";
-
-static void put(uint8_t *p, unsigned n_bytes, uint64_t v)
-{
-    for (unsigned i = 0; i < n_bytes; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint64_t get(const uint8_t *p, unsigned n_bytes)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < n_bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
 
 /* nonces: taker's, giver's. */
 static void prove(const uint8_t *token, const char label[LABEL_BYTES],
@@ -85,27 +72,27 @@ int tw_share_welcome(int fd, const uint8_t *token, uint64_t deadline_ns)
 void tw_share_ask_print(const tw_share_ask *a, uint8_t out[TW_SHARE_ASK_BYTES])
 {
     memcpy(out, ask_magic, 4);
-    put(out + 4, 4, a->unit);
-    put(out + 8, 8, a->offset);
+    tw_le_store(out + 4, 4, a->unit);
+    tw_le_store(out + 8, 8, a->offset);
 }
 
 int tw_share_ask_parse(const uint8_t in[TW_SHARE_ASK_BYTES], tw_share_ask *ret)
 {
     if (memcmp(in, ask_magic, 4) != 0)
         return -EPROTO;
-    *ret = (tw_share_ask){.unit = (uint32_t)get(in + 4, 4), .offset = get(in + 8, 8)};
+    *ret = (tw_share_ask){.unit = tw_le_u32(in + 4), .offset = tw_le_load(in + 8, 8)};
     return 0;
 }
 
 void tw_share_head_print(const tw_share_head *h, uint8_t out[TW_SHARE_HEAD_BYTES])
 {
-    put(out, 4, h->bytes);
-    put(out + 4, 4, h->crc);
+    tw_le_store(out, 4, h->bytes);
+    tw_le_store(out + 4, 4, h->crc);
 }
 
 int tw_share_head_parse(const uint8_t in[TW_SHARE_HEAD_BYTES], tw_share_head *ret)
 {
-    const tw_share_head h = {.bytes = (uint32_t)get(in, 4), .crc = (uint32_t)get(in + 4, 4)};
+    const tw_share_head h = {.bytes = tw_le_u32(in), .crc = tw_le_u32(in + 4)};
     if (h.bytes > TW_SHARE_BLOCK_BYTES)
         return -EPROTO;
     *ret = h;

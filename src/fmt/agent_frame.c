@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/le.h"
 #include "base/scope.h"
 
 enum { LENGTH_BYTES = 4, TOKEN_BYTES = 32 };
@@ -24,8 +25,7 @@ int tw_agent_frame_put(tw_buf *b, const json_t *v, tw_err *err)
         return tw_err_set(err, -E2BIG, "agent: a message of more than %d bytes is not sent",
                           TW_AGENT_FRAME_MAX);
     uint8_t head[LENGTH_BYTES];
-    for (unsigned i = 0; i < LENGTH_BYTES; i++)
-        head[i] = (uint8_t)(text.len >> (8 * i));
+    tw_le_store(head, LENGTH_BYTES, text.len);
     int rc = tw_buf_append(b, head, sizeof head);
     if (rc == 0)
         rc = tw_buf_append(b, text.data, text.len);
@@ -36,9 +36,7 @@ int tw_agent_frame_take(const char *p, size_t n, json_t **ret, size_t *ret_used,
 {
     if (n < LENGTH_BYTES)
         return -EAGAIN;
-    size_t len = 0;
-    for (unsigned i = 0; i < LENGTH_BYTES; i++)
-        len |= (size_t)(uint8_t)p[i] << (8 * i);
+    const size_t len = (size_t)tw_le_load(p, LENGTH_BYTES);
     if (len < 2 || len > TW_AGENT_FRAME_MAX)
         return tw_err_set(err, -EPROTO, "agent: a frame of %zu bytes, wanted 2 to %d", len,
                           TW_AGENT_FRAME_MAX);

@@ -4,72 +4,41 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/le.h"
+
 #define DATA_MAGIC UINT32_C(0x44585754) /* "TWXD" */
 #define CTL_MAGIC  UINT32_C(0x43585754) /* "TWXC" */
 
-static void put_u16(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)(v & 0xff);
-    p[1] = (uint8_t)(v >> 8);
-}
-
-static void put_u32(uint8_t *p, uint32_t v)
-{
-    put_u16(p, (uint16_t)(v & 0xffff));
-    put_u16(p + 2, (uint16_t)(v >> 16));
-}
-
-static void put_u64(uint8_t *p, uint64_t v)
-{
-    put_u32(p, (uint32_t)(v & UINT32_MAX));
-    put_u32(p + 4, (uint32_t)(v >> 32));
-}
-
-static uint16_t get_u16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static uint32_t get_u32(const uint8_t *p)
-{
-    return get_u16(p) | (uint32_t)get_u16(p + 2) << 16;
-}
-
-static uint64_t get_u64(const uint8_t *p)
-{
-    return get_u32(p) | (uint64_t)get_u32(p + 4) << 32;
-}
-
 void tw_frame_data_encode(const tw_frame_data *f, uint8_t out[TW_FRAME_DATA_BYTES])
 {
-    put_u32(out, DATA_MAGIC);
+    tw_le_store(out, 4, DATA_MAGIC);
     out[4] = f->op;
     out[5] = f->from;
-    put_u16(out + 6, f->flags);
-    put_u64(out + 8, f->seq);
-    put_u64(out + 16, f->bytes);
-    put_u32(out + 24, f->crc);
-    put_u32(out + 28, 0);
+    tw_le_store(out + 6, 2, f->flags);
+    tw_le_store(out + 8, 8, f->seq);
+    tw_le_store(out + 16, 8, f->bytes);
+    tw_le_store(out + 24, 4, f->crc);
+    tw_le_store(out + 28, 4, 0);
 }
 
 int tw_frame_data_decode(const uint8_t in[TW_FRAME_DATA_BYTES], tw_frame_data *ret)
 {
-    if (get_u32(in) != DATA_MAGIC || get_u32(in + 28) != 0)
+    if (tw_le_u32(in) != DATA_MAGIC || tw_le_u32(in + 28) != 0)
         return -EPROTO;
     *ret = (tw_frame_data){.op = in[4],
                            .from = in[5],
-                           .flags = get_u16(in + 6),
-                           .seq = get_u64(in + 8),
-                           .bytes = get_u64(in + 16),
-                           .crc = get_u32(in + 24)};
+                           .flags = tw_le_u16(in + 6),
+                           .seq = tw_le_load(in + 8, 8),
+                           .bytes = tw_le_load(in + 16, 8),
+                           .crc = tw_le_u32(in + 24)};
     return 0;
 }
 
 int tw_frame_ctl_decode(const uint8_t in[TW_FRAME_CTL_BYTES], tw_frame_ctl *ret)
 {
-    if (get_u32(in) != CTL_MAGIC || get_u32(in + 8) > TW_FRAME_BODY_MAX)
+    if (tw_le_u32(in) != CTL_MAGIC || tw_le_u32(in + 8) > TW_FRAME_BODY_MAX)
         return -EPROTO;
-    *ret = (tw_frame_ctl){get_u16(in + 4), get_u16(in + 6), get_u32(in + 8)};
+    *ret = (tw_frame_ctl){tw_le_u16(in + 4), tw_le_u16(in + 6), tw_le_u32(in + 8)};
     return 0;
 }
 
@@ -78,10 +47,10 @@ int tw_frame_ctl_encode(tw_buf *b, enum tw_frame_type type, const void *body, si
     uint8_t h[TW_FRAME_CTL_BYTES];
     if (bytes > TW_FRAME_BODY_MAX)
         return -E2BIG;
-    put_u32(h, CTL_MAGIC);
-    put_u16(h + 4, TW_FRAME_VERSION);
-    put_u16(h + 6, (uint16_t)type);
-    put_u32(h + 8, (uint32_t)bytes);
+    tw_le_store(h, 4, CTL_MAGIC);
+    tw_le_store(h + 4, 2, TW_FRAME_VERSION);
+    tw_le_store(h + 6, 2, (uint16_t)type);
+    tw_le_store(h + 8, 4, (uint32_t)bytes);
     int rc = tw_buf_append(b, h, sizeof h);
     if (rc == 0 && bytes > 0)
         rc = tw_buf_append(b, body, bytes);
@@ -115,7 +84,7 @@ static void add_u8(writer *w, uint8_t v)
 static void add_u16(writer *w, uint16_t v)
 {
     uint8_t p[2];
-    put_u16(p, v);
+    tw_le_store(p, 2, v);
     add_bytes(w, p, 2);
 }
 
@@ -143,7 +112,7 @@ static int end_frame(writer *w)
     size_t body = w->b->len - w->at - TW_FRAME_CTL_BYTES;
     if (body > TW_FRAME_BODY_MAX)
         return -E2BIG;
-    put_u32((uint8_t *)w->b->data + w->at + 8, (uint32_t)body);
+    tw_le_store((uint8_t *)w->b->data + w->at + 8, 4, (uint32_t)body);
     return 0;
 }
 
@@ -174,7 +143,7 @@ static uint8_t take_u8(reader *r)
 static uint16_t take_u16(reader *r)
 {
     const uint8_t *p = take_bytes(r, 2);
-    return p != NULL ? get_u16(p) : 0;
+    return p != NULL ? tw_le_u16(p) : 0;
 }
 
 static tw_str take_str(reader *r)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/le.h"
 #include "base/scope.h"
 
 enum { NAME_MAX_BYTES = 256, KEY_MAX_BYTES = 65535, ALIGN_DEFAULT = 32 };
@@ -58,14 +59,6 @@ struct reader {
     tw_err *err;
 };
 
-static uint64_t load_le(const uint8_t *p, unsigned n_bytes)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < n_bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
-
 static int cut_short(const struct reader *r, const char *what)
 {
     return tw_err_set(r->err, -EINVAL,
@@ -77,7 +70,7 @@ static int read_number(struct reader *r, unsigned n_bytes, const char *what, uin
 {
     if (r->n - r->at < n_bytes)
         return cut_short(r, what);
-    *ret = load_le(r->p + r->at, n_bytes);
+    *ret = tw_le_load(r->p + r->at, n_bytes);
     r->at += n_bytes;
     return 0;
 }

@@ -2,6 +2,7 @@
 /* Values of a parsed header, and names of split files. */
 #include <string.h>
 
+#include "base/le.h"
 #include "fmt/gguf.h"
 
 enum { TAIL_BYTES = 20 }; /* "-00002-of-00003.gguf" */
@@ -27,18 +28,10 @@ unsigned tw_gguf_kind_bytes(enum tw_gguf_kind kind)
     return kind_rows[kind].n_bytes;
 }
 
-static uint64_t load_le(const uint8_t *p, unsigned n_bytes)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < n_bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
-
 /* Sign-extends what the kind says. */
 static int64_t load_signed(const tw_gguf_value *v, const uint8_t *p)
 {
-    uint64_t raw = load_le(p, tw_gguf_kind_bytes(v->kind));
+    uint64_t raw = tw_le_load(p, tw_gguf_kind_bytes(v->kind));
     switch ((int)v->kind) {
     case TW_GGUF_I8:
         return (int8_t)raw;
@@ -66,7 +59,7 @@ bool tw_gguf_u64(const tw_gguf_value *v, uint64_t i, uint64_t *ret)
     unsigned n_bytes = tw_gguf_kind_bytes(v->kind);
     const uint8_t *p = v->p + i * n_bytes;
     if (is_unsigned(v->kind)) {
-        *ret = load_le(p, n_bytes);
+        *ret = tw_le_load(p, n_bytes);
         return true;
     }
     if (!is_signed(v->kind) || load_signed(v, p) < 0)
@@ -80,17 +73,17 @@ bool tw_gguf_f64(const tw_gguf_value *v, uint64_t i, double *ret)
     unsigned n_bytes = tw_gguf_kind_bytes(v->kind);
     const uint8_t *p = v->p + i * n_bytes;
     if (v->kind == TW_GGUF_F32) {
-        uint32_t bits = (uint32_t)load_le(p, 4);
+        uint32_t bits = tw_le_u32(p);
         float f;
         memcpy(&f, &bits, sizeof(f));
         *ret = (double)f;
     } else if (v->kind == TW_GGUF_F64) {
-        uint64_t bits = load_le(p, 8);
+        uint64_t bits = tw_le_load(p, 8);
         memcpy(ret, &bits, sizeof(*ret));
     } else if (is_signed(v->kind)) {
         *ret = (double)load_signed(v, p);
     } else if (is_unsigned(v->kind)) {
-        *ret = (double)load_le(p, n_bytes);
+        *ret = (double)tw_le_load(p, n_bytes);
     } else {
         return false;
     }
@@ -123,7 +116,7 @@ bool tw_gguf_texts_next(tw_gguf_texts *t, tw_str *ret)
 {
     if (t->n_left == 0)
         return false;
-    size_t len = (size_t)load_le(t->p, 8);
+    size_t len = (size_t)tw_le_load(t->p, 8);
     *ret = (tw_str){(const char *)t->p + 8, len};
     t->p += 8 + len;
     t->n_left--;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/le.h"
 #include "base/scope.h"
 #include "fmt/json.h"
 
@@ -207,9 +208,7 @@ static int read_length(const char *name, const uint8_t *p, size_t n, uint64_t fi
     if (n < 8 || file_bytes < 8)
         return tw_err_set(err, -EINVAL, "%s: no safetensors file: %zu bytes, want at least 8", name,
                           n);
-    uint64_t len = 0;
-    for (unsigned i = 0; i < 8; i++)
-        len |= (uint64_t)p[i] << (8 * i);
+    const uint64_t len = tw_le_load(p, 8);
     if (len > TW_ST_HEADER_MAX_BYTES)
         return tw_err_set(err, -EINVAL,
                           "%s: header of %" PRIu64 " bytes, want at most %d; no safetensors file?",

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/le.h"
+
 #define POLY UINT32_C(0x82f63b78) /* reflected */
 
 /* Eight tables: byte k of eight, so that one step takes eight bytes. */
@@ -22,11 +24,6 @@ static void fill_tables(void)
             tables[k][i] = tables[k - 1][i] >> 8 ^ tables[0][tables[k - 1][i] & 0xff];
 }
 
-static uint32_t load_u32(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 uint32_t tw_crc32c(uint32_t crc, const void *data, size_t n)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -34,7 +31,7 @@ uint32_t tw_crc32c(uint32_t crc, const void *data, size_t n)
     const uint8_t *p = data;
     crc = ~crc;
     for (; n >= 8; n -= 8, p += 8) {
-        uint32_t a = crc ^ load_u32(p), b = load_u32(p + 4);
+        uint32_t a = crc ^ tw_le_u32(p), b = tw_le_u32(p + 4);
         crc = tables[7][a & 0xff] ^ tables[6][a >> 8 & 0xff] ^ tables[5][a >> 16 & 0xff] ^
               tables[4][a >> 24] ^ tables[3][b & 0xff] ^ tables[2][b >> 8 & 0xff] ^
               tables[1][b >> 16 & 0xff] ^ tables[0][b >> 24];

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/le.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "link/verbs_inside.h"
@@ -91,13 +92,6 @@ static void order_device_reads(void)
 #endif
 }
 
-static uint32_t load_u32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return le32toh(v);
-}
-
 /* Takes what has come, without a look at the queue. */
 static void look_at_flags(tw_verbs_link *v)
 {
@@ -107,7 +101,7 @@ static void look_at_flags(tw_verbs_link *v)
         if (le32toh(__atomic_load_n(flag, __ATOMIC_ACQUIRE)) != v->rx_data)
             return;
         order_device_reads();
-        tw_verbs_imm m = tw_verbs_imm_decode(load_u32(tw_verbs_slot_in(v, i)));
+        tw_verbs_imm m = tw_verbs_imm_decode(tw_le_u32(tw_verbs_slot_in(v, i)));
         v->n_by_flag++;
         v->l.proof.rx_by_flag++;
         if (take_credits(v, m.credits))

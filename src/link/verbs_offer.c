@@ -11,41 +11,28 @@
  * little-endian; a verdict is an offer of which only usable and why count. */
 #include "link/verbs_inside.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
+#include "base/le.h"
+
 #define OFFER_MAGIC UINT32_C(0x52585754) /* "TWXR" */
-
-static void put_u32(uint8_t *p, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(p, &v, sizeof v);
-}
-
-static uint32_t get_u32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return le32toh(v);
-}
 
 void tw_verbs_offer_encode(const tw_verbs_offer *o, uint8_t out[TW_VERBS_OFFER_BYTES])
 {
-    uint64_t addr = htole64(o->addr);
     memset(out, 0, TW_VERBS_OFFER_BYTES);
-    put_u32(out, OFFER_MAGIC);
+    tw_le_store(out, 4, OFFER_MAGIC);
     out[4] = o->usable;
     out[5] = o->is_ethernet;
     out[6] = o->mtu_code;
     out[7] = o->can_flag;
-    put_u32(out + 8, o->qpn);
-    put_u32(out + 12, o->psn);
-    put_u32(out + 16, o->rkey);
-    put_u32(out + 20, o->n_slots);
-    put_u32(out + 24, o->slot_bytes);
-    put_u32(out + 28, o->lid);
-    memcpy(out + 32, &addr, sizeof addr);
+    tw_le_store(out + 8, 4, o->qpn);
+    tw_le_store(out + 12, 4, o->psn);
+    tw_le_store(out + 16, 4, o->rkey);
+    tw_le_store(out + 20, 4, o->n_slots);
+    tw_le_store(out + 24, 4, o->slot_bytes);
+    tw_le_store(out + 28, 4, o->lid);
+    tw_le_store(out + 32, 8, o->addr);
     memcpy(out + 40, o->gid, sizeof o->gid);
     memcpy(out + 80, o->why, strnlen(o->why, TW_VERBS_WHY_BYTES - 1));
 }
@@ -56,17 +43,16 @@ int tw_verbs_offer_decode(const uint8_t in[TW_VERBS_OFFER_BYTES], tw_verbs_offer
                         .is_ethernet = in[5] != 0,
                         .mtu_code = in[6],
                         .can_flag = in[7] != 0,
-                        .lid = (uint16_t)(get_u32(in + 28) & 0xffff),
-                        .qpn = get_u32(in + 8),
-                        .psn = get_u32(in + 12),
-                        .rkey = get_u32(in + 16),
-                        .n_slots = get_u32(in + 20),
-                        .slot_bytes = get_u32(in + 24)};
-    if (get_u32(in) != OFFER_MAGIC || in[4] > 1 || in[5] > 1 || in[7] > 1 || o.qpn >= 1U << 24 ||
+                        .lid = (uint16_t)(tw_le_u32(in + 28) & 0xffff),
+                        .qpn = tw_le_u32(in + 8),
+                        .psn = tw_le_u32(in + 12),
+                        .rkey = tw_le_u32(in + 16),
+                        .n_slots = tw_le_u32(in + 20),
+                        .slot_bytes = tw_le_u32(in + 24),
+                        .addr = tw_le_load(in + 32, 8)};
+    if (tw_le_u32(in) != OFFER_MAGIC || in[4] > 1 || in[5] > 1 || in[7] > 1 || o.qpn >= 1U << 24 ||
         o.psn >= 1U << 24)
         return -EPROTO;
-    memcpy(&o.addr, in + 32, sizeof o.addr);
-    o.addr = le64toh(o.addr);
     memcpy(o.gid, in + 40, sizeof o.gid);
     memcpy(o.why, in + 80, TW_VERBS_WHY_BYTES - 1);
     for (char *c = o.why; *c != '\0'; c++)
