@@ -317,7 +317,7 @@ static int parse_stages(parse *p, const json_t *o, const char *where, const list
     rc = l->one(p, o, where, type.p, &s);
     if (rc < 0)
         return rc;
-    l->out->v[l->out->n++] = s;
+    tw_tj_stages_add(l->out, s);
     return 0;
 }
 

@@ -65,6 +65,12 @@ typedef struct tw_tj_stages {
     tw_tj_stage v[TW_TJ_MAX_STAGES];
 } tw_tj_stages;
 
+/* The caller knows that there is room. */
+static inline void tw_tj_stages_add(tw_tj_stages *s, tw_tj_stage stage)
+{
+    s->v[s->n++] = stage;
+}
+
 typedef struct tw_tj_token {
     tw_str text;
     uint32_t id;

@@ -52,11 +52,6 @@ static const struct pre_row {
      {"[\\p{P}\\$\\+<=>\\^~\\|]+", TW_TOK_GPT2_PATTERN, "\\p{N}+", "[0-9][0-9][0-9]"}},
 };
 
-static void add_stage(tw_tj_stages *s, tw_tj_stage stage)
-{
-    s->v[s->n++] = stage;
-}
-
 bool tw_gguf_pre_fill(tw_str name, tw_tokenizer_json *j, bool *ret_add_bos)
 {
     const struct pre_row *row = NULL;
@@ -65,14 +60,14 @@ bool tw_gguf_pre_fill(tw_str name, tw_tokenizer_json *j, bool *ret_add_bos)
     if (row == NULL)
         return false;
     if (row->nfc)
-        add_stage(&j->normalizers, (tw_tj_stage){.type = TW_TJ_NFC});
+        tw_tj_stages_add(&j->normalizers, (tw_tj_stage){.type = TW_TJ_NFC});
     for (size_t i = 0; i < PATTERNS_MAX && row->patterns[i] != NULL; i++)
-        add_stage(&j->pre_tokenizers, (tw_tj_stage){.type = TW_TJ_SPLIT,
-                                                    .pattern = tw_str_from(row->patterns[i]),
-                                                    .is_regex = true,
-                                                    .behavior = TW_TJ_ISOLATED});
-    add_stage(&j->pre_tokenizers, (tw_tj_stage){.type = TW_TJ_BYTE_LEVEL});
-    add_stage(&j->decoders, (tw_tj_stage){.type = TW_TJ_BYTE_LEVEL});
+        tw_tj_stages_add(&j->pre_tokenizers, (tw_tj_stage){.type = TW_TJ_SPLIT,
+                                                           .pattern = tw_str_from(row->patterns[i]),
+                                                           .is_regex = true,
+                                                           .behavior = TW_TJ_ISOLATED});
+    tw_tj_stages_add(&j->pre_tokenizers, (tw_tj_stage){.type = TW_TJ_BYTE_LEVEL});
+    tw_tj_stages_add(&j->decoders, (tw_tj_stage){.type = TW_TJ_BYTE_LEVEL});
     j->has_decoder = true;
     j->ignore_merges = row->ignore_merges;
     *ret_add_bos = row->add_bos;

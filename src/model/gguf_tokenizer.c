@@ -211,29 +211,25 @@ static int make_merges(struct reader *r, uint64_t n_tokens)
     return take_splits(r, texts, &splits);
 }
 
-static void add_stage(tw_tj_stages *s, tw_tj_stage stage)
-{
-    s->v[s->n++] = stage;
-}
-
 static int read_spm(struct reader *r, const tw_gguf_value *tokens, bool *ret_add_bos)
 {
     tw_tokenizer_json *j = &r->j;
     bool prefix = tw_gguf_keys_bool(&r->k, "tokenizer.ggml.add_space_prefix", true);
     uint64_t unk = tw_gguf_keys_u64(&r->k, "tokenizer.ggml.unknown_token_id", 0, 0, UINT32_MAX);
     if (prefix)
-        add_stage(&j->normalizers, (tw_tj_stage){.type = TW_TJ_PREPEND, .content = TW_STR(META)});
-    add_stage(&j->normalizers, (tw_tj_stage){.type = TW_TJ_REPLACE,
-                                             .pattern = TW_STR(" "),
-                                             .content = TW_STR(META)});
-    add_stage(&j->decoders, (tw_tj_stage){.type = TW_TJ_REPLACE,
-                                          .pattern = TW_STR(META),
-                                          .content = TW_STR(" ")});
-    add_stage(&j->decoders, (tw_tj_stage){.type = TW_TJ_BYTE_FALLBACK});
-    add_stage(&j->decoders, (tw_tj_stage){.type = TW_TJ_FUSE});
+        tw_tj_stages_add(&j->normalizers,
+                         (tw_tj_stage){.type = TW_TJ_PREPEND, .content = TW_STR(META)});
+    tw_tj_stages_add(&j->normalizers, (tw_tj_stage){.type = TW_TJ_REPLACE,
+                                                    .pattern = TW_STR(" "),
+                                                    .content = TW_STR(META)});
+    tw_tj_stages_add(&j->decoders, (tw_tj_stage){.type = TW_TJ_REPLACE,
+                                                 .pattern = TW_STR(META),
+                                                 .content = TW_STR(" ")});
+    tw_tj_stages_add(&j->decoders, (tw_tj_stage){.type = TW_TJ_BYTE_FALLBACK});
+    tw_tj_stages_add(&j->decoders, (tw_tj_stage){.type = TW_TJ_FUSE});
     if (prefix)
-        add_stage(&j->decoders,
-                  (tw_tj_stage){.type = TW_TJ_STRIP, .content = TW_STR(" "), .start = 1});
+        tw_tj_stages_add(&j->decoders,
+                         (tw_tj_stage){.type = TW_TJ_STRIP, .content = TW_STR(" "), .start = 1});
     j->has_decoder = j->byte_fallback = j->fuse_unk = true;
     for (size_t i = 0; i < j->n_vocab; i++)
         if (j->vocab[i].id == unk) {
