@@ -1,29 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every table that runs here gives the bits of ref, for every shape, and touches no byte outside. */
-#include "guard.h"
-
-#include "kern/x86/tables.h"
-
-static const tw_kern *tables[8];
-static size_t n_tables;
-
-static void find_tables(void)
-{
-    char names[64], *save = NULL;
-    snprintf(names, sizeof names, "%s", tw_kern_names());
-    for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
-        const tw_kern *k = tw_kern_get(t);
-        assert_non_null(k);
-        assert_string_equal(k->name, t);
-        if (k != tw_kern_ref())
-            tables[n_tables++] = k;
-    }
-#ifdef __x86_64__
-    if (tw_kern_avx2()) /* the shape of avx512 on machines without it */
-        tables[n_tables++] = &tw_halves_table;
-#endif
-    printf("# tables: %s and halves of avx512\n", tw_kern_names());
-}
+#include "tables.h"
 
 static void narrow(void *dst, const float *src, enum tw_dtype type, size_t n)
 {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attention of every table: right against a plain f64 softmax, and independent of how the rows are
  * asked for and of what cannot be seen. */
-#include "guard.h"
-
-#include "kern/x86/tables.h"
+#include "tables.h"
 
 enum { Q = 64, GROUP = 3, ROWS = 21, POS0 = 1015, KEYS = POS0 + ROWS, PAGES = 18 };
 
@@ -122,19 +120,14 @@ static void test_tables(void **state)
 {
     (void)state;
     rng_start();
-    char names[64], *save = NULL;
-    snprintf(names, sizeof names, "%s", tw_kern_names());
-    for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save)) {
-        check_windows(tw_kern_get(t));
-    }
-#ifdef __x86_64__
-    if (tw_kern_avx2())
-        check_windows(&tw_halves_table);
-#endif
+    check_windows(tw_kern_ref());
+    for (size_t i = 0; i < n_tables; i++)
+        check_windows(tables[i]);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_tables)};
+    find_tables();
     return cmocka_run_group_tests_name("kern_attn", tests, NULL, NULL);
 }

@@ -1,22 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Quantised weights: a file's blocks against the values that the package gguf reads
  * (tools/make_quant_goldens.py), and every table against ref, bit for bit. */
-#include "guard.h"
+#include "tables.h"
 
-enum { GOLDEN_K = 512, MAX_TABLES = 8 };
-
-static const tw_kern *tables[MAX_TABLES];
-static size_t n_tables;
-
-static void find_tables(void)
-{
-    char names[64], *save = NULL;
-    snprintf(names, sizeof names, "%s", tw_kern_names());
-    for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save))
-        if (tw_kern_get(t) != tw_kern_ref())
-            tables[n_tables++] = tw_kern_get(t);
-    printf("# tables: %s\n", tw_kern_names());
-}
+enum { GOLDEN_K = 512 };
 
 static void *read_golden(const char *name, const char *kind, size_t bytes)
 {
