@@ -15,22 +15,9 @@ import sys
 import gguf
 import numpy as np
 
-LAYER = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-OUTER = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-         "lm_head.weight": "output.weight"}  # fmt: skip
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 
+import make_gguf  # noqa: E402
 
 def tensors_of(path):
     """(name, shape, bf16 bits [rows][columns]) in file order."""
@@ -44,31 +31,6 @@ def tensors_of(path):
             raise SystemExit(f"{path}: {name} is {t['dtype']}: wanted BF16")
         a, z = (8 + n + o for o in t["data_offsets"])
         yield name, t["shape"], data[a:z].view("<u2").reshape(t["shape"])
-
-
-def name_of(name):
-    if name in OUTER:
-        return OUTER[name]
-    _, _, layer, rest = name.split(".", 3)
-    what, kind = rest.rsplit(".", 1)
-    return f"blk.{layer}.{LAYER[what]}.{kind}"
-
-
-def interleave(w, n_heads):
-    """llama's rows of a head: halves become neighbours, as GGUF's llama turns pairs."""
-    rows, columns = w.shape
-    return w.reshape(n_heads, 2, rows // n_heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
-
-
-def rope_factors(c):
-    """llama3's divisors of each frequency."""
-    s, n = c["rope_scaling"], c["head_dim"]
-    wave = 2 * np.pi * c["rope_theta"] ** (np.arange(0, n, 2, dtype=np.float64) / n)
-    low, high = (s["original_max_position_embeddings"] / s[f"{k}_freq_factor"] for k in ("low", "high"))
-    smooth = (s["original_max_position_embeddings"] / wave - s["low_freq_factor"]) / (
-        s["high_freq_factor"] - s["low_freq_factor"])  # fmt: skip
-    between = 1 / ((1 - smooth) / s["factor"] + smooth)
-    return np.where(wave < high, 1.0, np.where(wave > low, s["factor"], between)).astype(np.float32)
 
 
 def add_sizes(w, c):
@@ -121,16 +83,16 @@ def write(folder, path):
     add_sizes(w, c)
     add_tokenizer(w, folder, c["vocab_size"])
     if c["model_type"] == "llama" and c.get("rope_scaling"):
-        w.add_tensor("rope_freqs.weight", rope_factors(c))
+        w.add_tensor("rope_freqs.weight", make_gguf.rope_divisors(c["rope_scaling"], c["rope_theta"], c["head_dim"]))
     heads = {"q_proj": c["num_attention_heads"], "k_proj": c["num_key_value_heads"]}
     for name, shape, bits in tensors_of(folder / "model.safetensors"):
         if len(shape) == 1:
             wide = (bits.astype(np.uint32) << 16).view(np.float32)
-            w.add_tensor(name_of(name), wide)
+            w.add_tensor(make_gguf.gguf_name(name), wide)
             continue
         n_heads = heads.get(name.split(".")[-2]) if c["model_type"] == "llama" else None
-        bits = interleave(bits, n_heads) if n_heads else bits
-        w.add_tensor(name_of(name), np.ascontiguousarray(bits).view(np.uint8), raw_dtype=gguf.GGMLQuantizationType.BF16)
+        bits = make_gguf.turn(bits, n_heads) if n_heads else bits
+        w.add_tensor(make_gguf.gguf_name(name), np.ascontiguousarray(bits).view(np.uint8), raw_dtype=gguf.GGMLQuantizationType.BF16)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
