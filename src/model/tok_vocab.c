@@ -2,7 +2,12 @@
 #include "model/tok_vocab.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+
+#include "base/clock.h"
+#include "base/le.h"
+#include "os/sys.h"
 
 struct tw_tok_vocab_slot {
     const char *p; /* NULL: free */
@@ -10,24 +15,59 @@ struct tw_tok_vocab_slot {
     uint64_t hash;
 };
 
-static uint64_t mix(uint64_t h)
+static uint64_t key[2];
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+
+/* Unknown to who wrote the file, whose texts and ids could else all meet in one slot. Nothing but time
+ * depends on it: without random bytes some that are hard to guess will do. */
+static void make_key(void)
 {
-    h ^= h >> 32;
-    h *= UINT64_C(0xD6E8FEB86659FD93);
-    h ^= h >> 29;
-    return h;
+    if (tw_sys_random(key, sizeof(key)) < 0) {
+        key[0] = tw_clock_now_ns() * UINT64_C(0x9E3779B97F4A7C15);
+        key[1] = (uint64_t)(uintptr_t)&key ^ key[0] >> 31;
+    }
 }
 
-static uint64_t hash_text(const char *p, size_t n)
+static uint64_t rotated(uint64_t v, unsigned n)
 {
-    uint64_t h = n * UINT64_C(0x9E3779B97F4A7C15), w;
-    for (; n >= 8; p += 8, n -= 8) {
-        memcpy(&w, p, 8);
-        h = mix(h ^ w) * UINT64_C(0x9E3779B97F4A7C15);
-    }
-    w = 0;
-    memcpy(&w, p, n);
-    return mix(mix(h ^ w) * UINT64_C(0x9E3779B97F4A7C15));
+    return v << n | v >> (64 - n);
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = rotated(v[1], 13) ^ v[0];
+    v[3] = rotated(v[3], 16) ^ v[2];
+    v[0] = rotated(v[0], 32);
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = rotated(v[1], 17) ^ v[2];
+    v[3] = rotated(v[3], 21) ^ v[0];
+    v[2] = rotated(v[2], 32);
+}
+
+static void sip_word(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    sip_round(v);
+    v[0] ^= word;
+}
+
+/* SipHash-1-3 (Aumasson, Bernstein, "SipHash: a fast short-input PRF"). */
+static uint64_t hash_bytes(const void *bytes, size_t n)
+{
+    const char *p = bytes;
+    uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575), key[1] ^ UINT64_C(0x646f72616e646f6d),
+                     key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};
+    const uint64_t last = (uint64_t)n << 56;
+    for (; n >= 8; p += 8, n -= 8)
+        sip_word(v, tw_le_load(p, 8));
+    sip_word(v, last | tw_le_load(p, (unsigned)n));
+    v[2] ^= 0xff;
+    for (int i = 0; i < 3; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 static size_t slots_for(size_t n)
@@ -41,6 +81,7 @@ static size_t slots_for(size_t n)
 int tw_tok_vocab_init(tw_tok_vocab *v, size_t n, tw_arena *a)
 {
     size_t slots = slots_for(n);
+    pthread_once(&key_once, make_key);
     v->slots = tw_arena_array(a, slots, sizeof(v->slots[0]));
     v->mask = slots - 1;
     return v->slots != NULL ? 0 : -ENOMEM;
@@ -60,7 +101,7 @@ static struct tw_tok_vocab_slot *vocab_slot(const tw_tok_vocab *v, const char *p
 
 bool tw_tok_vocab_add(tw_tok_vocab *v, tw_str text, uint32_t id)
 {
-    uint64_t hash = hash_text(text.p, text.len);
+    uint64_t hash = hash_bytes(text.p, text.len);
     struct tw_tok_vocab_slot *s = vocab_slot(v, text.p, text.len, hash);
     if (s->p != NULL)
         return false;
@@ -70,13 +111,14 @@ bool tw_tok_vocab_add(tw_tok_vocab *v, tw_str text, uint32_t id)
 
 uint32_t tw_tok_vocab_find(const tw_tok_vocab *v, const char *p, size_t n)
 {
-    const struct tw_tok_vocab_slot *s = vocab_slot(v, p, n, hash_text(p, n));
+    const struct tw_tok_vocab_slot *s = vocab_slot(v, p, n, hash_bytes(p, n));
     return s->p != NULL ? s->id : TW_TOK_NONE;
 }
 
 int tw_tok_merges_init(tw_tok_merges *m, size_t n, tw_arena *a)
 {
     size_t slots = slots_for(n);
+    pthread_once(&key_once, make_key);
     m->slots = tw_arena_array(a, slots, sizeof(m->slots[0]));
     if (m->slots == NULL)
         return -ENOMEM;
@@ -88,8 +130,8 @@ int tw_tok_merges_init(tw_tok_merges *m, size_t n, tw_arena *a)
 
 static tw_tok_merge *merge_slot(const tw_tok_merges *m, uint32_t left, uint32_t right)
 {
-    uint64_t key = (uint64_t)left << 32 | right;
-    size_t i = mix(key * UINT64_C(0x9E3779B97F4A7C15)) & m->mask;
+    const uint64_t pair = (uint64_t)left << 32 | right;
+    size_t i = hash_bytes(&pair, sizeof(pair)) & m->mask;
     while (m->slots[i].left != TW_TOK_NONE &&
            !(m->slots[i].left == left && m->slots[i].right == right))
         i = (i + 1) & m->mask;

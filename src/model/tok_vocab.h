@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two hash tables that never change once filled: text to id, and pair of ids to merge. Open
- * addressing, at most half full, in the tokenizer's arena. */
+ * addressing, at most half full, in the tokenizer's arena. Their hash has a key of this process: no file
+ * can make them slow, and nothing but time depends on it. */
 #ifndef TWINAX_MODEL_TOK_VOCAB_H
 #define TWINAX_MODEL_TOK_VOCAB_H
 
