@@ -30,6 +30,7 @@ struct reader {
     tw_gguf_keys k;
     tw_tokenizer_json j;
     const tw_gguf_value *types;
+    uint32_t vocab;    /* the model's */
     tw_tok_vocab seen; /* texts of j.vocab */
 };
 
@@ -46,15 +47,38 @@ static uint64_t type_of(const struct reader *r, uint64_t id)
     return type;
 }
 
+static bool is_added(uint64_t type)
+{
+    return type == TOKEN_CONTROL || type == TOKEN_USER || type == TOKEN_UNKNOWN;
+}
+
+/* Memory for what has a text, which has bytes in the file: not for what the file says to have. */
+static int alloc_tokens(struct reader *r, const tw_gguf_value *tokens)
+{
+    tw_tokenizer_json *j = &r->j;
+    size_t n_texts = 0, n_added = 0;
+    tw_gguf_texts t;
+    tw_str text;
+    tw_gguf_texts_init(&t, tokens);
+    for (uint32_t id = 0; tw_gguf_texts_next(&t, &text); id++) {
+        const uint64_t type = type_of(r, id);
+        n_texts += text.len > 0 && type != TOKEN_UNUSED;
+        n_added += text.len > 0 && is_added(type);
+    }
+    j->vocab = tw_arena_array(&j->arena, n_texts, sizeof(*j->vocab));
+    j->added = tw_arena_array(&j->arena, n_added, sizeof(*j->added));
+    if (j->vocab == NULL || j->added == NULL || tw_tok_vocab_init(&r->seen, n_texts, &j->arena) < 0)
+        return no_memory(r);
+    return 0;
+}
+
 /* Fillers that only make the table as long as the embedding have no text. */
 static int read_tokens(struct reader *r, const tw_gguf_value *tokens)
 {
     tw_tokenizer_json *j = &r->j;
-    j->vocab = tw_arena_array(&j->arena, (size_t)tokens->n, sizeof(*j->vocab));
-    j->added = tw_arena_array(&j->arena, (size_t)tokens->n, sizeof(*j->added));
-    if (j->vocab == NULL || j->added == NULL ||
-        tw_tok_vocab_init(&r->seen, (size_t)tokens->n, &j->arena) < 0)
-        return no_memory(r);
+    int rc = alloc_tokens(r, tokens);
+    if (rc < 0)
+        return rc;
     tw_gguf_texts t;
     tw_str text;
     tw_gguf_texts_init(&t, tokens);
@@ -65,12 +89,12 @@ static int read_tokens(struct reader *r, const tw_gguf_value *tokens)
         if (!tw_utf8_valid(text.p, text.len)) /* it would cut a text inside a character */
             return tw_err_set(r->k.err, -EINVAL, "%s: tokenizer.ggml.tokens[%u] is no UTF-8",
                               r->k.file, id);
-        if (type == TOKEN_CONTROL || type == TOKEN_USER || type == TOKEN_UNKNOWN)
+        if (is_added(type))
             j->added[j->n_added++] =
                 (tw_tj_added){.text = text, .id = id, .special = type != TOKEN_USER};
         if (tw_tok_vocab_add(&r->seen, text, id))
             j->vocab[j->n_vocab++] = (tw_tj_token){.text = text, .id = id};
-        else if (type == TOKEN_CONTROL || type == TOKEN_USER || type == TOKEN_UNKNOWN)
+        else if (is_added(type))
             j->n_added--; /* the same text again: the first id stays */
     }
     return 0;
@@ -283,6 +307,11 @@ static int read_all(struct reader *r)
         tw_gguf_keys_refuse(&r->k, tokens_key, "an array of texts");
     if (r->k.rc != 0)
         return r->k.rc;
+    if (tokens->n > r->vocab)
+        return tw_err_set(r->k.err, -EINVAL,
+                          "%s: %s: found %" PRIu64 " tokens, want at most %u: the model's embedding"
+                          " has no more",
+                          r->k.file, tokens_key, tokens->n, r->vocab);
     r->types = tw_gguf_keys_get(&r->k, "tokenizer.ggml.token_type");
     if (r->types != NULL && !r->types->is_array)
         r->types = NULL;
@@ -294,9 +323,10 @@ static int read_all(struct reader *r)
     return rc < 0 ? rc : r->k.rc;
 }
 
-int tw_tokenizer_from_gguf(const char *name, const tw_gguf *g, tw_tokenizer **ret, tw_err *err)
+int tw_tokenizer_from_gguf(const char *name, const tw_gguf *g, uint32_t vocab, tw_tokenizer **ret,
+                           tw_err *err)
 {
-    struct reader r = {.k = {.file = name, .arch = "", .g = g, .err = err}};
+    struct reader r = {.k = {.file = name, .arch = "", .g = g, .err = err}, .vocab = vocab};
     tw_arena_init(&r.j.arena, 0);
     int rc = read_all(&r);
     if (rc == 0)

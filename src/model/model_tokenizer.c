@@ -8,7 +8,8 @@
 int tw_model_tokenizer(tw_model *m, const tw_tokenizer **ret, tw_err *err)
 {
     if (m->tokenizer == NULL && m->is_gguf) {
-        int rc = tw_tokenizer_from_gguf(m->files[0].name, &m->files[0].gguf, &m->tokenizer, err);
+        int rc = tw_tokenizer_from_gguf(m->files[0].name, &m->files[0].gguf, m->config.vocab,
+                                        &m->tokenizer, err);
         if (rc < 0)
             return rc;
     } else if (m->tokenizer == NULL) {

@@ -25,11 +25,11 @@ void tw_ids_done(tw_ids *ids);
 /* json: whole tokenizer.json; name: its path for messages. Unsupported parts are refused by name. */
 TW_MUST_CHECK int tw_tokenizer_new(const char *name, const char *json, size_t n, tw_tokenizer **ret,
                                    tw_err *err);
-/* The tokenizer inside a GGUF file, g its header: the same ids as the original's tokenizer.json. Needs
- * g only in the call. Models and pre-tokenizers that we do not have are refused by name. -ENOENT: the
+/* The tokenizer inside a GGUF file, g its header, of a model that has vocab tokens: the same ids as the
+ * original's tokenizer.json. Needs g only in the call. Models and pre-tokenizers that we do not have are refused by name. -ENOENT: the
  * file has no tokenizer. */
-TW_MUST_CHECK int tw_tokenizer_from_gguf(const char *name, const tw_gguf *g, tw_tokenizer **ret,
-                                         tw_err *err);
+TW_MUST_CHECK int tw_tokenizer_from_gguf(const char *name, const tw_gguf *g, uint32_t vocab,
+                                         tw_tokenizer **ret, tw_err *err);
 void tw_tokenizer_free(tw_tokenizer *t);
 
 /* add_special: the post-processor's BOS/EOS. Added and special tokens in the text are recognised.

@@ -20,9 +20,11 @@ int tw_tokenizer_new(const char *name, const char *json, size_t n, tw_tokenizer 
     return refuse(name, err);
 }
 
-int tw_tokenizer_from_gguf(const char *name, const tw_gguf *g, tw_tokenizer **ret, tw_err *err)
+int tw_tokenizer_from_gguf(const char *name, const tw_gguf *g, uint32_t vocab, tw_tokenizer **ret,
+                           tw_err *err)
 {
     (void)g;
+    (void)vocab;
     (void)ret;
     return refuse(name, err);
 }
