@@ -122,7 +122,7 @@ static void name_of(const char *path, char *out, size_t out_bytes)
 }
 
 /* Of a .gguf file's folder only the file, and its parts: *ret_pattern. */
-static tw_hub_choice choose_files(gift *g, char ret_pattern[TW_MODEL_FILE_BYTES])
+static tw_hub_choice choose_files(gift *g, char ret_pattern[TW_MODEL_PATTERN_BYTES])
 {
     if (!tw_model_file_is(g->path) || tw_file_is_dir(g->path)) {
         snprintf(g->folder, sizeof g->folder, "%s", g->path);
@@ -134,7 +134,7 @@ static tw_hub_choice choose_files(gift *g, char ret_pattern[TW_MODEL_FILE_BYTES]
 
 static int make_list(gift *g, bool copy, const char *node, tw_err *err)
 {
-    char commit[41], name[96], pattern[TW_MODEL_FILE_BYTES];
+    char commit[41], name[96], pattern[TW_MODEL_PATTERN_BYTES];
     const bool in_cache = commit_of(g->path, commit);
     const tw_hub_choice needed = choose_files(g, pattern);
     tw_hub_list_here_opts o = {.folder = g->folder, .commit = commit, .on_bytes = on_hashed};

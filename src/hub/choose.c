@@ -9,10 +9,28 @@
 #include "base/str.h"
 #include "hub/pattern.h"
 
-static bool matches_any(const char *const *patterns, unsigned n, const char *path)
+typedef struct patterns {
+    const char *const *v;
+    unsigned n;
+    uint64_t literal; /* bit i: a file has v[i] as its very name */
+} patterns;
+_Static_assert(TW_HUB_PATTERNS_MAX <= 64, "a bit for each pattern");
+
+static patterns look_up(const char *const *v, unsigned n, const tw_hub_list *l)
 {
+    patterns p = {.v = v, .n = n};
     for (unsigned i = 0; i < n; i++)
-        if (tw_hub_pattern_matches(patterns[i], path))
+        for (size_t j = 0; j < l->n; j++)
+            p.literal |= (uint64_t)(strcmp(v[i], l->v[j].path) == 0) << i;
+    return p;
+}
+
+/* "a[1].gguf" is that file, where there is one, and no set. */
+static bool matches_any(const patterns *p, const char *path)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        if (p->literal >> i & 1 ? strcmp(p->v[i], path) == 0
+                                : tw_hub_pattern_matches(p->v[i], path))
             return true;
     return false;
 }
@@ -93,6 +111,8 @@ int tw_hub_choose(const char *repo, const tw_hub_choice *c, tw_hub_list *l, tw_e
     size_t n = 0;
     const size_t n_all = l->n;
     const kinds k = look(l);
+    const patterns include = look_up(c->include, c->n_include, l);
+    const patterns exclude = look_up(c->exclude, c->n_exclude, l);
     if (c->n_include == 0 && c->n_exclude == 0 && !k.safetensors && !k.bin && k.n_gguf > 0 &&
         !is_one_set(l, k.n_gguf))
         return tw_err_set(err, -ENOENT,
@@ -101,9 +121,8 @@ int tw_hub_choose(const char *repo, const tw_hub_choice *c, tw_hub_list *l, tw_e
                           repo, k.n_gguf);
     for (size_t i = 0; i < l->n; i++) {
         const char *p = l->v[i].path;
-        const bool in =
-            c->n_include > 0 ? matches_any(c->include, c->n_include, p) : is_needed(&k, p);
-        if (in && !matches_any(c->exclude, c->n_exclude, p))
+        const bool in = c->n_include > 0 ? matches_any(&include, p) : is_needed(&k, p);
+        if (in && !matches_any(&exclude, p))
             l->v[n++] = l->v[i];
     }
     l->n = n;

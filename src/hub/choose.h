@@ -8,7 +8,8 @@
 
 enum { TW_HUB_PATTERNS_MAX = 64 };
 
-/* As snapshot_download's allow_patterns and ignore_patterns: hub/pattern.h. */
+/* As snapshot_download's allow_patterns and ignore_patterns: hub/pattern.h. But a pattern that is a
+ * file's very name means that file. */
 typedef struct tw_hub_choice {
     const char *include[TW_HUB_PATTERNS_MAX]; /* none: what is needed */
     const char *exclude[TW_HUB_PATTERNS_MAX];

@@ -108,6 +108,15 @@ static void choices(void **state)
             &(tw_hub_choice){
                 .include = {"a/", "z*"}, .n_include = 2, .exclude = {"*.png"}, .n_exclude = 1},
             0, "a/b/x.json z.json ");
+    chooses("m[1].gguf m1.gguf m2.gguf x*.gguf xy.gguf ",
+            &(tw_hub_choice){.include = {"m[1].gguf", "x*.gguf"}, .n_include = 2}, 0,
+            "m[1].gguf x*.gguf ");
+    chooses("m1.gguf m2.gguf ", &(tw_hub_choice){.include = {"m[1].gguf"}, .n_include = 1}, 0,
+            "m1.gguf ");
+    chooses("m[1].gguf m1.gguf ",
+            &(tw_hub_choice){
+                .include = {"m*"}, .n_include = 1, .exclude = {"m[1].gguf"}, .n_exclude = 1},
+            0, "m1.gguf ");
 }
 
 int main(void)
