@@ -328,8 +328,7 @@ int main(void)
         cmocka_unit_test(test_born_and_gone),    cmocka_unit_test(test_two_teams_take_turns),
         cmocka_unit_test(test_no_allocation),    cmocka_unit_test(test_subnormals_live),
         cmocka_unit_test(test_pinned),           cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_idle_team_sleeps),
-        cmocka_unit_test(test_waiting_team_sleeps),
+        cmocka_unit_test(test_idle_team_sleeps), cmocka_unit_test(test_waiting_team_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
