@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cmd/commands.h"
@@ -36,7 +37,7 @@ int main(int argc, char **argv)
     char *no_words[] = {help, NULL};
     tw_err err = {0};
     open_standard_fds();
-    tw_bus_init();
+    tw_bus_init(_exit);
     tw_log_set(TW_LOG_INFO, -1);
     if (tw_to_host(argv, &err) != 0) {
         fprintf(stderr, "twinax: %s\n", err.msg);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/scope.h"
@@ -55,7 +56,7 @@ int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
     open_standard_fds();
-    tw_bus_init();
+    tw_bus_init(_exit);
     tw_log_set(TW_LOG_INFO, -1);
     if (strcmp(word, "rank") == 0) /* keeps its signals */
         return tw_cmd_rank(argc - 1, argv + 1);

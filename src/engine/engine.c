@@ -104,7 +104,8 @@ static int start_thread(struct tw_engine *e, tw_err *err)
         return tw_err_set(err, -ENOMEM, "no memory for %u sequences", e->opts.max_seqs);
     sigset_t all, old;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
+    sigdelset(&all, SIGBUS);                  /* its own reading of a map: bus.h */
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* others are the main thread's */
     int rc = pthread_create(&e->thread, NULL, engine_main, e);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc != 0)

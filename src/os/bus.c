@@ -22,6 +22,7 @@ typedef struct known_map {
 
 static known_map g_maps[MAPS_MAX];
 static atomic_bool g_told;
+static void (*g_end)(int);
 
 void tw_bus_add(const void *p, size_t n_bytes, const char *path, bool is_cache)
 {
@@ -64,7 +65,7 @@ static void tell_and_end(const known_map *m)
                                        ? "it was removed, and will be made anew: start again\n"
                                        : "check the disk, fetch the file anew\n")};
     (void)!writev(STDERR_FILENO, v, (int)TW_ARRAY_LEN(v));
-    _exit(1);
+    g_end(1);
 }
 
 static void on_bus(int sig, siginfo_t *info, void *context)
@@ -83,8 +84,9 @@ static void on_bus(int sig, siginfo_t *info, void *context)
     signal(sig, SIG_DFL); /* the same access again, and its end */
 }
 
-void tw_bus_init(void)
+void tw_bus_init(void (*end)(int status))
 {
+    g_end = end;
     struct sigaction tell = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
     sigfillset(&tell.sa_mask);
     sigaction(SIGBUS, &tell, NULL);

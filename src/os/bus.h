@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* For a program's main, once: from now on such a fault ends it with 1 and one line on stderr, as
+/* For a program's main, once; end: _exit. From now on such a fault ends it with 1 and one line on stderr, as
  * nothing else here does; a SIGBUS elsewhere ends it as before. */
-void tw_bus_init(void);
+void tw_bus_init(void (*end)(int status));
 
 /* These bytes are path's. is_cache: the file can be made anew, and is removed where it fails. One map
  * too many, or a path too long, stays unknown. */

@@ -61,7 +61,7 @@ static int read_cut(map_it *map, const char *path, char told[TEXT_BYTES])
     if (pid == 0) {
         dup2(ends[1], STDERR_FILENO);
         signal(SIGBUS, SIG_DFL); /* a sanitizer's own */
-        tw_bus_init();
+        tw_bus_init(_exit);
         const uint8_t *p = map(path);
         if (p == NULL || truncate(path, 10) != 0)
             _exit(70);
