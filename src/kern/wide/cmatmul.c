@@ -168,14 +168,14 @@ TW_INLINE void stream_type(const tw_coded_run *r, enum tw_dtype type)
     case 2:
         stream_rows(r, type, 2);
         break;
-#ifdef __AVX512BW__ /* TW_CODED_ROWS */
     case 3:
-        stream_rows(r, type, 3);
+        if (TW_CODED_ROWS >= 3)
+            stream_rows(r, type, 3);
         break;
     case 4:
-        stream_rows(r, type, 4);
+        if (TW_CODED_ROWS >= 4)
+            stream_rows(r, type, 4);
         break;
-#endif
     default:
         break;
     }
