@@ -73,9 +73,10 @@ static void test_hostile_merges(void **state)
     uint32_t n = 0;
     for (uint64_t pair = 1; n < TW_ARRAY_LEN(put); pair++) {
         const uint64_t h = bare_mix(pair * UINT64_C(0x9E3779B97F4A7C15));
-        if ((h & m.mask) < 64)
-            put[n++] =
-                (tw_tok_merge){.left = (uint32_t)(pair >> 32), .right = (uint32_t)pair, .id = n};
+        if ((h & m.mask) >= 64)
+            continue;
+        put[n] = (tw_tok_merge){.left = (uint32_t)(pair >> 32), .right = (uint32_t)pair, .id = n};
+        n++;
     }
     for (uint32_t i = 0; i < n; i++)
         tw_tok_merges_add(&m, put[i]);
