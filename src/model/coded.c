@@ -5,7 +5,6 @@
 
 #include "base/scope.h"
 #include "kern/half.h"
-#include "model/weights_finite.h"
 
 enum { GROUP_MIN = 16 }; /* columns of a scale: with fewer, packing saves little */
 
@@ -110,9 +109,7 @@ enum tw_dtype tw_coded_packed_type(const tw_coded *c)
         return TW_F32;
     if (c->kind == TW_CODED_FP8)
         return scales_fit_fp8(c) ? TW_FP8 : TW_F32;
-    const size_t n_scales = TW_DIV_UP(c->n_cols, c->group) * c->n_rows;
-    const bool fits = c->scale_type == TW_F16 && c->group % 2 == 0 && is_in_order(c) &&
-                      tw_weights_finite(TW_F16, c->scales, n_scales);
+    const bool fits = c->scale_type == TW_F16 && c->group % 2 == 0 && is_in_order(c);
     return fits ? TW_INT4 : TW_F32;
 }
 

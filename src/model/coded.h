@@ -35,7 +35,8 @@ bool tw_coded_by_rows(const tw_coded *c);
 void tw_coded_widen(const tw_coded *c, size_t row, size_t n, size_t col0, size_t n_cols,
                     float *out);
 
-/* What it is packed as: its own type, or F32. Reads the scales. */
+/* What it is packed as: its own type, or F32. Cost: reads FP8's scales, and g_idx; not the scales of 4
+ * bits, a thirtieth of a model, whose numbers are looked at as they load. */
 enum tw_dtype tw_coded_packed_type(const tw_coded *c);
 /* Columns that share a scale. */
 size_t tw_coded_group(const tw_coded *c);

@@ -54,6 +54,14 @@ size_t tw_piece_scratch_bytes(const tw_piece *p)
            (tw_dtype_is_quant(p->type) ? TW_PANEL * tw_dtype_row_bytes(p->type, p->n_cols) : 0);
 }
 
+static bool scales_finite(const tw_piece *p, float (*scale)[TW_PANEL], size_t n)
+{
+    bool finite = true;
+    for (size_t g = 0; g < n_groups(p); g++)
+        finite = finite && tw_weights_finite(TW_F32, scale[g], n);
+    return finite;
+}
+
 /* Codes go as they are. scratch: scales, zeros, and 4 bits by byte. */
 static bool make_coded(const tw_loader *l, const tw_piece *p, size_t row, size_t n, void *scratch)
 {
@@ -74,6 +82,8 @@ static bool make_coded(const tw_loader *l, const tw_piece *p, size_t row, size_t
     }
     tw_coded_scales(c, p->row0 + row, n, p->col0, p->n_cols, scale,
                     p->type == TW_INT4 ? zero : NULL);
+    if (!scales_finite(p, scale, n))
+        return false;
     tw_pack_coded_rows(&w, dst, row, &src, n);
     return true;
 }

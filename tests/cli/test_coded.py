@@ -173,3 +173,19 @@ def test_scales_of_no_numbers_are_named(folder):
     done = cli.run("run", broken(folder, **{name: ("F32", scales)}), "--prompt-ids", "1", "-n", "1")
     assert done.returncode == 1
     assert f'"{name}": shape [4, 2, 0]: want one scale' in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("kind, tail, last", [("fp8-blocks", ".weight", b"\xff"), ("fp8-rows", ".weight_scale", b"\x80\x7f"),
+                                              ("gptq", ".scales", b"\x00\x7c"), ("awq", ".scales", b"\x01\xfe")])  # fmt: skip
+def test_what_is_no_number_is_named(kind, tail, last, folder):
+    """NaN or an infinity in the last place of the last matrix."""
+    coded, _ = make(folder, kind)
+    kinds = {"F8_E4M3": np.uint8, "F32": np.float32, "F16": np.float16, "I32": np.int32}
+    name, tensors = "model.layers.1.mlp.down_proj", {}
+    for key, (dtype, shape, raw) in world.make_gguf.read_safetensors(coded).items():
+        raw = raw[: -len(last)] + last if key == name + tail else raw
+        tensors[key] = (dtype, np.frombuffer(raw, kinds[dtype]).reshape(shape))
+    write_safetensors(coded / "model.safetensors", tensors)
+    done = cli.run("run", coded, "--prompt-ids", "1", "-n", "1")
+    assert done.returncode == 1
+    assert f'tensor "{name}.' in done.stderr and "is not finite" in done.stderr, done.stderr
