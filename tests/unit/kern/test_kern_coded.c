@@ -1,25 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products with coded weights: every table, ref too, gives the bits of ref with the same weights widened
  * to F32, for every shape, and touches no byte outside. */
-#include "guard.h"
-
-#include "kern/x86/tables.h"
-
-static const tw_kern *tables[8];
-static size_t n_tables;
-
-static void find_tables(void)
-{
-    char names[64], *save = NULL;
-    snprintf(names, sizeof names, "%s", tw_kern_names());
-    for (char *t = strtok_r(names, " ", &save); t; t = strtok_r(NULL, " ", &save))
-        tables[n_tables++] = tw_kern_get(t);
-#ifdef __x86_64__
-    if (tw_kern_avx2()) /* the shape of avx512 on machines without it */
-        tables[n_tables++] = &tw_halves_table;
-#endif
-    printf("# tables: %s and halves of avx512\n", tw_kern_names());
-}
+#include "tables.h"
 
 typedef struct shape {
     enum tw_dtype type;
@@ -270,5 +252,6 @@ int main(void)
         cmocka_unit_test(test_sizes),
     };
     find_tables();
+    tables[n_tables++] = tw_kern_ref();
     return cmocka_run_group_tests_name("kern_coded", tests, NULL, NULL);
 }
