@@ -133,7 +133,8 @@ static void copy_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
     }
 }
 
-/* The pack's bytes in pages of our own. False: no memory; the map serves as well. */
+/* The pack's bytes in pages of our own. The map stays, without a page: it says that the pack is in use. False:
+ * no memory; the map serves as well. */
 static bool copy_pack(struct owner *own, tw_team *team)
 {
     struct copy c = {.from = &own->map, .to = tw_pages_new(own->map.n_bytes)};
@@ -145,7 +146,6 @@ static bool copy_pack(struct owner *own, tw_team *team)
         tw_team_run(team, copy_chunks, &c);
     own->pages = c.to;
     own->n_bytes = own->map.n_bytes;
-    tw_pack_map_close(&own->map);
     return true;
 }
 

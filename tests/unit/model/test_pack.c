@@ -268,6 +268,34 @@ static void one_packed_otherwise_is_replaced(void **state)
     done(&b);
 }
 
+/* Mapped or copied, as long as its weights are loaded. */
+static void one_that_is_loaded_is_not_made_room_with(void **state)
+{
+    (void)state;
+    static const struct timespec long_ago[2] = {{.tv_sec = 1000000}, {.tv_sec = 1000000}};
+    static const uint8_t other[TW_PACK_KEY_BYTES] = {1};
+    bed b;
+    char path[TW_PACK_PATH_BYTES + 100];
+    tw_pack_head head;
+    tw_err err;
+    init(&b, &mixed);
+    loads_once(&b, false);
+    path_of_only(&b, path, &head);
+    const uint64_t bytes = tw_pack_file_bytes(head.n_bytes);
+    for (int copy = 0; copy <= 1; copy++) {
+        loaded x;
+        load_as(&b, 1, 0, copy != 0, &x);
+        assert_true(x.w.is_mapped);
+        assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+        assert_int_equal(tw_pack_make_room(b.packs.folder, other, bytes, bytes, &err), -ENOSPC);
+        assert_int_equal(tw_test_packs_count(&b.packs), 1);
+        (void)keep_and_close(&x, &err);
+    }
+    assert_int_equal(tw_pack_make_room(b.packs.folder, other, bytes, bytes, &err), 0);
+    assert_int_equal(tw_test_packs_count(&b.packs), 0);
+    done(&b);
+}
+
 static int stop_at_once(void *ctx, uint64_t n_done, uint64_t n_total)
 {
     (void)n_done;
@@ -337,6 +365,7 @@ int main(void)
         cmocka_unit_test(files_of_the_moment_of_opening_are_not_kept),
         cmocka_unit_test(a_damaged_one_is_replaced),
         cmocka_unit_test(one_packed_otherwise_is_replaced),
+        cmocka_unit_test(one_that_is_loaded_is_not_made_room_with),
         cmocka_unit_test(progress_ends_it),
         cmocka_unit_test(failed_allocations_cost_the_cache_alone),
     };
