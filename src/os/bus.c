@@ -22,6 +22,7 @@ typedef struct known_map {
 
 static known_map g_maps[MAPS_MAX];
 static atomic_bool g_told;
+static struct sigaction g_before; /* a sanitizer's, which tells where it was */
 static void (*g_end)(int);
 
 void tw_bus_add(const void *p, size_t n_bytes, const char *path, bool is_cache)
@@ -71,8 +72,9 @@ static void tell_and_end(const known_map *m)
 static void on_bus(int sig, siginfo_t *info, void *context)
 {
     (void)context;
+    const bool is_sent = info->si_code <= 0; /* by a process: nothing was touched */
     const uintptr_t at = (uintptr_t)info->si_addr;
-    for (size_t i = 0; i < MAPS_MAX; i++) {
+    for (size_t i = 0; i < MAPS_MAX && !is_sent; i++) {
         const uintptr_t from = atomic_load(&g_maps[i].from);
         if (from <= 1 || at < from || at - from >= g_maps[i].n_bytes)
             continue;
@@ -81,7 +83,9 @@ static void on_bus(int sig, siginfo_t *info, void *context)
         for (;;) /* another thread is telling it */
             pause();
     }
-    signal(sig, SIG_DFL); /* the same access again, and its end */
+    sigaction(sig, &g_before, NULL); /* the same access again, and its end */
+    if (is_sent)
+        (void)raise(sig); /* nothing comes again by itself */
 }
 
 void tw_bus_init(void (*end)(int status))
@@ -89,5 +93,5 @@ void tw_bus_init(void (*end)(int status))
     g_end = end;
     struct sigaction tell = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
     sigfillset(&tell.sa_mask);
-    sigaction(SIGBUS, &tell, NULL);
+    sigaction(SIGBUS, &tell, &g_before);
 }

@@ -50,6 +50,14 @@ static const uint8_t *map_and_forget(const char *path)
     return p;
 }
 
+/* Nobody reads a map: the signal is sent. */
+static const uint8_t *map_and_send(const char *path)
+{
+    (void)map_cache(path);
+    (void)raise(SIGBUS);
+    return NULL;
+}
+
 /* A child maps the file, which then is cut short, and reads its end. Its status, and what it told. */
 static int read_cut(map_it *map, const char *path, char told[TEXT_BYTES])
 {
@@ -117,7 +125,7 @@ static void a_cache_is_removed(void **state)
 static void others_end_as_before(void **state)
 {
     (void)state;
-    static map_it *const maps[] = {map_silently, map_and_forget};
+    static map_it *const maps[] = {map_silently, map_and_forget, map_and_send};
     char path[32], told[TEXT_BYTES];
     for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
         make_file(path);
@@ -128,12 +136,38 @@ static void others_end_as_before(void **state)
     }
 }
 
+static void on_other(int sig)
+{
+    (void)sig;
+    _exit(73);
+}
+
+static const uint8_t *map_after_another(const char *path)
+{
+    signal(SIGBUS, on_other);
+    tw_bus_init(_exit);
+    return map_silently(path);
+}
+
+/* As a sanitizer's, which would print where it was. */
+static void who_was_first_has_the_rest(void **state)
+{
+    (void)state;
+    char path[32], told[TEXT_BYTES];
+    make_file(path);
+    const int status = read_cut(map_after_another, path, told);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 73);
+    assert_string_equal(told, "");
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_named),
         cmocka_unit_test(a_cache_is_removed),
         cmocka_unit_test(others_end_as_before),
+        cmocka_unit_test(who_was_first_has_the_rest),
     };
     return cmocka_run_group_tests_name("os bus", tests, NULL, NULL);
 }
