@@ -76,21 +76,9 @@ size_t tw_moe_room_bytes(const tw_forward *f)
     return TW_MAX(gathered, sizeof(float) * (acc_floats(f) + (size_t)ROWS * TW_PANEL));
 }
 
-static uint8_t *scratch_of(const tw_forward *f, unsigned i_thread)
-{
-    return f->scratch + (size_t)i_thread * f->scratch_bytes;
-}
-
 static float *room_of(const tw_forward *f, unsigned i_thread)
 {
-    return (float *)(void *)(scratch_of(f, i_thread) + f->moe.room_at);
-}
-
-/* Share of n things for thread i of n_threads. */
-static void share(size_t n, unsigned i, unsigned n_threads, size_t *ret_from, size_t *ret_to)
-{
-    *ret_from = n * i / n_threads;
-    *ret_to = n * (i + 1) / n_threads;
+    return (float *)(void *)(tw_scratch_of(f, i_thread) + f->moe.room_at);
 }
 
 /* While an exchange goes on, thread 0 looks after it between groups of rows. */
@@ -146,7 +134,7 @@ static void route_job(void *ctx, unsigned i, unsigned n)
 {
     const struct moe_job *j = ctx;
     size_t from, to;
-    share(j->n_rows, i, n, &from, &to);
+    tw_share(j->n_rows, i, n, &from, &to);
     const tw_forward *f = j->f;
     const size_t d = f->cfg->d_model;
     for (size_t r = from; r < to; r++) {
@@ -229,7 +217,7 @@ static void gate_up(const struct moe_job *j, const tw_moe_group *g, size_t from,
     const tw_forward *f = j->f;
     const tw_expert *e = &j->l->experts[g->i_expert];
     const size_t n_panels = TW_DIV_UP(e->gate.n, (size_t)TW_PANEL);
-    void *scratch = scratch_of(f, i_thread);
+    void *scratch = tw_scratch_of(f, i_thread);
     for (uint32_t r = 0; r < g->n_rows; r += ROWS) {
         const uint32_t n = TW_MIN(g->n_rows - r, (uint32_t)ROWS);
         const size_t out = (size_t)(g->at + r) * f->shard.n_expert_ffn;
@@ -282,7 +270,7 @@ static void act_job(void *ctx, unsigned i, unsigned n)
     const tw_forward *f = j->f;
     const size_t all = (size_t)j->n_rows * f->cfg->experts_per_tok * f->shard.n_expert_ffn;
     size_t from, to;
-    share(TW_DIV_UP(all, (size_t)BLOCK), i, n, &from, &to);
+    tw_share(TW_DIV_UP(all, (size_t)BLOCK), i, n, &from, &to);
     const size_t at = from * BLOCK, len = TW_MIN(to * BLOCK, all) - at;
     f->kern->silu_mul(f->moe.gate + at, f->moe.gate + at, f->moe.up + at, len);
     if (j->quant_down) /* each row is of whole blocks */
@@ -377,7 +365,7 @@ static void down_panels(const struct moe_job *j, const struct sums *s, unsigned 
     memset(s->acc, 0, s->n_panels * j->n_rows * n_seg * TW_PANEL * sizeof(float));
     for (uint32_t g = 0; g < f->moe.n_groups; g++) {
         for (size_t p = 0; p < s->n_panels; p++)
-            down_panel(j, &f->moe.groups[g], s, p, scratch_of(f, i_thread));
+            down_panel(j, &f->moe.groups[g], s, p, tw_scratch_of(f, i_thread));
         poll(f, i_thread);
     }
     if (f->high == NULL) {
@@ -395,7 +383,7 @@ static void down_job(void *ctx, unsigned i, unsigned n)
     float *room = room_of(f, i);
     const size_t fits = acc_floats(f) / ((size_t)j->n_rows * f->shard.n_seg * TW_PANEL);
     size_t from, to;
-    share(TW_DIV_UP((size_t)f->cfg->d_model, (size_t)TW_PANEL), i, n, &from, &to);
+    tw_share(TW_DIV_UP((size_t)f->cfg->d_model, (size_t)TW_PANEL), i, n, &from, &to);
     for (; from < to; from += fits) {
         const struct sums s = {.panel0 = from,
                                .n_panels = TW_MIN(fits, to - from),
