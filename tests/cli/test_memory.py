@@ -129,8 +129,8 @@ def test_a_pack_that_cannot_be_read(model, cache):
     ids = keep(model, 1, cache)
     (pack,) = cache.glob("*.pack")
     with cli.running("run", *args, "-n", "400") as p:
-        while os.read(p.stdout.fileno(), 1) != b",":
-            pass
+        while (byte := os.read(p.stdout.fileno(), 1)) != b",":
+            assert byte, p.communicate(timeout=60)[1].decode()
         os.truncate(pack, 4096)
         _, e = p.communicate(timeout=60)
         assert p.returncode == 1, e.decode()
@@ -153,8 +153,8 @@ def test_ctrl_c_does_not_wait_for_the_cache(model, cache):
     """P7: who is asked to go goes, whatever is being written."""
     args = ["--local", "--ctx", CTX, "--prompt-ids", "1,2,3", "-n", "400", "--ignore-eos", "--ids"]
     with cli.running("run", model, *args) as p:
-        while os.read(p.stdout.fileno(), 1) != b",":
-            pass
+        while (byte := os.read(p.stdout.fileno(), 1)) != b",":
+            assert byte, p.communicate(timeout=60)[1].decode()
         began = time.monotonic()
         p.terminate()
         p.communicate(timeout=60)
