@@ -186,6 +186,8 @@ def check_shell(root, files):
 
 def is_strict(folder):
     """Whether a build treats warnings as errors, and has the tests."""
+    if not folder.is_dir():
+        return False
     done = run(["meson", "introspect", "--buildoptions", str(folder)], folder)
     options = {x["name"]: x["value"] for x in json.loads(done.stdout)} if done.returncode == 0 else {}
     return options.get("werror") is True and options.get("tests") is True
