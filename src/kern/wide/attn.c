@@ -479,12 +479,12 @@ static void run_pairs(walk *w)
     }
     w->few = w->n_pairs <= FEW * w->n_kv && op->q_dim % 16 == 0;
     take_q(w);
-    w->i_last = (last - 1) / BLOCK;
-    uint32_t b = first / BLOCK, end = w->i_last + 1;
+    uint32_t b = first / BLOCK, end = (last - 1) / BLOCK + 1;
     if (w->parts) {
         b = b > w->i_span0 * SPAN ? b : w->i_span0 * SPAN;
         end = end < w->i_span1 * SPAN ? end : w->i_span1 * SPAN;
     }
+    w->i_last = end - 1; /* beyond its spans a thread has no pages */
     for (; b < end; b++) {
         add_block(w, b);
         if (b % SPAN == SPAN - 1 || b + 1 == end)

@@ -2,6 +2,8 @@
 /* Every table that runs here gives the bits of ref, for every shape, and touches no byte outside. */
 #include "tables.h"
 
+#include "base/scope.h"
+
 static void narrow(void *dst, const float *src, enum tw_dtype type, size_t n)
 {
     tw_kern_ref()->from_f32(dst, src, type, n);
@@ -156,6 +158,15 @@ typedef struct attn_shape {
     bool hard;
 } attn_shape;
 
+/* Of a table of pages only those of spans [0, n_spans): no thread has others'. */
+static const void *const *cut_table(const void *const *pages, size_t n_pages, uint32_t n_spans)
+{
+    const size_t n = TW_MIN(n_pages, (size_t)n_spans * TW_KV_SPAN / TW_KV_BLOCK);
+    const void **cut = guard_new(TW_MAX(n, (size_t)1) * sizeof *cut);
+    memcpy(cut, pages, n * sizeof *cut);
+    return cut;
+}
+
 /* The spans in two calls, the later ones first, then their merging. */
 static void check_parts(const tw_kern *kern, tw_attn *op, const attn_shape *s, void *scratch)
 {
@@ -166,8 +177,12 @@ static void check_parts(const tw_kern *kern, tw_attn *op, const attn_shape *s, v
     uint32_t cut = (uint32_t)rng_below(op->n_spans + 1), row = (uint32_t)rng_below(rows + 1);
     const tw_kern *late = rng_below(2) ? kern : tw_kern_ref(); /* their partials are the same */
     late->attn_spans(op, 0, rows, cut, op->n_spans, scratch);
-    kern->attn_spans(op, row, rows, 0, cut, scratch);
-    kern->attn_spans(op, 0, row, 0, cut, scratch);
+    const size_t n_pages = TW_DIV_UP(s->pos0 + rows, (uint32_t)TW_KV_BLOCK);
+    tw_attn early = *op;
+    early.k_pages = cut_table(op->k_pages, n_pages, cut);
+    early.v_pages = cut_table(op->v_pages, n_pages, cut);
+    kern->attn_spans(&early, row, rows, 0, cut, scratch);
+    kern->attn_spans(&early, 0, row, 0, cut, scratch);
     (rng_below(2) ? kern : tw_kern_ref())->attn_merge(op, row, rows);
     kern->attn_merge(op, 0, row);
 }
@@ -256,6 +271,14 @@ static void test_attn(void **state)
                 guard_end = rng_below(2);
                 check_attn(tables[t], &s);
             }
+    guard_end = true; /* a cut table's end */
+    for (size_t t = 0; t < 3 * n_tables; t++)
+        check_attn(tables[t % n_tables], &(attn_shape){.q_dim = 64,
+                                                       .n_rows = 1,
+                                                       .n_group = 2,
+                                                       .n_kv = 1 + t % 2,
+                                                       .pos0 = 4500,
+                                                       .type = TW_BF16});
     for (size_t t = 0; t < n_tables; t++) { /* several spans, a window that begins inside one */
         check_attn(tables[t], &(attn_shape){.q_dim = 8,
                                             .n_rows = 5,
