@@ -7,7 +7,6 @@ count as failures. Every check of a TAP program counts as one test.
 
 import argparse
 import collections
-import contextlib
 import json
 import os
 import pathlib
@@ -15,8 +14,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -102,63 +99,32 @@ def count_junit(tally, report):
             tally.passed += 1
 
 
-def lanes_of(folders):
-    """What mostly waits (machines made of namespaces, with an sshd each), and what computes: side by
-    side they take as long as the longer one. Neither sees what the other makes: names carry pids, strays
-    a mark of the process that runs the tests."""
-    files = [p for f in folders for p in sorted((ROOT / f).glob("**/test_*.py"))]
-    waits = [p for p in files if "two_hosts" in p.read_text()]
-    lanes = [[str(p.relative_to(ROOT)) for p in part] for part in (waits, sorted(set(files) - set(waits)))]
-    return [lane for lane in lanes if lane]
-
-
-def start_pytest(python, build, i_lane, what, output):
-    report = build / "meson-logs" / (f"pytest{i_lane}.xml" if i_lane else "pytest.xml")
-    report.parent.mkdir(exist_ok=True)
-    report.unlink(missing_ok=True)
-    command = [python, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", "--timeout=180"]
-    command += [f"--junitxml={report}", f"--rootdir={ROOT}", *what]
-    env = os.environ | {"TWINAX": str(build / "twinax"), "PYTHONDONTWRITEBYTECODE": "1"}
-    child = subprocess.Popen(
-        command, cwd=ROOT, env=env, start_new_session=True, stdout=output, stderr=output
-    )
-    return child, report
-
-
-def run_pytest(tally, build, folders, in_lanes):
-    """The first lane's words as they come, the others' after it."""
+def run_pytest(tally, build, folders):
     python = subprocess.run(
         [str(ROOT / "tools" / "venv.sh")], stdout=subprocess.PIPE, text=True, check=False
     )
     if python.returncode != 0:
         tally.fail("pytest: its environment could not be made (tools/venv.sh)")
         return
-    with contextlib.ExitStack() as stack:
-        lanes, until = [], time.monotonic() + PYTEST_SECONDS
-        for i, what in enumerate(lanes_of(folders) if in_lanes else [folders]):
-            words = stack.enter_context(tempfile.TemporaryFile()) if i else None
-            lanes.append((*start_pytest(python.stdout.strip(), build, i, what, words), words))
-        for child, report, words in lanes:
-            code = wait_pytest(child, until)
-            until = 0 if isinstance(code, str) else until  # interrupted: all of them
-            if words:
-                words.seek(0)
-                sys.stdout.buffer.write(words.read())
-                sys.stdout.buffer.flush()
-            before = tally.failed
-            if report.exists():
-                count_junit(tally, report)
-            if code not in (0, 5) and tally.failed == before:
-                tally.fail(f"pytest: exit status {code}")
-
-
-def wait_pytest(child, until):
+    report = build / "meson-logs" / "pytest.xml"
+    report.parent.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    command = [python.stdout.strip(), "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider",
+               "--timeout=180"]
+    command += [f"--junitxml={report}", f"--rootdir={ROOT}", *folders]
+    env = os.environ | {"TWINAX": str(build / "twinax"), "PYTHONDONTWRITEBYTECODE": "1"}
+    child = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True)
     try:
-        return child.wait(max(until - time.monotonic(), 0))
+        code = child.wait(PYTEST_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-        return f"ended after {PYTEST_SECONDS} s, or interrupted"
+        code = f"ended after {PYTEST_SECONDS} s"
+    before = tally.failed
+    if report.exists():
+        count_junit(tally, report)
+    if code not in (0, 5) and tally.failed == before:
+        tally.fail(f"pytest: exit status {code}")
 
 
 def python_tests():
@@ -171,7 +137,6 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--build", type=pathlib.Path, default="build")
     ap.add_argument("--python", nargs="*", metavar="DIR", help="pytest too, on these folders")
-    ap.add_argument("--lanes", action="store_true", help="pytest twice at once: what waits, what computes")
     ap.add_argument("--no-meson", action="store_true")
     ap.add_argument("--meson-arg", action="append", default=[], metavar="ARG")
     args = ap.parse_args()
@@ -183,7 +148,7 @@ def main():
             tally.fail(f"{args.build}/twinax is missing: what needs it was skipped")
         folders = args.python or python_tests()
         if folders:
-            run_pytest(tally, build, folders, args.lanes)
+            run_pytest(tally, build, folders)
     for what in tally.wrong:
         print(f"FAILED {what}")
     for why, names in tally.skipped.items():
