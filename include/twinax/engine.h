@@ -112,6 +112,7 @@ typedef struct tw_request {
     bool emit_special;        /* text of special tokens too */
     const char *const *stops; /* [n_stops] stop strings, copied; their text is never emitted */
     size_t n_stops;
+    size_t timed_from; /* below n_prompt: prefill_ns counts the prompt from here on */
     float *ret_logits; /* [V] of the last prompt position, or NULL; written before TOKEN 1 */
     tw_event_fn *on_event;
     void *ctx;

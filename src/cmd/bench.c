@@ -27,7 +27,13 @@ enum {
     CACHE_SURE = 32 << 20
 };
 /* From this depth on one prompt is read for all repeats. */
-enum { DEEP = 1024, CHUNK_USUAL = 256, CTX_STEP = 64, TEST_NAME = 48 };
+enum {
+    DEEP = 1024,
+    SHALLOW = 16,
+    /* not worth a name */ CHUNK_USUAL = 256,
+    CTX_STEP = 64,
+    TEST_NAME = 48
+};
 
 /* What is to be measured, out of the command line. */
 struct wishes {
@@ -187,12 +193,28 @@ static enum limit limit_of_decode(const struct test *t, double swept_bytes)
     return swept_bytes <= sure || (read > 1 && swept_bytes <= cache) ? LIMIT_CACHE : LIMIT_READ;
 }
 
-static int bench_prefill(struct bench *b, const struct wishes *w, tw_err *err)
+static tw_crowd_ask prefill_ask(const struct wishes *w, uint32_t depth)
+{
+    const uint32_t n_before = depth > SHALLOW ? depth : 0;
+    return (tw_crowd_ask){.n_jobs = 1, .n_prompt = n_before + w->n_prompt, .n_before = n_before};
+}
+
+static void name_depth(struct test *t, uint32_t depth)
+{
+    const size_t at = strlen(t->name);
+    if (depth > SHALLOW)
+        snprintf(t->name + at, sizeof(t->name) - at, "@d%u", depth);
+}
+
+/* A prompt after depth others: its share of the peak falls with depth, because attention is time and
+ * no flops of products. */
+static int bench_prefill(struct bench *b, const struct wishes *w, uint32_t depth, tw_err *err)
 {
     const uint32_t n_prompt = w->n_prompt;
     struct test t = {.flops = b->layer_flops};
-    const tw_crowd_ask ask = {.n_jobs = 1, .n_prompt = n_prompt};
+    const tw_crowd_ask ask = prefill_ask(w, depth);
     snprintf(t.name, sizeof(t.name), "pp%u", n_prompt);
+    name_depth(&t, depth);
     int rc = look_anew(b, err);
     for (unsigned i = 0; i < w->n_repeats && rc == 0; i++) {
         tw_crowd_got got;
@@ -233,11 +255,10 @@ static int bench_decode(struct bench *b, const struct wishes *w, uint32_t depth,
     const uint32_t n = w->n;
     struct test t = {.flops = b->layer_flops + b->head_flops};
     const tw_crowd_ask ask = decode_ask(&b->node.args, w, depth, batch);
-    int at = snprintf(t.name, sizeof(t.name), "tg%u", n);
+    const int at = snprintf(t.name, sizeof(t.name), "tg%u", n);
     if (batch > 1)
-        at += snprintf(t.name + at, sizeof(t.name) - (size_t)at, "x%u", batch);
-    if (depth > 16)
-        snprintf(t.name + at, sizeof(t.name) - (size_t)at, "@d%u", depth);
+        snprintf(t.name + at, sizeof(t.name) - (size_t)at, "x%u", batch);
+    name_depth(&t, depth);
     /* One sequence is bound by memory: a look at the rest would only take the pair apart. */
     const unsigned what = batch > 1 ? TW_PEAK_READ | TW_PEAK_FMA : TW_PEAK_READ;
     int rc = look_anew(b, err);
@@ -298,10 +319,13 @@ static int parse_wishes(const tw_args *a, struct wishes *ret, tw_err *err)
 
 static int run_tests(struct bench *b, const struct wishes *w, tw_err *err)
 {
-    int rc = w->n_prompt > 0 ? bench_prefill(b, w, err) : 0;
-    for (unsigned d = 0; d < w->n_depths; d++)
+    int rc = w->n_prompt > 0 ? bench_prefill(b, w, 0, err) : 0;
+    for (unsigned d = 0; d < w->n_depths; d++) {
+        if (rc == 0 && w->n_prompt > 0 && w->depths[d] > SHALLOW)
+            rc = bench_prefill(b, w, w->depths[d], err);
         for (unsigned i = 0; rc == 0 && w->n > 0 && i < w->n_batches; i++)
             rc = bench_decode(b, w, w->depths[d], w->batches[i], err);
+    }
     return rc;
 }
 
@@ -309,12 +333,15 @@ static int run_tests(struct bench *b, const struct wishes *w, tw_err *err)
 static void make_room(tw_args *a, const struct wishes *w)
 {
     uint32_t ctx = w->n_prompt + 2, n_seqs = 1;
-    for (unsigned d = 0; d < w->n_depths; d++)
+    for (unsigned d = 0; d < w->n_depths; d++) {
+        const tw_crowd_ask before = prefill_ask(w, w->depths[d]);
+        ctx = TW_MAX(ctx, tw_crowd_ctx(&before));
         for (unsigned i = 0; i < w->n_batches; i++) {
             const tw_crowd_ask ask = decode_ask(a, w, w->depths[d], w->batches[i]);
             ctx = TW_MAX(ctx, tw_crowd_ctx(&ask));
             n_seqs = TW_MAX(n_seqs, w->batches[i]);
         }
+    }
     if (a->engine.ctx == 0)
         a->engine.ctx = TW_DIV_UP(ctx, (uint32_t)CTX_STEP) * CTX_STEP;
     if (a->engine.max_seqs == 0)
@@ -424,7 +451,7 @@ static const tw_option bench_options[] = {
     {"n-tokens", 'n', "N", "decode of N tokens (128); 0: none", TW_OPT_U32, AT(max_tokens),
      .has_offset = offsetof(tw_args, has_max_tokens), .min = 0, .max = 1u << 20},
     {"batches", 'b', "B,..", "sequences at once (1)", TW_OPT_TEXT, AT(batches)},
-    {"depths", 'd', "D,..", "context that is there before decode (16)", TW_OPT_TEXT, AT(depths)},
+    {"depths", 'd', "D,..", "context before what is measured (16)", TW_OPT_TEXT, AT(depths)},
     {"repeats", 'r', "N", "repeats of each test (5); their median counts", TW_OPT_U32,
      .offset = offsetof(bench_opts, n_repeats), .min = 1, .max = REPEATS_MAX},
     {"json", .help = "one object a line", .type = TW_OPT_FLAG, AT(json)},

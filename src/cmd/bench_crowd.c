@@ -117,6 +117,7 @@ static int submit_jobs(crowd *c, tw_engine *e, const uint32_t *prompt, unsigned 
         j->c = c;
         tw_request r = {.prompt = prompt,
                         .n_prompt = a->n_prompt,
+                        .timed_from = a->n_before,
                         .max_tokens = 1 + a->n * a->n_blocks + slack(a),
                         .ignore_eos = true,
                         .on_event = on_event,

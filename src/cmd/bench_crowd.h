@@ -11,6 +11,7 @@ enum { TW_CROWD_MAX = 256, TW_CROWD_BLOCKS = 32 };
 typedef struct tw_crowd_ask {
     unsigned n_jobs;   /* to TW_CROWD_MAX */
     uint32_t n_prompt; /* random tokens each */
+    uint32_t n_before; /* of these, not counted in prefill_ns */
     uint32_t n;        /* tokens of each in a block, from the moment when all have their first */
     unsigned n_blocks; /* to TW_CROWD_BLOCKS; 0: prefill alone */
     uint32_t chunk;    /* of the engine: while others' prompts are read, the first ones go on */

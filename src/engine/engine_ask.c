@@ -40,6 +40,9 @@ static int check_request(const tw_engine *e, const tw_request *r, tw_err *err)
         return tw_err_set(err, -E2BIG,
                           "the prompt has %zu tokens, the context %u: shorten it or raise --ctx",
                           r->n_prompt, e->rank.ctx);
+    if (r->timed_from >= r->n_prompt)
+        return tw_err_set(err, -EINVAL, "time from prompt token %zu on: the prompt has %zu tokens",
+                          r->timed_from, r->n_prompt);
     for (size_t i = 0; i < r->n_prompt; i++)
         if (r->prompt[i] >= e->info.vocab)
             return tw_err_set(err, -EINVAL, "prompt token %u is outside the vocabulary of %u",

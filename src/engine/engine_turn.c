@@ -99,16 +99,26 @@ static void plan_admits(struct tw_engine *e)
     }
 }
 
+/* Prompt tokens of s that a step may take: none from both sides of where its time begins. */
+static uint32_t wanted(tw_session *s)
+{
+    const uint32_t timed_from = (uint32_t)s->req.timed_from;
+    if (s->n_fed < timed_from)
+        return timed_from - s->n_fed;
+    if (s->n_fed == timed_from && timed_from > 0)
+        s->t_timed_ns = tw_clock_now_ns();
+    return (uint32_t)s->req.n_prompt - s->n_fed;
+}
+
 /* Prompt tokens, oldest session first, up to the chunk. */
 static void plan_feeds(struct tw_engine *e)
 {
     tw_plan *p = &e->rank.plan;
     uint32_t n_left = e->rank.chunk;
     for (tw_session *s = e->sessions; s != NULL && n_left > 0; s = s->next) {
-        uint32_t n_want = (uint32_t)s->req.n_prompt - s->n_fed;
-        if (s->slot < 0 || s->done || n_want == 0)
+        if (s->slot < 0 || s->done || s->n_fed == s->req.n_prompt)
             continue;
-        uint32_t n = TW_MIN(n_want, n_left);
+        uint32_t n = TW_MIN(wanted(s), n_left);
         p->feeds[p->head.n_feed++] = (tw_plan_feed){.slot = (uint32_t)s->slot,
                                                     .n_tokens = n,
                                                     .tokens = s->req.prompt + s->n_fed};

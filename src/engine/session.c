@@ -163,13 +163,14 @@ void tw_session_finish(tw_session *s, enum tw_finish why, const tw_err *err, uin
     s->done = true;
     const uint64_t start = s->t_start_ns != 0 ? s->t_start_ns : now_ns;
     const uint64_t first = s->t_first_ns != 0 ? s->t_first_ns : now_ns;
+    const uint64_t timed = s->t_timed_ns != 0 ? s->t_timed_ns : start;
     tw_event ev = {.kind = TW_EVENT_DONE,
                    .finish = why,
                    .err = err,
                    .n_prompt = (uint32_t)s->req.n_prompt,
                    .n_generated = s->n_generated,
                    .queue_ns = start - s->t_submit_ns,
-                   .prefill_ns = first - start,
+                   .prefill_ns = first - timed,
                    .decode_ns = now_ns - first};
     s->req.on_event(s->req.ctx, &ev);
 }

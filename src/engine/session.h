@@ -22,6 +22,7 @@ typedef struct tw_session {
     tw_detok detok;
     tw_buf text; /* certain, but may be the beginning of a stop string */
     uint64_t t_submit_ns, t_start_ns, t_first_ns;
+    uint64_t t_timed_ns; /* when the prompt's part that is timed began; 0: not yet, or all is */
 } tw_session;
 
 /* tok NULL: ids only. Deep copy of r. */

@@ -30,6 +30,14 @@ def test_sequences_at_once_and_depths():
         assert 0 < x["weight_bytes"] < x["rss_peak_bytes"]
 
 
+def test_a_prompt_after_others():
+    """Only what is said is timed: the demo model reads 8 tokens after 600 in less than it read those 608."""
+    lines = [json.loads(s) for s in cli.good("bench", cli.DEMO, "-p", 8, "-n", 2, "-r", 3, "-d", "16,600",
+                                             "--threads", 1, "--json").stdout.splitlines()]  # fmt: skip
+    assert [x["test"] for x in lines] == ["pp8", "tg2", "pp8@d600", "tg2@d600"]
+    assert lines[2]["of"] == "fma peak" and lines[2]["tok_s"] > lines[0]["tok_s"] / 20
+
+
 def test_a_context_that_is_too_small_is_refused():
     p = cli.run("bench", cli.DEMO, "-p", 0, "-n", 4, "-d", 100, "--ctx", 64)
     assert p.returncode == 1 and "64" in p.stderr

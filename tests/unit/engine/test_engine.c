@@ -272,6 +272,47 @@ static void test_limits(void **state)
     assert_int_equal(world_close(&w), 0);
 }
 
+static uint64_t prefill_ns;
+
+static void take_time(world_result *r, const tw_event *ev)
+{
+    (void)r;
+    if (ev->kind == TW_EVENT_DONE)
+        prefill_ns = ev->prefill_ns;
+}
+
+/* Only the end of a prompt is timed: the same tokens, in no more time than all of it takes. */
+static void test_timed_from(void **state)
+{
+    (void)state;
+    static world_result res;
+    static const size_t from[] = {0, 1, 64, 149};
+    uint32_t want[N_GEN];
+    uint64_t best[TW_ARRAY_LEN(from)];
+    tw_err err = {0};
+    world w = base_world();
+    open_or_fail(&w);
+    tw_request r = request(0);
+    for (unsigned i = 0; i < TW_ARRAY_LEN(from); i++) {
+        best[i] = UINT64_MAX;
+        for (unsigned k = 0; k < 5; k++) {
+            r.timed_from = from[i];
+            memset(&res, 0, sizeof(res));
+            res.watch = take_time;
+            assert_int_equal(world_submit(&w, &r, &res, &err), 0);
+            world_wait(&res);
+            if (i == 0)
+                memcpy(want, res.ids, sizeof(want));
+            assert_memory_equal(res.ids, want, sizeof(want));
+            best[i] = TW_MIN(best[i], prefill_ns);
+        }
+    }
+    assert_true(best[3] > 0 && best[3] < best[0] / 2);
+    r.timed_from = N_PROMPT;
+    assert_int_equal(world_submit(&w, &r, &res, &err), -EINVAL);
+    assert_int_equal(world_close(&w), 0);
+}
+
 static sem_t token_came;
 
 static void tell_token(world_result *r, const tw_event *ev)
@@ -348,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_same_bits_overlapped),
         cmocka_unit_test(test_wire16),
+        cmocka_unit_test(test_timed_from),
         cmocka_unit_test(test_same_bits_in_company),
         cmocka_unit_test(test_many_short_requests),
         cmocka_unit_test(test_closing_cancels),
