@@ -64,6 +64,20 @@ static inline size_t rng_below(size_t n)
     return (size_t)(rng_next() % n);
 }
 
+/* 1 to 8 segments of k columns; their borders are any numbers, and neighbours often meet, so that some
+ * are empty. Returns how many; seg [n + 1]. */
+static inline unsigned rng_segments(uint32_t seg[9], uint32_t k)
+{
+    const unsigned n = 1u << rng_below(4);
+    seg[0] = 0;
+    for (unsigned i = 1; i < n; i++) {
+        const uint32_t at = rng_below(3) ? k * i / n : (uint32_t)rng_below(k + 1);
+        seg[i] = at > seg[i - 1] ? at : seg[i - 1];
+    }
+    seg[n] = k;
+    return n;
+}
+
 static inline float rng_float(void) /* (-1, 1) */
 {
     return (float)((double)(int64_t)rng_next() * 0x1p-63);

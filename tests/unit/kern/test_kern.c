@@ -60,19 +60,6 @@ static void check_matmul(const tw_kern *kern, const shape *s)
     guard_reset();
 }
 
-/* Borders that are any numbers: neighbours often meet, so that segments are empty. */
-static void random_segments(shape *s)
-{
-    static const unsigned counts[4] = {8, 4, 2, 1};
-    s->n_seg = counts[rng_below(4)];
-    s->seg[0] = 0;
-    for (unsigned i = 1; i < s->n_seg; i++) {
-        size_t at = rng_below(3) ? s->k * i / s->n_seg : rng_below(s->k + 1);
-        s->seg[i] = (uint32_t)at > s->seg[i - 1] ? (uint32_t)at : s->seg[i - 1];
-    }
-    s->seg[s->n_seg] = (uint32_t)s->k;
-}
-
 static void run_shape(size_t m, size_t n, size_t k, enum tw_dtype type)
 {
     shape s = {.m = m, .n = n, .k = k, .type = type};
@@ -80,7 +67,7 @@ static void run_shape(size_t m, size_t n, size_t k, enum tw_dtype type)
     s.ldy = n + rng_below(2) * rng_below(9);
     s.hard = rng_below(3) == 0;
     s.bias = rng_below(2);
-    random_segments(&s);
+    s.n_seg = rng_segments(s.seg, (uint32_t)s.k);
     for (size_t t = 0; t < n_tables; t++)
         check_matmul(tables[t], &s);
 }
