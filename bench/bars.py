@@ -131,6 +131,7 @@ def split(args, table):
     why = sides.why_no_boxes()
     config = json.loads((models.folder(LLAMA) / "config.json").read_text(encoding="utf-8"))
     n_exchanges = 2 * config["num_hidden_layers"]
+    floors = {} if why else {rows: n_exchanges * exchange_floor_s(args, rows * config["hidden_size"] * 4) for rows in (PROMPT, 1)}
     for shape, weights, wanted in (LLAMA, "BF16", (0.95, 0.97)), (LLAMA, "Q8_0", (None, None)):
         names = [f"TP=2 x 1 core over TCP / TP=1 x 2 threads, {shape} {weights}, {t}" for t in ("prefill", "decode")]
         if why:
@@ -145,8 +146,7 @@ def split(args, table):
             kept = statistics.median(peers.kept(r[1][test], r[0][test]) for r in found)
             tok_s = {f"tp{k + 1}_tok_s": round(statistics.median(r[k][test]["tok_s"] for r in found), 2) for k in range(2)}
             whole_s = rows / tok_s["tp1_tok_s"]
-            floor_s = n_exchanges * exchange_floor_s(args, rows * config["hidden_size"] * 4)
-            allowed = whole_s / (whole_s + floor_s)
+            allowed = whole_s / (whole_s + floors[rows])
             table.add(name, kept, w or round(0.97 * allowed, 3), **tok_s, exchanges_allow=round(allowed, 3))
 
 

@@ -19,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 
 import make_gguf  # noqa: E402
 
+
 def tensors_of(path):
     """(name, shape, bf16 bits [rows][columns]) in file order."""
     data = np.memmap(path, np.uint8, "r")
