@@ -26,11 +26,10 @@ enum {
     TOKENS_MAX = 1 << 20,
     CACHE_SURE = 32 << 20
 };
-/* From this depth on one prompt is read for all repeats. */
 enum {
-    DEEP = 1024,
-    SHALLOW = 16,
-    /* not worth a name */ CHUNK_USUAL = 256,
+    DEEP = 1024,  /* from this depth on one prompt is read for all repeats */
+    SHALLOW = 16, /* up to here a depth is not worth a name */
+    CHUNK_USUAL = 256,
     CTX_STEP = 64,
     TEST_NAME = 48
 };
@@ -313,8 +312,9 @@ static int parse_wishes(const tw_args *a, struct wishes *ret, tw_err *err)
     ret->n_prompt = (uint32_t)n_prompt;
     ret->n = a->has_max_tokens ? a->max_tokens : 128;
     int rc = parse_list("-b", a->batches, 1, TW_CROWD_MAX, ret->batches, &ret->n_batches, err);
-    return rc == 0 ? parse_list("-d", a->depths, 16, TOKENS_MAX, ret->depths, &ret->n_depths, err)
-                   : rc;
+    return rc == 0
+               ? parse_list("-d", a->depths, SHALLOW, TOKENS_MAX, ret->depths, &ret->n_depths, err)
+               : rc;
 }
 
 static int run_tests(struct bench *b, const struct wishes *w, tw_err *err)

@@ -61,9 +61,8 @@ typedef struct tw_forward {
     float rope_scale;
     tw_group *groups; /* [n_groups] */
     uint32_t n_groups;
-    float
-        *parts; /* [TW_PART_FLOATS] partials of rows that are cut at spans; pages unless touched */
-    void *work; /* one mapping that holds all below */
+    float *parts; /* [TW_PART_FLOATS]: partials of rows that are cut at spans */
+    void *work;   /* one mapping that holds all below */
     size_t work_bytes;
     float *x;            /* [M][D] residual stream */
     float *h;            /* [M][D] normalised */

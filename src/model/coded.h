@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matrices whose numbers stand for others in a checkpoint: FP8 with scales by block, row or tensor;
  * 4 bits with scales and zeros by group, as GPTQ and AWQ lay them out. They stay packed where kernels
- * can have them so (decision 0026), else they are widened to f32 as they load (decision 0023). Must not know where the files come from. */
+ * can have them so (decision 0026), else they are widened to f32 as they load (decision 0023). Must not
+ * know where the files come from. */
 #ifndef TWINAX_MODEL_CODED_H
 #define TWINAX_MODEL_CODED_H
 

@@ -22,8 +22,9 @@ typedef struct tw_pack_keep_opts {
 TW_MUST_CHECK int tw_pack_keep_start(const tw_pack_keep_opts *o, tw_pack_keep **ret, tw_err *err);
 void tw_pack_keep_go(tw_pack_keep *k);
 bool tw_pack_keep_is_busy(const tw_pack_keep *k);
-/* Until then nobody makes room with the pack. Waits for it, wait_ns at most and not after somebody has asked to stop; without go not at all.
- * Frees. 0: the pack is there; else why not: -ECANCELED: not yet. k may be NULL. */
+/* Waits for it, wait_ns at most and not after somebody has asked to stop; without go not at all. Until
+ * then nobody makes room with the pack that it wrote. Frees. 0: the pack is there; else why not:
+ * -ECANCELED: not yet. k may be NULL. */
 int tw_pack_keep_end(tw_pack_keep *k, uint64_t wait_ns, tw_err *err);
 
 #endif

@@ -133,8 +133,8 @@ static void copy_chunks(void *ctx, unsigned i_thread, unsigned n_threads)
     }
 }
 
-/* The pack's bytes in pages of our own. The map stays, without a page: it says that the pack is in use. False:
- * no memory; the map serves as well. */
+/* The pack's bytes in pages of our own. The map stays, without a page: it says that the pack is in
+ * use. False: no memory; the map serves as well. */
 static bool copy_pack(struct owner *own, tw_team *team)
 {
     struct copy c = {.from = &own->map, .to = tw_pages_new(own->map.n_bytes)};

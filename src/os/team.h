@@ -19,12 +19,11 @@ unsigned tw_team_size(const tw_team *t);
 /* Thread: one caller at a time, not from inside fn. Runs fn on all threads and returns when all are done. No allocation, no system call while the
  * others still spin. */
 void tw_team_run(tw_team *t, tw_team_fn *fn, void *ctx);
-/* Thread i, from inside a job or, for thread 0, between jobs: what it reads next lies at [at, bytes). While it
- * waits for others it has that fetched into its cache, up to TW_TEAM_AHEAD_BYTES; memory would idle
- * otherwise. The last word counts; what is told is never read, only fetched. */
-enum {
-    TW_TEAM_AHEAD_BYTES = 256 << 10
-}; /* the second level of cache holds it, beside a product's own */
+/* The second level of cache holds so much, beside a product's own. */
+enum { TW_TEAM_AHEAD_BYTES = 256 << 10 };
+/* Thread i, from inside a job or, for thread 0, between jobs: what it reads next lies at [at, bytes).
+ * While it waits for others it has that fetched into its cache, up to TW_TEAM_AHEAD_BYTES; memory would
+ * idle otherwise. The last word counts; what is told is never read, only fetched. */
 void tw_team_expect(tw_team *t, unsigned i_thread, const void *at, size_t bytes);
 /* Thread 0, which waits for something else than the team: the same at once. */
 void tw_team_fetch(tw_team *t);

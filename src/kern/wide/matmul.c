@@ -22,10 +22,9 @@ enum {
     WIDEN_M = 8 * TILE_M, /* from here on weights are widened first, where that pays */
     PREFETCH = 4096,      /* bytes ahead of a single stream, into the second level of cache */
     LINE = 64,
-    ROWS_AHEAD = 8, /* of results, whose lines lie far apart */
-    LEVELS = 3,     /* of the tree over TW_SEGMENTS, below its root */
-    CODED_STEP =
-        64, /* columns that are widened at once for few rows: they stay in the first cache */
+    ROWS_AHEAD = 8,  /* of results, whose lines lie far apart */
+    LEVELS = 3,      /* of the tree over TW_SEGMENTS, below its root */
+    CODED_STEP = 64, /* columns widened at once for few rows: they stay in the first cache */
 };
 
 typedef struct block {

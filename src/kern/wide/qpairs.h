@@ -40,24 +40,26 @@ TW_INLINE void pair_dots(const uint8_t *w, const tw_xblock *x, size_t ldx, size_
             q_pair_x(xs[i], x[2 * i * ldx].q + 4 * t,
                      x[TW_MIN(2 * i + 1, n_rows - 1) * ldx].q + 4 * t);
         TW_UNROLL
-        for (size_t s = 0; s < PAIR_QUADS / 2; s++)
+        for (size_t s = 0; s < PAIR_QUADS / 2; s++) {
             TW_UNROLL
-        for (size_t v = 0; v < n_vec; v++) {
-            const uint8_t *at = w + (t + 2 * s) * row + v * 4 * TW_QW;
-            const qu u[2] = {q_load(at), q_load(at + row)};
-            TW_UNROLL
-            for (size_t i = 0; i < n_pairs; i++)
-                q_pair_mac(part[i * n_vec + v], u, xs[i][s]);
+            for (size_t v = 0; v < n_vec; v++) {
+                const uint8_t *at = w + (t + 2 * s) * row + v * 4 * TW_QW;
+                const qu u[2] = {q_load(at), q_load(at + row)};
+                TW_UNROLL
+                for (size_t i = 0; i < n_pairs; i++)
+                    q_pair_mac(part[i * n_vec + v], u, xs[i][s]);
+            }
         }
     }
     TW_UNROLL
-    for (size_t i = 0; i < n_rows; i++)
+    for (size_t i = 0; i < n_rows; i++) {
         TW_UNROLL
-    for (size_t v = 0; v < n_vec; v++) {
-        qu *p = part[i / 2 * n_vec + v];
-        if (i % 2 == 0)
-            q_pair_rows(p);
-        total[i * n_vec + v] += p[i % 2];
+        for (size_t v = 0; v < n_vec; v++) {
+            qu *p = part[i / 2 * n_vec + v];
+            if (i % 2 == 0)
+                q_pair_rows(p);
+            total[i * n_vec + v] += p[i % 2];
+        }
     }
 }
 #else
